@@ -1,0 +1,28 @@
+// What one step of a model reads: token ids with what may attend to what and what is trained on.
+// Data makes batches, the engine runs them.
+
+/** Rows of equal length, shorter ones padded on the right (any token id serves as padding). */
+export interface Batch {
+  /** Token ids, [batch][seq]. */
+  readonly inputIds: readonly (readonly number[])[];
+  /** 1 for real tokens, 0 for padding, [batch][seq]. Absent: everything is real. */
+  readonly attentionMask?: readonly (readonly number[])[];
+  /** Token ids to predict, aligned with `inputIds` (shifted inside); -100 is not trained on. */
+  readonly labels?: readonly (readonly number[])[];
+  /** Positions for the rotary embedding; absent: 0, 1, 2, … in every row. */
+  readonly positionIds?: readonly (readonly number[])[];
+  /** Packing: tokens attend only within the same number; 0 is padding. */
+  readonly segmentIds?: readonly (readonly number[])[];
+}
+
+/** The label that excludes a position from the loss, as in Transformers. */
+export const IGNORED_LABEL = -100;
+
+/** How many positions of a batch are trained on (labels are shifted by one, so the first never is). */
+export function countTargets(labels: readonly (readonly number[])[]): number {
+  let count = 0;
+  for (const row of labels)
+    for (let position = 1; position < row.length; position++)
+      if (row[position] !== IGNORED_LABEL) count++;
+  return count;
+}

@@ -1,0 +1,44 @@
+// The model as the rest of tunesmith sees it: something with named trainable parameters that
+// can be run forward, differentiated, asked to continue a text, and saved.
+
+import type { Batch } from "./batch.ts";
+
+export interface NumericArray {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** A trainable tensor. `data` is updated in place by the optimizer; gradients accumulate. */
+export interface Parameter {
+  /** The tensor's key in the file that PEFT (or Transformers, for full tuning) reads. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+  readonly gradient: Float32Array;
+}
+
+/** A sum over the trained positions of a batch, and how many there were. */
+export interface LossSum {
+  readonly lossSum: number;
+  readonly tokenCount: number;
+}
+
+export interface GradientOptions {
+  /** Factor on the summed loss before differentiation: 1 / (targets in the whole step). */
+  readonly scale: number;
+  /** Seeds dropout; give another number to every micro-batch of a run. */
+  readonly seed?: number;
+}
+
+export interface Model {
+  readonly parameters: readonly Parameter[];
+  /** Adds the gradient of `scale * lossSum` to every parameter's `gradient`. */
+  accumulateGradients(batch: Batch, options: GradientOptions): Promise<LossSum>;
+  /** The loss alone, dropout off, without keeping all logits. */
+  evaluateLoss(batch: Batch): Promise<LossSum>;
+  /** Logits [batch, seq, vocabulary], and the mean loss where labels are given. */
+  forward(batch: Batch): Promise<{ logits: NumericArray; loss?: number }>;
+  /** Writes what was trained, in the file format of the method's reference library. */
+  saveAdapter(directory: string): Promise<void>;
+  dispose(): Promise<void>;
+}

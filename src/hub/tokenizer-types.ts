@@ -1,0 +1,29 @@
+// What the layers above need of a tokenizer, whichever file it came from.
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface Tokenizer {
+  readonly vocabularySize: number;
+  readonly bosTokenId?: number;
+  readonly eosTokenId?: number;
+  readonly padTokenId?: number;
+  /** Every id that ends a generation: the tokenizer's and `generation_config.json`'s. */
+  readonly stopTokenIds: readonly number[];
+  /** The Jinja chat template, where the model has one. */
+  readonly chatTemplate?: string;
+  /**
+   * Token ids of a text. `addSpecialTokens` (default true) adds what the tokenizer's post-processor
+   * adds; `parseSpecialTokens` (default true) reads "<|im_start|>" as that token: false for text
+   * written by users, which must not be able to forge a turn.
+   */
+  encode(
+    text: string,
+    options?: { addSpecialTokens?: boolean; parseSpecialTokens?: boolean },
+  ): number[];
+  decode(tokenIds: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
+  tokenToId(token: string): number | undefined;
+  idToToken(id: number): string | undefined;
+}
