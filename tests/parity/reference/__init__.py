@@ -1,0 +1,1 @@
+"""What the real libraries compute, for the parity suite."""

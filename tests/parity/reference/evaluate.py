@@ -1,0 +1,92 @@
+"""Loss, logits and gradients of one batch, in float32 as the libraries do it and in float64."""
+
+import copy
+
+import torch
+
+from .precision import float64_arithmetic, relative_difference
+
+
+def _inputs(batch):
+    names = {"inputIds": "input_ids", "attentionMask": "attention_mask", "labels": "labels"}
+    return {names[key]: value for key, value in batch.items()}
+
+
+def step(model, batch):
+    """Forward and backward once: (loss tensor, logits); gradients are left on the parameters."""
+    model.zero_grad(set_to_none=True)
+    output = model(**_inputs(batch))
+    output.loss.backward()
+    return output.loss.detach(), output.logits.detach()
+
+
+def _gradients(model):
+    return {
+        name: parameter.grad.detach()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is not None
+    }
+
+
+def evaluate(model, batch):
+    """Float64 results, and how far the libraries' own float32 results lie from them.
+
+    Returns a dict with `loss` (float), `logits` and `gradients` (float64 tensors by parameter name),
+    and `float32` (relative differences). Logits at padded positions are set to zero: nothing that a
+    user sees depends on them, and implementations differ there.
+    """
+    loss, logits = step(model, batch)
+    gradients = _gradients(model)
+    # A copy, as the caller's model must stay in float32.
+    exact = copy.deepcopy(model).double()
+    with float64_arithmetic():
+        exact_loss, exact_logits = step(exact, batch)
+    exact_gradients = _gradients(exact)
+    assert exact_logits.dtype == torch.float64
+    assert gradients.keys() == exact_gradients.keys() and gradients
+    if "attentionMask" in batch:
+        real = batch["attentionMask"].bool().unsqueeze(-1)
+        logits, exact_logits = logits * real, exact_logits * real
+    return {
+        "loss": exact_loss.item(),
+        "logits": exact_logits,
+        "gradients": exact_gradients,
+        "float32": {
+            "loss": relative_difference(loss, exact_loss),
+            "logits": relative_difference(logits, exact_logits),
+            "gradients": max(
+                relative_difference(gradients[name], exact_gradients[name]) for name in gradients
+            ),
+        },
+    }
+
+
+def train(model, batches, steps, optimizer):
+    """An AdamW trajectory in float64 over `batches` in turn; parameters without decay groups.
+
+    Returns losses (before each update), gradient norms (before clipping) and the final trainable
+    tensors by parameter name.
+    """
+    exact = copy.deepcopy(model).double()
+    parameters = [parameter for parameter in exact.parameters() if parameter.requires_grad]
+    adam = torch.optim.AdamW(
+        parameters,
+        lr=optimizer["learningRate"],
+        betas=tuple(optimizer["betas"]),
+        eps=optimizer["eps"],
+        weight_decay=optimizer["weightDecay"],
+    )
+    losses, norms = [], []
+    with float64_arithmetic():
+        for index in range(steps):
+            loss, _ = step(exact, batches[index % len(batches)])
+            norm = torch.nn.utils.clip_grad_norm_(parameters, optimizer["maxGradNorm"])
+            adam.step()
+            losses.append(loss.item())
+            norms.append(norm.item())
+    final = {
+        name: parameter.detach()
+        for name, parameter in exact.named_parameters()
+        if parameter.requires_grad
+    }
+    return losses, norms, final

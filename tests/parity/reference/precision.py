@@ -1,0 +1,37 @@
+"""The same model in float64, so that both sides are judged against something better than either.
+
+Transformers casts to float32 in three places whatever the model's dtype: inside RMSNorm, for the
+rotary angles and before the cross-entropy. Inside `float64_arithmetic` these stay in float64. The
+rotary frequencies themselves keep their float32 values, as every implementation of the field has them.
+"""
+
+import contextlib
+
+import torch
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+
+def _norm_forward(self, hidden_states):
+    mean_square = hidden_states.pow(2).mean(-1, keepdim=True)
+    return self.weight * (hidden_states * torch.rsqrt(mean_square + self.variance_epsilon))
+
+
+@contextlib.contextmanager
+def float64_arithmetic():
+    """Within this block a model moved to float64 computes in float64 from end to end."""
+    original_float, original_norm = torch.Tensor.float, LlamaRMSNorm.forward
+    torch.Tensor.float = torch.Tensor.double
+    LlamaRMSNorm.forward = _norm_forward
+    try:
+        yield
+    finally:
+        torch.Tensor.float = original_float
+        LlamaRMSNorm.forward = original_norm
+
+
+def relative_difference(measured, reference):
+    """Largest absolute difference divided by the reference's largest magnitude."""
+    reference = reference.double()
+    scale = reference.abs().max().item()
+    difference = (measured.double() - reference).abs().max().item()
+    return difference / scale if scale > 0 else difference
