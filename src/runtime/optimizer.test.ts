@@ -1,0 +1,124 @@
+import { describe, expect, it } from "vitest";
+import {
+  clipFactor,
+  clipGradients,
+  createOptimizer,
+  globalGradientNorm,
+  isDecayed,
+  type OptimizerSettings,
+  type TrainableTensor,
+  zeroGradients,
+} from "./optimizer.ts";
+
+function tensor(name: string, shape: number[], values: number[]): TrainableTensor {
+  const data = Float32Array.from(values);
+  return { name, shape, data, gradient: new Float32Array(data.length) };
+}
+
+function makePair(): [TrainableTensor, TrainableTensor] {
+  return [tensor("w.weight", [2, 2], [0.5, -1.25, 2, 0.125]), tensor("w.bias", [2], [0.3, -0.7])];
+}
+
+/** The gradients of the script that made the stored numbers. */
+function fillGradient({ gradient }: TrainableTensor, step: number): void {
+  for (let i = 0; i < gradient.length; i++)
+    gradient[i] = Math.sin(1.7 * (i + 1) * (step + 1)) * (0.1 + 0.3 * i);
+}
+
+// torch 2.13: six steps, learning rate 1e-2 * (1 - step / 10), weight decay 0.1 on the matrix only,
+// clip_grad_norm_ to 0.8; AdamW with betas (0.9, 0.95) and eps 1e-6, SGD with momentum 0.9.
+const TORCH_NORMS = [
+  0.8972024321556091, 1.0826592445373535, 1.1526007652282715, 1.240317940711975, 0.7927440404891968,
+  0.7161654829978943,
+];
+const TORCH_CASES: { settings: OptimizerSettings; weight: number[]; bias: number[] }[] = [
+  {
+    settings: { name: "adamw", weightDecay: 0.1, betas: [0.9, 0.95], epsilon: 1e-6 },
+    weight: [0.48016634583473206, -1.2340803146362305, 2.0147817134857178, 0.0803963765501976],
+    bias: [0.2746356129646301, -0.7143368721008301],
+  },
+  {
+    settings: { name: "sgd", weightDecay: 0.1, momentum: 0.9 },
+    weight: [0.49175938963890076, -1.2330940961837769, 1.9956914186477661, 0.05788141489028931],
+    bias: [0.29730987548828125, -0.7072591185569763],
+  },
+];
+
+describe.each(TORCH_CASES)("$settings.name", ({ settings, weight, bias }) => {
+  it("walks the path of torch, gradient clipping included", () => {
+    const pair = makePair();
+    const optimizer = createOptimizer(pair, settings);
+    for (let step = 0; step < 6; step++) {
+      fillGradient(pair[0], step);
+      fillGradient(pair[1], step + 3);
+      expect(clipGradients(pair, 0.8)).toBeCloseTo(TORCH_NORMS[step]!, 6);
+      optimizer.step(1e-2 * (1 - step / 10));
+    }
+    for (const [i, value] of weight.entries()) expect(pair[0].data[i]).toBeCloseTo(value, 6);
+    for (const [i, value] of bias.entries()) expect(pair[1].data[i]).toBeCloseTo(value, 6);
+    expect(optimizer.stepCount).toBe(6);
+  });
+
+  it("continues from restored state exactly as if it had never stopped", () => {
+    const run = (interrupted: boolean) => {
+      const pair = makePair();
+      let optimizer = createOptimizer(pair, settings);
+      for (let step = 0; step < 8; step++) {
+        if (interrupted && step === 5) {
+          const kept = new Map([...optimizer.state].map(([name, array]) => [name, array.slice()]));
+          const count = optimizer.stepCount;
+          optimizer = createOptimizer(pair, settings);
+          for (const [name, array] of optimizer.state) array.set(kept.get(name)!);
+          optimizer.restoreStepCount(count);
+        }
+        fillGradient(pair[0], step);
+        fillGradient(pair[1], step);
+        optimizer.step(1e-2);
+      }
+      return pair.map(({ data }) => [...data]);
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+});
+
+it("shrinks gradients inside the step as clipGradients does before it", () => {
+  const inside = makePair();
+  const before = makePair();
+  const settings: OptimizerSettings = { name: "adamw", weightDecay: 0.1 };
+  const insideOptimizer = createOptimizer(inside, settings);
+  const beforeOptimizer = createOptimizer(before, settings);
+  for (const pair of [inside, before]) for (const one of pair) fillGradient(one, 1);
+  insideOptimizer.step(1e-2, clipFactor(globalGradientNorm(inside), 0.1));
+  clipGradients(before, 0.1);
+  beforeOptimizer.step(1e-2);
+  expect(inside[0].data).toEqual(before[0].data);
+});
+
+it("leaves gradients below the limit untouched, and zeroes them on demand", () => {
+  const pair = makePair();
+  for (const one of pair) fillGradient(one, 2);
+  const kept = [...pair[0].gradient];
+  clipGradients(pair, 1e6);
+  expect([...pair[0].gradient]).toEqual(kept);
+  zeroGradients(pair);
+  expect(globalGradientNorm(pair)).toBe(0);
+});
+
+it("measures the norm over lengths that are no multiple of four, and shows a NaN", () => {
+  const odd = tensor("odd", [7], [0, 0, 0, 0, 0, 0, 0]);
+  odd.gradient.set([1, 2, 3, 4, 5, 6, 7]);
+  expect(globalGradientNorm([odd])).toBeCloseTo(Math.sqrt(140), 12);
+  odd.gradient[6] = Number.NaN;
+  expect(globalGradientNorm([odd])).toBeNaN();
+});
+
+it("decays matrices, but neither biases nor norm weights", () => {
+  expect(isDecayed(tensor("q_proj.lora_A.weight", [1, 2], [0, 0]))).toBe(true);
+  expect(isDecayed(tensor("norm.weight", [2], [0, 0]))).toBe(false);
+  expect(isDecayed(tensor("q_proj.bias", [1, 2], [0, 0]))).toBe(false);
+});
+
+it("refuses two tensors of one name, whose state could not be told apart", () => {
+  const twice = [tensor("same", [1], [0]), tensor("same", [1], [0])];
+  expect(() => createOptimizer(twice, { name: "adamw" })).toThrow("a name of its own");
+});
