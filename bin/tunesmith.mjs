@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+// The `tunesmith` command. The published package runs its compiled program; a clone runs its
+// TypeScript, under its own Node.js where the machine's is too old for that.
+
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { findNode, tooOldMessage } from "./find-node.mjs";
+import { runNode } from "./run-node.mjs";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const source = join(root, "src", "cli", "main.ts");
+const inClone = existsSync(source);
+const program = inClone ? source : join(root, "dist", "cli", "main.js");
+
+// Node.js 22 announces type stripping as experimental at every start; a child can be told not to.
+const stripsTypesQuietly = Number.parseInt(process.versions.node, 10) >= 24;
+
+const node = findNode(root);
+if (node === undefined) {
+  const fix = inClone
+    ? `run "npm run quickstart" in ${root} once: it brings its own Node.js`
+    : "install a newer Node.js from your package manager or nodejs.org";
+  process.stderr.write(`${tooOldMessage(fix)}\n`);
+  process.exitCode = 1;
+} else if (inClone && !existsSync(join(root, "node_modules"))) {
+  process.stderr.write(
+    `tunesmith: its dependencies have to be installed first\n  saw: no node_modules in ${root}\n  fix: run "npm run quickstart" there\n`,
+  );
+  process.exitCode = 1;
+} else if (node === process.execPath && (!inClone || stripsTypesQuietly)) {
+  const { main } = await import(pathToFileURL(program).href);
+  process.exitCode = await main(process.argv.slice(2));
+} else {
+  process.exitCode = await runNode(node, [program, ...process.argv.slice(2)]);
+}
