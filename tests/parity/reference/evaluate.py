@@ -1,5 +1,6 @@
 """Loss, logits and gradients of one batch, in float32 as the libraries do it and in float64."""
 
+import contextlib
 import copy
 
 import torch
@@ -61,14 +62,14 @@ def evaluate(model, batch):
     }
 
 
-def train(model, batches, steps, optimizer):
-    """An AdamW trajectory in float64 over `batches` in turn; parameters without decay groups.
+def train(model, batches, steps, optimizer, dtype=torch.float64):
+    """An AdamW trajectory over `batches` in turn; every parameter decays.
 
     Returns losses (before each update), gradient norms (before clipping) and the final trainable
     tensors by parameter name.
     """
-    exact = copy.deepcopy(model).double()
-    parameters = [parameter for parameter in exact.parameters() if parameter.requires_grad]
+    model = copy.deepcopy(model).to(dtype)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     adam = torch.optim.AdamW(
         parameters,
         lr=optimizer["learningRate"],
@@ -77,16 +78,27 @@ def train(model, batches, steps, optimizer):
         weight_decay=optimizer["weightDecay"],
     )
     losses, norms = [], []
-    with float64_arithmetic():
+    with float64_arithmetic() if dtype == torch.float64 else contextlib.nullcontext():
         for index in range(steps):
-            loss, _ = step(exact, batches[index % len(batches)])
+            loss, _ = step(model, batches[index % len(batches)])
             norm = torch.nn.utils.clip_grad_norm_(parameters, optimizer["maxGradNorm"])
             adam.step()
             losses.append(loss.item())
             norms.append(norm.item())
     final = {
         name: parameter.detach()
-        for name, parameter in exact.named_parameters()
+        for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
     return losses, norms, final
+
+
+def trajectory_difference(model, batches, optimizer, losses, norms, final):
+    """How far the same trajectory lies in float32 from `train`'s, as numbers for a case file."""
+    found_losses, found_norms, found = train(model, batches, len(losses), optimizer, torch.float32)
+    differences = {
+        "losses": relative_difference(torch.tensor(found_losses), torch.tensor(losses)),
+        "gradientNorms": relative_difference(torch.tensor(found_norms), torch.tensor(norms)),
+        "final": max(relative_difference(found[name], final[name]) for name in final),
+    }
+    return {key: float(f"{value:.3g}") for key, value in differences.items()}

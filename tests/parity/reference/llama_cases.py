@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from .evaluate import evaluate, train
+from .evaluate import evaluate, train, trajectory_difference
 from .store import write_case
 from .tiny_model import ROPE, load_model, make_batch, make_model
 
@@ -152,6 +152,7 @@ def _write_trajectory(root):
         optimizer=FULL_OPTIMIZER,
         losses=losses,
         gradientNorms=norms,
+        float32Difference=trajectory_difference(model, batches, FULL_OPTIMIZER, losses, norms, final),
     )
 
 

@@ -1,9 +1,11 @@
 """Which libraries made the results."""
 
 import importlib.metadata
+import json
 import platform
 
 from .store import write_json
+
 
 PACKAGES = ["torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate", "gguf", "numpy"]
 
@@ -16,3 +18,13 @@ def versions():
 
 def write_versions(path):
     write_json(path, versions())
+
+
+def version_differences(path):
+    """Sentences on what is installed in another version than the one that made the stored results."""
+    stored, installed = json.loads(path.read_text()), versions()
+    return [
+        f"{name} is {installed.get(name)}, the stored results are of {version}"
+        for name, version in stored.items()
+        if installed.get(name) != version
+    ]

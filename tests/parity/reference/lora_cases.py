@@ -1,0 +1,255 @@
+"""LoRA cases: adapters written by PEFT with non-zero B, and what they do to model, loss and gradients.
+
+Every expectation comes from the adapter as PEFT loads it back from the stored files, so that the
+files alone must suffice.
+"""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+
+from .evaluate import evaluate, step, train, trajectory_difference
+from .init_cases import write_init_case
+from .store import write_case
+from .tiny_model import load_model, make_batch
+
+BASE, UNTIED, BIASES = "base", "untied-head", "biases"
+
+# name: (what it shows, base model among the llama cases, LoRA settings, batch settings)
+CASES = {
+    "q-v": (
+        "rank 8 on q_proj and v_proj, alpha 16",
+        BASE,
+        {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]},
+        {},
+    ),
+    "all-linear": (
+        'target "all-linear" (PEFT stores the names it found), a row padded on the right',
+        BASE,
+        {"r": 4, "lora_alpha": 6, "target_modules": "all-linear"},
+        {"padding": "right"},
+    ),
+    "regex": (
+        "target as a regular expression over whole module paths",
+        BASE,
+        {"r": 4, "target_modules": r".*\.layers\.1\.(self_attn\.(q|k)_proj|mlp\.down_proj)"},
+        {},
+    ),
+    "exclude-names": (
+        "exclude_modules by suffix wins over targets",
+        BASE,
+        {
+            "r": 4,
+            "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
+            "exclude_modules": ["k_proj", "layers.0.self_attn.v_proj"],
+        },
+        {},
+    ),
+    "exclude-regex": (
+        "exclude_modules as a regular expression",
+        BASE,
+        {"r": 4, "target_modules": ["gate_proj", "up_proj"], "exclude_modules": r".*\.0\.mlp\.up_proj"},
+        {},
+    ),
+    "patterns": (
+        "rank_pattern and alpha_pattern: first match wins, other modules take the defaults",
+        BASE,
+        {
+            "r": 8,
+            "lora_alpha": 16,
+            "target_modules": ["q_proj", "v_proj", "down_proj"],
+            "rank_pattern": {"layers.1.self_attn.q_proj": 2, "q_proj": 4, r".*\.0\.mlp\..*": 6},
+            "alpha_pattern": {"v_proj": 3, "^model.layers.0.self_attn.q_proj": 5},
+        },
+        {},
+    ),
+    "rslora": (
+        "use_rslora: alpha / sqrt(rank), the rank being the module's own",
+        BASE,
+        {
+            "r": 8,
+            "lora_alpha": 4,
+            "use_rslora": True,
+            "target_modules": ["q_proj", "o_proj"],
+            "rank_pattern": {"o_proj": 2},
+        },
+        {},
+    ),
+    "bias-all": (
+        'bias "all": every bias of the model is trained and stored',
+        BIASES,
+        {"r": 4, "bias": "all", "target_modules": ["q_proj", "v_proj"]},
+        {},
+    ),
+    "bias-lora-only": (
+        'bias "lora_only": biases of the targeted modules',
+        BIASES,
+        {"r": 4, "bias": "lora_only", "target_modules": ["q_proj", "down_proj"]},
+        {},
+    ),
+    "save-head": (
+        "modules_to_save: a head of its own, trained in full",
+        UNTIED,
+        {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {},
+    ),
+    "save-embeddings": (
+        "modules_to_save: the embeddings of a model whose head is separate",
+        UNTIED,
+        {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {},
+    ),
+    "save-embeddings-tied": (
+        "modules_to_save: the embeddings of a model whose head shares them: the head keeps the old ones",
+        BASE,
+        {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {},
+    ),
+    "target-head": (
+        "LoRA on lm_head: PEFT stores the frozen head beside it",
+        UNTIED,
+        {"r": 4, "target_modules": ["lm_head", "k_proj"]},
+        {},
+    ),
+    "layers": (
+        "layers_to_transform",
+        BASE,
+        {"r": 4, "target_modules": ["q_proj", "up_proj"], "layers_to_transform": [1]},
+        {},
+    ),
+}
+
+OPTIMIZER = {"learningRate": 1e-2, "weightDecay": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "maxGradNorm": 1.0}
+STEPS = 20
+
+# name: (what it shows, case whose adapter settings it shares, noise on the fresh adapter, batches).
+# The noise is small because a strong adapter on a random model is chaotic: float32 and float64 part
+# by more than 1e-3 within 20 steps, whoever computes them.
+TRAJECTORIES = {
+    "trajectory-one-batch": ("20 AdamW steps on one batch", "q-v", 0.02, [{}]),
+    "trajectory-two-batches": (
+        "20 AdamW steps, two batches in turn, one of them padded on the right",
+        "all-linear",
+        0.02,
+        [{}, {"padding": "right"}],
+    ),
+    "trajectory-biases": ("20 AdamW steps with biases in training", "bias-all", 0.02, [{}]),
+    "trajectory-fresh": (
+        "20 AdamW steps from a fresh adapter: B is zero, so A has no gradient at the first step",
+        "rslora",
+        0.0,
+        [{}, {"length": 16}],
+    ),
+}
+
+
+def _perturb(model, seed, adapter_noise=0.3, other_noise=0.1):
+    """Moves everything trainable away from its initial value, B away from zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            if parameter.requires_grad:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(noise * (adapter_noise if "lora_" in name else other_noise))
+
+
+def _save(model, directory, **options):
+    """As PEFT writes it, except for the model card and the path of the base model."""
+    model.save_pretrained(directory, **options)
+    (directory / "README.md").unlink()
+
+
+def _fresh(base, seed, **settings):
+    torch.manual_seed(seed)
+    config = LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **settings)
+    model = get_peft_model(load_model(base), config)
+    model.peft_config["default"].base_model_name_or_path = "tiny-llama"
+    return model.eval()
+
+
+def _load(base, adapter):
+    return PeftModel.from_pretrained(load_model(base), adapter, is_trainable=True).eval()
+
+
+def _by_file_key(model, tensors):
+    """From parameter names to the keys that PEFT uses in the adapter's file."""
+    renamed = get_peft_model_state_dict(model, state_dict=tensors, save_embedding_layers=False)
+    assert len(renamed) == len(tensors), set(tensors) - set(renamed)
+    return renamed
+
+
+def _store(directory, shows, base, adapter, batch):
+    model = _load(directory / base, directory / adapter)
+    results = evaluate(model, batch)
+    results["gradients"] = _by_file_key(model, results["gradients"])
+    write_case(directory, shows, results, [batch], model=base, adapter=adapter)
+
+
+def _write_trajectory(directory, shows, base, adapter, batches):
+    model = _load(directory / base, directory / adapter)
+    losses, norms, final = train(model, batches, STEPS, OPTIMIZER)
+    tensors = {f"final/{key}": value for key, value in _by_file_key(model, final).items()}
+    write_case(
+        directory,
+        shows,
+        None,
+        batches,
+        tensors,
+        model=base,
+        adapter=adapter,
+        optimizer=OPTIMIZER,
+        losses=losses,
+        gradientNorms=norms,
+        float32Difference=trajectory_difference(model, batches, OPTIMIZER, losses, norms, final),
+    )
+
+
+def _write_converted(root, variant, index, base):
+    """An adapter that changed its base weights: stored as it is, and converted to an ordinary one."""
+    model = _fresh(root / "q-v" / base, 900 + index, r=4, lora_alpha=6, target_modules=["q_proj", "v_proj"],
+                   init_lora_weights=variant)
+    batch = make_batch(910 + index)
+    with tempfile.TemporaryDirectory() as scratch:
+        _save(model, Path(scratch) / "initial")
+        _perturb(model, 920 + index)
+        _, trained = step(model, batch)
+        raw, converted = root / f"{variant}-as-trained", root / f"{variant}-converted"
+        _save(model, raw / "adapter")
+        _save(model, converted / "adapter", path_initial_model_for_weight_conversion=str(Path(scratch) / "initial"))
+    for directory, shows in [
+        (raw, f"{variant} as trained: loading must first take the initial product out of the base"),
+        (converted, f"{variant} converted on saving: an ordinary LoRA of twice the rank"),
+    ]:
+        _, logits = step(_load(directory / base, directory / "adapter"), batch)
+        assert torch.allclose(logits, trained, atol=1e-4), f"{directory.name}: not the model that was trained"
+        _store(directory, shows, base, "adapter", batch)
+
+
+def write_lora_cases(root):
+    """Writes every case below `root`; base models are those of the llama cases beside it."""
+    bases = {}
+    for index, (name, (shows, base_name, settings, batch_settings)) in enumerate(CASES.items()):
+        base = bases[name] = f"../../llama/{base_name}/model"
+        directory = root / name
+        directory.mkdir(parents=True)
+        model = _fresh(directory / base, 600 + index, **settings)
+        _perturb(model, 700 + index)
+        _save(model, directory / "adapter")
+        _store(directory, shows, base, "adapter", make_batch(800 + index, **batch_settings))
+
+    for index, variant in enumerate(["pissa", "olora"]):
+        _write_converted(root, variant, index, bases["q-v"])
+
+    for index, (name, (shows, settings_of, noise, batch_settings)) in enumerate(TRAJECTORIES.items()):
+        directory = root / name
+        directory.mkdir()
+        base = bases[settings_of]
+        model = _fresh(directory / base, 950 + index, **CASES[settings_of][2])
+        _perturb(model, 955 + index, noise, noise)
+        _save(model, directory / "adapter")
+        batches = [make_batch(960 + 10 * index + row, **item) for row, item in enumerate(batch_settings)]
+        _write_trajectory(directory, shows, base, "adapter", batches)
+
+    write_init_case(root / "init", bases["q-v"], _fresh)
