@@ -1,0 +1,72 @@
+// What a model file provides: its config, its weights, and one block as a pure function. Everything
+// around it (which weights train, what a method adds, how blocks are run) is decided by the caller
+// through the `Scope` that the function is traced in.
+
+import type { Shape, Tensor } from "../tensor/index.ts";
+
+/** The sizes that every decoder has, whatever its file calls them. */
+export interface Dimensions {
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly vocabularySize: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+  /** The longest sequence the model was made for. */
+  readonly maximumPositions: number;
+}
+
+export interface WeightSpec {
+  /** The tensor's name in the checkpoint, which is its path in Transformers' model. */
+  readonly name: string;
+  readonly shape: Shape;
+  /** `linear`: a matrix [out, in] that methods may adapt; `output`: the one in front of the logits. */
+  readonly role: "embedding" | "linear" | "output" | "norm" | "bias";
+}
+
+export interface AttentionInputs {
+  /** [batch · seq, heads · headSize], rotated. */
+  readonly queries: Tensor;
+  /** [batch · seq, keyValueHeads · headSize], rotated. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  /** Factor on the scores. */
+  readonly scale: number;
+}
+
+/** What a block may use while it is traced. Rows of activations are [batch · seq, width]. */
+export interface Scope {
+  /** A weight by its checkpoint name. */
+  weight(name: string): Tensor;
+  /** The linear module at a path, bias included where it has one, with whatever a method adds. */
+  linear(path: string, x: Tensor): Tensor;
+  /** Rotary embedding of [batch · seq, heads · headSize]. */
+  rotate(x: Tensor, heads: number): Tensor;
+  /** Attention over the positions that each row may see; [batch · seq, heads · headSize]. */
+  attend(inputs: AttentionInputs): Tensor;
+}
+
+/** Cosines and sines [length, headSize / 2] of the rotary embedding. */
+export interface RotaryTables {
+  readonly cosines: Float32Array;
+  readonly sines: Float32Array;
+}
+
+export interface Architecture<Config> {
+  /** The values of `model_type` in config.json that this file implements. */
+  readonly modelTypes: readonly string[];
+  /** @throws TunesmithError (checkpoint) for fields that are missing, wrong or change the math */
+  readConfig(json: Readonly<Record<string, unknown>>): Config;
+  dimensions(config: Config): Dimensions;
+  /** Every tensor that the checkpoint must hold, embedding first. */
+  weights(config: Config): WeightSpec[];
+  /** One decoder block on [batch · seq, hidden]. */
+  block(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
+  /** What stands between the last block and the output matrix. */
+  finalNorm(config: Config, x: Tensor, scope: Scope): Tensor;
+  /** Names of the embedding and of the output matrix; the same where the two are tied. */
+  readonly embeddingName: string;
+  outputName(config: Config): string;
+  /** @param length positions wanted, which dynamic scaling depends on */
+  rotaryTables(config: Config, length: number): RotaryTables;
+}

@@ -1,0 +1,120 @@
+// Grouped-query attention over a whole sequence, in blocks of queries: a block multiplies only with
+// the keys that some query of it may see, so a causal mask costs about half of a full one, and the
+// scores of one block are all that is in memory at a time. The gradient is the one of
+// FlashAttention-2 (Dao 2023, section 3.1): probabilities are made again from queries and keys.
+
+import type { Tensor } from "../tensor/index.ts";
+import {
+  add,
+  concat,
+  matmul,
+  multiply,
+  reshape,
+  slice,
+  softmax,
+  subtract,
+  sum,
+  transpose,
+  withGradient,
+} from "../tensor/index.ts";
+
+export interface AttentionShape {
+  readonly batch: number;
+  readonly sequence: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+}
+
+/** First and last query (excluded) of each block. */
+export function queryBlocks(sequence: number): [start: number, end: number][] {
+  const smallest = 128; // below this, products are too small to run at full speed
+  const count = Math.min(8, Math.max(1, Math.floor(sequence / smallest)));
+  const bound = (i: number) => Math.round((sequence * i) / count);
+  return Array.from({ length: count }, (_, i) => [bound(i), bound(i + 1)]);
+}
+
+/**
+ * @param queries [batch · seq, heads · headSize]
+ * @param keys [batch · seq, keyValueHeads · headSize], values likewise
+ * @param mask [batch or 1, 1, seq, seq], added to the scores; nothing above the diagonal is read
+ *   outside a block, so it must forbid looking ahead
+ * @returns [batch · seq, heads · headSize]
+ */
+export function causalAttention(
+  queries: Tensor,
+  keys: Tensor,
+  values: Tensor,
+  mask: Tensor,
+  scale: number,
+  { batch, sequence, heads, keyValueHeads, headSize }: AttentionShape,
+): Tensor {
+  const groups = heads / keyValueHeads;
+  const pairs = batch * keyValueHeads;
+  const blocks = queryBlocks(sequence);
+
+  // Queries of one key-value head lie together: [batch, kv heads, groups, seq, head size].
+  const split = [batch, sequence, keyValueHeads, groups, headSize];
+  const q = transpose(reshape(queries, split), [0, 2, 3, 1, 4]);
+  const perHead = (x: Tensor) =>
+    reshape(transpose(reshape(x, [batch, sequence, keyValueHeads, headSize]), [0, 2, 1, 3]), [
+      pairs,
+      sequence,
+      headSize,
+    ]);
+  const k = perHead(keys);
+  const v = perHead(values);
+
+  const rowsOf = (x: Tensor, [start, end]: [number, number]) =>
+    reshape(slice(x, 3, start, end), [pairs, groups * (end - start), x.shape[4]!]);
+  const blockOf = (x: Tensor, [start, end]: [number, number]) =>
+    reshape(x, [batch, keyValueHeads, groups, end - start, x.shape[2]!]);
+
+  const probabilities = blocks.map(([start, end]) => {
+    const scores = matmul(rowsOf(q, [start, end]), slice(k, 1, 0, end), {
+      transposeB: true,
+      scale,
+    });
+    const visible = slice(slice(mask, 2, start, end), 3, 0, end);
+    const masked = add(reshape(scores, [batch, heads, end - start, end]), visible);
+    return reshape(softmax(masked), scores.shape);
+  });
+  const outputs = blocks.map(([start, end], i) =>
+    blockOf(matmul(probabilities[i]!, slice(v, 1, 0, end)), [start, end]),
+  );
+  const output = concat(outputs, 3);
+
+  const differentiable = withGradient(output, [q, k, v], (gradient) => {
+    let keyGradient: Tensor | undefined;
+    let valueGradient: Tensor | undefined;
+    const queryGradients: Tensor[] = [];
+    // From the last block down, so that what later blocks gave to earlier keys is there to add to.
+    for (let i = blocks.length - 1; i >= 0; i--) {
+      const block = blocks[i]!;
+      const end = block[1];
+      const p = probabilities[i]!;
+      const d = rowsOf(gradient, block);
+      const own = reshape(outputs[i]!, d.shape);
+      const delta = sum(multiply(d, own), [2]);
+      const scoreGradient = multiply(
+        p,
+        subtract(matmul(d, slice(v, 1, 0, end), { transposeB: true }), delta),
+      );
+      queryGradients.unshift(blockOf(matmul(scoreGradient, slice(k, 1, 0, end), { scale }), block));
+      const toKeys = matmul(scoreGradient, rowsOf(q, block), { transposeA: true, scale });
+      const toValues = matmul(p, d, { transposeA: true });
+      keyGradient = accumulatePrefix(keyGradient, toKeys);
+      valueGradient = accumulatePrefix(valueGradient, toValues);
+    }
+    return [concat(queryGradients, 3), keyGradient, valueGradient];
+  });
+  return reshape(transpose(differentiable, [0, 3, 1, 2, 4]), [batch * sequence, heads * headSize]);
+}
+
+/** Adds `part` to the first rows (axis 1) of `total`. */
+function accumulatePrefix(total: Tensor | undefined, part: Tensor): Tensor {
+  if (!total) return part;
+  const [end, length] = [part.shape[1]!, total.shape[1]!];
+  const head = add(slice(total, 1, 0, end), part);
+  return end === length ? head : concat([head, slice(total, 1, end, length)], 1);
+}

@@ -1,0 +1,10 @@
+// Public names of the model layer.
+export type {
+  AttentionInputs,
+  Dimensions,
+  RotaryTables,
+  Scope,
+  WeightSpec,
+} from "./architecture.ts";
+export { causalAttention } from "./attention.ts";
+export { architectureFor, type BoundArchitecture, supportedModelTypes } from "./registry.ts";

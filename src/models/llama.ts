@@ -1,0 +1,128 @@
+// LLaMA (Touvron et al. 2023) and the many checkpoints that use its architecture: pre-norm blocks,
+// rotary embedding, grouped-query attention, SwiGLU. Reference: Transformers' `modeling_llama`.
+
+import { add, multiply, rmsNorm, silu } from "../tensor/index.ts";
+import type { Architecture, WeightSpec } from "./architecture.ts";
+import { readerFor } from "./config-reader.ts";
+import { type RopeConfig, readRope, rotaryTables } from "./rope.ts";
+
+export interface LlamaConfig {
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly vocabularySize: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+  readonly maximumPositions: number;
+  readonly normEpsilon: number;
+  readonly attentionBias: boolean;
+  readonly mlpBias: boolean;
+  readonly tiedHead: boolean;
+  readonly rope: RopeConfig;
+}
+
+export const llama: Architecture<LlamaConfig> = {
+  modelTypes: ["llama"],
+
+  readConfig(json) {
+    const reader = readerFor(json);
+    const hiddenSize = reader.integer("hidden_size");
+    const heads = reader.integer("num_attention_heads");
+    const keyValueHeads = reader.integer("num_key_value_heads", heads);
+    const headSize = reader.integer("head_dim", hiddenSize / heads);
+    const maximumPositions = reader.integer("max_position_embeddings", 2048);
+    if (heads % keyValueHeads !== 0)
+      reader.fault("num_key_value_heads", "must divide num_attention_heads");
+    if (headSize % 2 !== 0) reader.fault("head_dim", "must be even");
+    reader.choice("hidden_act", ["silu", "swish"], "silu");
+    reader.only("pretraining_tp", 1);
+    const config: LlamaConfig = {
+      layers: reader.integer("num_hidden_layers"),
+      hiddenSize,
+      intermediateSize: reader.integer("intermediate_size"),
+      vocabularySize: reader.integer("vocab_size"),
+      heads,
+      keyValueHeads,
+      headSize,
+      maximumPositions,
+      normEpsilon: reader.number("rms_norm_eps", 1e-6),
+      attentionBias: reader.boolean("attention_bias", false),
+      mlpBias: reader.boolean("mlp_bias", false),
+      tiedHead: reader.boolean("tie_word_embeddings", false),
+      rope: readRope(reader, headSize, maximumPositions),
+    };
+    reader.finish();
+    return config;
+  },
+
+  dimensions: (config) => config,
+
+  weights(config) {
+    const { hiddenSize: hidden, intermediateSize: inner, headSize } = config;
+    const queryWidth = config.heads * headSize;
+    const keyWidth = config.keyValueHeads * headSize;
+    const linears: [path: string, output: number, input: number, bias: boolean][] = [
+      ["self_attn.q_proj", queryWidth, hidden, config.attentionBias],
+      ["self_attn.k_proj", keyWidth, hidden, config.attentionBias],
+      ["self_attn.v_proj", keyWidth, hidden, config.attentionBias],
+      ["self_attn.o_proj", hidden, queryWidth, config.attentionBias],
+      ["mlp.gate_proj", inner, hidden, config.mlpBias],
+      ["mlp.up_proj", inner, hidden, config.mlpBias],
+      ["mlp.down_proj", hidden, inner, config.mlpBias],
+    ];
+    const norm = (name: string): WeightSpec => ({ name, shape: [hidden], role: "norm" });
+    const blocks = Array.from({ length: config.layers }, (_, layer) => {
+      const prefix = `model.layers.${layer}`;
+      return [
+        norm(`${prefix}.input_layernorm.weight`),
+        norm(`${prefix}.post_attention_layernorm.weight`),
+        ...linears.flatMap(([path, output, input, bias]): WeightSpec[] => [
+          { name: `${prefix}.${path}.weight`, shape: [output, input], role: "linear" },
+          ...(bias
+            ? [{ name: `${prefix}.${path}.bias`, shape: [output], role: "bias" as const }]
+            : []),
+        ]),
+      ];
+    });
+    const matrix = [config.vocabularySize, hidden];
+    return [
+      { name: this.embeddingName, shape: matrix, role: "embedding" },
+      ...blocks.flat(),
+      norm("model.norm.weight"),
+      ...(config.tiedHead
+        ? []
+        : [{ name: "lm_head.weight", shape: matrix, role: "output" as const }]),
+    ];
+  },
+
+  block(config, layer, x, scope) {
+    const path = `model.layers.${layer}`;
+    const norm = (name: string, value: typeof x) =>
+      rmsNorm(value, scope.weight(`${path}.${name}.weight`), config.normEpsilon);
+
+    const attentionInput = norm("input_layernorm", x);
+    const attended = scope.attend({
+      queries: scope.rotate(scope.linear(`${path}.self_attn.q_proj`, attentionInput), config.heads),
+      keys: scope.rotate(
+        scope.linear(`${path}.self_attn.k_proj`, attentionInput),
+        config.keyValueHeads,
+      ),
+      values: scope.linear(`${path}.self_attn.v_proj`, attentionInput),
+      scale: 1 / Math.sqrt(config.headSize),
+    });
+    const middle = add(x, scope.linear(`${path}.self_attn.o_proj`, attended));
+
+    const mlpInput = norm("post_attention_layernorm", middle);
+    const gate = silu(scope.linear(`${path}.mlp.gate_proj`, mlpInput));
+    const up = scope.linear(`${path}.mlp.up_proj`, mlpInput);
+    return add(middle, scope.linear(`${path}.mlp.down_proj`, multiply(gate, up)));
+  },
+
+  finalNorm: (config, x, scope) =>
+    rmsNorm(x, scope.weight("model.norm.weight"), config.normEpsilon),
+
+  embeddingName: "model.embed_tokens.weight",
+  outputName: (config) => (config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight"),
+  rotaryTables: (config, length) => rotaryTables(config.rope, length),
+};

@@ -1,0 +1,3 @@
+// Public names of the lowering layer.
+export { lower } from "./lower.ts";
+export { encodeModel } from "./proto.ts";

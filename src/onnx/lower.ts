@@ -1,0 +1,179 @@
+// From a tensor graph to an ONNX graph: one rule an operator. `fuse.ts` says which tensors need
+// no node of their own.
+
+import type { Shape, Tensor } from "../tensor/index.ts";
+import { topologicalOrder } from "../tensor/index.ts";
+import type { OperatorName, TensorOf } from "../tensor/tensor.ts";
+import { type Fusions, planFusions, standsFor } from "./fuse.ts";
+import type { AttributeValue, OnnxConstant, OnnxGraph, OnnxNode } from "./proto.ts";
+
+interface Target {
+  readonly fusions: Fusions;
+  readonly nameOf: (tensor: Tensor) => string;
+  readonly emit: (type: string, inputs: readonly string[], y: Tensor, options?: Emit) => void;
+  /** The name of a constant list of whole numbers: a shape, axes, bounds. */
+  readonly integers: (values: Shape) => string;
+  readonly scalar: (value: number) => string;
+}
+
+interface Emit {
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  readonly microsoft?: boolean;
+  /** Names of all outputs, where `y` is not the only one. */
+  readonly outputs?: readonly string[];
+}
+
+type Rule<O extends OperatorName> = (y: TensorOf<O> & Tensor, to: Target) => void;
+
+const elementwise =
+  (type: string): Rule<OperatorName> =>
+  (y, { emit, nameOf }) =>
+    emit(type, y.inputs.map(nameOf), y);
+
+const nothing = (): void => {};
+
+function product(y: TensorOf<"matmul"> & Tensor, to: Target, result: Tensor, addend?: Tensor) {
+  const { transposeA, transposeB, scale } = y.attributes;
+  const inputs = [...y.inputs, ...(addend ? [addend] : [])].map(to.nameOf);
+  const attributes = {
+    transA: Number(transposeA),
+    transB: Number(transposeB),
+    alpha: { float: scale },
+  };
+  if (y.shape.length === 2) to.emit("Gemm", inputs, result, { attributes });
+  else to.emit("FusedMatMul", inputs, result, { attributes, microsoft: true });
+}
+
+/** The norm and the inverse root mean square that its gradient needs are one node's two outputs. */
+function norm(y: (TensorOf<"rmsNorm"> | TensorOf<"inverseRms">) & Tensor, to: Target): void {
+  const twin = to.fusions.twins.get(y);
+  const [normalised, inverse] = y.operator === "rmsNorm" ? [y, twin] : [twin, y];
+  const name = (tensor: Tensor | undefined) => (tensor ? to.nameOf(tensor) : undefined);
+  const outputs = [name(normalised) ?? `${name(inverse)}_unused`];
+  if (inverse) outputs.push(to.nameOf(inverse));
+  to.emit("SimplifiedLayerNormalization", y.inputs.map(to.nameOf), y, {
+    attributes: { axis: -1, epsilon: { float: y.attributes.epsilon } },
+    outputs,
+  });
+}
+
+const loweringRules = {
+  input: nothing,
+  constant: nothing,
+  add: (y, to) => {
+    const fused = to.fusions.gemms.get(y);
+    if (fused) product(fused.product, to, y, fused.addend);
+    else to.emit("Add", y.inputs.map(to.nameOf), y);
+  },
+  subtract: elementwise("Sub"),
+  multiply: elementwise("Mul"),
+  divide: elementwise("Div"),
+  negate: elementwise("Neg"),
+  exp: elementwise("Exp"),
+  log: elementwise("Log"),
+  sigmoid: elementwise("Sigmoid"),
+  tanh: elementwise("Tanh"),
+  erf: elementwise("Erf"),
+  matmul: (y, to) => product(y, to, y),
+  sum: (y, to) =>
+    to.emit("ReduceSum", [to.nameOf(y.inputs[0]!), to.integers(y.attributes.axes)], y),
+  maximum: (y, to) =>
+    to.emit("ReduceMax", [to.nameOf(y.inputs[0]!), to.integers(y.attributes.axes)], y),
+  softmax: (y, to) => to.emit("Softmax", y.inputs.map(to.nameOf), y, { attributes: { axis: -1 } }),
+  rmsNorm: norm,
+  inverseRms: norm,
+  reshape: (y, to) => to.emit("Reshape", [to.nameOf(y.inputs[0]!), to.integers(y.shape)], y),
+  transpose: (y, to) =>
+    to.emit("Transpose", y.inputs.map(to.nameOf), y, {
+      attributes: { perm: y.attributes.permutation },
+    }),
+  slice: (y, to) => {
+    const { start, end, axis } = y.attributes;
+    const bounds = [[start], [end], [axis]].map(to.integers);
+    to.emit("Slice", [to.nameOf(y.inputs[0]!), ...bounds], y);
+  },
+  concat: (y, to) =>
+    to.emit("Concat", y.inputs.map(to.nameOf), y, { attributes: { axis: y.attributes.axis } }),
+  broadcast: (y, to) => to.emit("Expand", [to.nameOf(y.inputs[0]!), to.integers(y.shape)], y),
+  rotary: (y, to) =>
+    to.emit("RotaryEmbedding", y.inputs.map(to.nameOf), y, {
+      attributes: { num_heads: y.attributes.heads },
+      microsoft: true,
+    }),
+  toFloat: (y, to) => to.emit("Cast", y.inputs.map(to.nameOf), y, { attributes: { to: 1 } }),
+  stopGradient: nothing,
+  withGradient: nothing,
+} satisfies { [O in OperatorName]: Rule<O> };
+
+/**
+ * An ONNX graph with inputs `in0`, `in1`, … for `given` and outputs `out0`, `out1`, … .
+ * Every given tensor stays an input, whether or not it is used, so that callers feed by position.
+ */
+export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): OnnxGraph {
+  const givenSet = new Set(given);
+  const order = topologicalOrder(outputs, givenSet);
+  const fusions = planFusions(order, outputs, givenSet);
+  const nodes: OnnxNode[] = [];
+  const constants = new Map<string, OnnxConstant>();
+  const names = new Map<Tensor, string>(given.map((tensor, i) => [tensor, `in${i}`]));
+
+  // An output carries its own name from the start: a renaming node would copy it.
+  const copies: [from: Tensor, name: string][] = [];
+  outputs.forEach((output, i) => {
+    const tensor = standsFor(output, givenSet);
+    if (names.has(tensor)) copies.push([tensor, `out${i}`]);
+    else names.set(tensor, `out${i}`);
+  });
+
+  const keep = (name: string, type: OnnxConstant["type"], shape: Shape, bytes: Uint8Array) => {
+    constants.set(name, { name, type, shape, bytes });
+    return name;
+  };
+  const to: Target = {
+    fusions,
+    nameOf: (alias) => {
+      const tensor = standsFor(alias, givenSet);
+      if (tensor.operator === "constant" && !givenSet.has(tensor))
+        return to.scalar(tensor.attributes.value);
+      let name = names.get(tensor);
+      if (!name) {
+        name = `t${names.size}`;
+        names.set(tensor, name);
+      }
+      return name;
+    },
+    emit: (type, inputs, y, { attributes, microsoft, outputs: all } = {}) =>
+      nodes.push({
+        type,
+        inputs,
+        outputs: all ?? [to.nameOf(y)],
+        attributes,
+        domain: microsoft ? "com.microsoft" : "",
+      }),
+    integers: (values) => {
+      const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+      return keep(`integers_${values.join("_")}`, "int64", [values.length], bytes);
+    },
+    scalar: (value) =>
+      keep(`scalar_${value}`, "float32", [], new Uint8Array(Float32Array.of(value).buffer)),
+  };
+
+  for (const tensor of order) {
+    if (givenSet.has(tensor) || fusions.folded.has(tensor)) continue;
+    (loweringRules[tensor.operator] as Rule<OperatorName>)(tensor, to);
+  }
+  for (const [from, name] of copies)
+    nodes.push({ type: "Identity", inputs: [to.nameOf(from)], outputs: [name] });
+
+  const described = (tensor: Tensor, name: string) => ({
+    name,
+    type: tensor.dtype,
+    shape: tensor.shape,
+  });
+  return {
+    nodes,
+    constants: [...constants.values()],
+    inputs: given.map((tensor, i) => described(tensor, `in${i}`)),
+    outputs: outputs.map((tensor, i) => described(tensor, `out${i}`)),
+  };
+}

@@ -1,0 +1,84 @@
+// The few corners of the ONNX file format that tunesmith writes, as plain values.
+
+import onnxProto from "onnx-proto";
+
+const { onnx } = onnxProto;
+
+export type AttributeValue = number | readonly number[] | { readonly float: number };
+
+export interface OnnxNode {
+  readonly type: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  /** "com.microsoft" for ONNX Runtime's own operators; absent for the standard set. */
+  readonly domain?: string;
+}
+
+export interface OnnxValue {
+  readonly name: string;
+  readonly type: "float32" | "int64" | "uint8";
+  readonly shape: readonly number[];
+}
+
+export interface OnnxConstant extends OnnxValue {
+  readonly bytes: Uint8Array;
+}
+
+export interface OnnxGraph {
+  readonly nodes: readonly OnnxNode[];
+  readonly constants: readonly OnnxConstant[];
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly OnnxValue[];
+}
+
+const elementTypes = { float32: 1, uint8: 2, int64: 7 } as const;
+const attributeTypes = { float: 1, int: 2, ints: 7 } as const;
+
+function encodeAttribute([name, value]: [string, AttributeValue]) {
+  if (typeof value === "number") return { name, i: value, type: attributeTypes.int };
+  if ("float" in value) return { name, f: value.float, type: attributeTypes.float };
+  return { name, ints: [...value], type: attributeTypes.ints };
+}
+
+const encodeValue = ({ name, type, shape }: OnnxValue) => ({
+  name,
+  type: {
+    tensorType: {
+      elemType: elementTypes[type],
+      shape: { dim: shape.map((dimValue) => ({ dimValue })) },
+    },
+  },
+});
+
+/** The graph as the bytes of an ONNX model (opset 21, ONNX Runtime's own operators version 1). */
+export function encodeModel(graph: OnnxGraph): Uint8Array {
+  return onnx.ModelProto.encode(
+    onnx.ModelProto.create({
+      irVersion: 10,
+      producerName: "tunesmith",
+      opsetImport: [
+        { domain: "", version: 21 },
+        { domain: "com.microsoft", version: 1 },
+      ],
+      graph: {
+        name: "graph",
+        node: graph.nodes.map(({ type, inputs, outputs, attributes = {}, domain = "" }) => ({
+          opType: type,
+          input: [...inputs],
+          output: [...outputs],
+          domain,
+          attribute: Object.entries(attributes).map(encodeAttribute),
+        })),
+        input: graph.inputs.map(encodeValue),
+        output: graph.outputs.map(encodeValue),
+        initializer: graph.constants.map(({ name, type, shape, bytes }) => ({
+          name,
+          dataType: elementTypes[type],
+          dims: [...shape],
+          rawData: bytes,
+        })),
+      },
+    }),
+  ).finish();
+}

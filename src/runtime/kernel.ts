@@ -1,0 +1,152 @@
+// Compiled graphs. A kernel is one ONNX Runtime session; equal graphs share one, so thirty equal
+// blocks compile once, and a batch of a shape seen before compiles nothing.
+
+import { availableParallelism } from "node:os";
+import * as ort from "onnxruntime-node";
+import { TunesmithError } from "../errors.ts";
+import { encodeModel, lower } from "../onnx/index.ts";
+import { printGraph, type Tensor } from "../tensor/index.ts";
+
+/** A value in memory: typed array and shape, handed to ONNX Runtime without a copy. */
+export type Value = ort.Tensor;
+
+export interface Kernel {
+  /**
+   * Computes all outputs.
+   * @param inputs one value for each given tensor, in order
+   * @param into memory for the outputs, in order; without it, outputs are freshly allocated
+   */
+  run(inputs: readonly Value[], into?: readonly Value[]): Promise<Value[]>;
+}
+
+export interface Runtime {
+  /** The kernel that computes `outputs` from `given`; compiled once for every distinct graph. */
+  compile(outputs: readonly Tensor[], given: readonly Tensor[]): Promise<Kernel>;
+  /** How many kernels have been compiled so far, cached ones included. */
+  readonly compiled: number;
+  dispose(): Promise<void>;
+}
+
+export interface RuntimeOptions {
+  /** Threads of a kernel; default: all cores. */
+  readonly threads?: number;
+  /** Kernels kept; the least recently used one beyond that is released. Default 64. */
+  readonly kernelLimit?: number;
+}
+
+interface Entry {
+  readonly session: Promise<ort.InferenceSession>;
+  inUse: number;
+}
+
+export function createRuntime(options: RuntimeOptions = {}): Runtime {
+  const threads = options.threads ?? availableParallelism();
+  const limit = options.kernelLimit ?? 64;
+  const entries = new Map<string, Entry>(); // insertion order is order of last use
+  let compiled = 0;
+
+  const entryFor = (key: string, outputs: readonly Tensor[], given: readonly Tensor[]): Entry => {
+    let entry = entries.get(key);
+    if (entry) entries.delete(key);
+    else {
+      compiled++;
+      entry = { session: createSession(outputs, given, threads), inUse: 0 };
+    }
+    entries.set(key, entry);
+    return entry;
+  };
+
+  const evict = async () => {
+    for (const [key, entry] of entries) {
+      if (entries.size <= limit) break;
+      if (entry.inUse > 0) continue;
+      entries.delete(key);
+      await (await entry.session).release();
+    }
+  };
+
+  return {
+    get compiled() {
+      return compiled;
+    },
+    async compile(outputs, given) {
+      const key = printGraph(outputs, given);
+      await entryFor(key, outputs, given).session;
+      await evict();
+      return {
+        async run(inputs, into) {
+          // Looked up again: the kernel may have been evicted since, and is then made anew.
+          const entry = entryFor(key, outputs, given);
+          const session = await entry.session;
+          entry.inUse++;
+          try {
+            return await runSession(session, inputs, into, outputs.length);
+          } finally {
+            entry.inUse--;
+          }
+        },
+      };
+    },
+    async dispose() {
+      for (const entry of entries.values()) await (await entry.session).release();
+      entries.clear();
+    },
+  };
+}
+
+async function createSession(
+  outputs: readonly Tensor[],
+  given: readonly Tensor[],
+  threads: number,
+): Promise<ort.InferenceSession> {
+  return ort.InferenceSession.create(encodeModel(lower(outputs, given)), {
+    intraOpNumThreads: threads,
+    // Graphs arrive fused, and all weights are inputs: there is nothing to fold or prepack.
+    graphOptimizationLevel: "disabled",
+    // One heap for all kernels, instead of an arena for each that never shrinks.
+    enableCpuMemArena: false,
+    enableMemPattern: false,
+    logSeverityLevel: 3,
+    ...profiling(),
+  });
+}
+
+const profiling = () =>
+  process.env.TUNESMITH_PROFILE
+    ? { enableProfiling: true, profileFilePrefix: process.env.TUNESMITH_PROFILE }
+    : {};
+
+async function runSession(
+  session: ort.InferenceSession,
+  inputs: readonly Value[],
+  into: readonly Value[] | undefined,
+  outputCount: number,
+): Promise<Value[]> {
+  const feeds: Record<string, Value> = {};
+  inputs.forEach((value, i) => {
+    feeds[`in${i}`] = value;
+  });
+  const fetches: Record<string, Value | null> = {};
+  for (let i = 0; i < outputCount; i++) fetches[`out${i}`] = into?.[i] ?? null;
+  try {
+    const results = await session.run(feeds, fetches);
+    return Array.from({ length: outputCount }, (_, i) => results[`out${i}`] as Value);
+  } catch (cause) {
+    throw explain(cause);
+  }
+}
+
+function explain(cause: unknown): unknown {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  if (!/alloc|memory/i.test(message)) return cause;
+  return new TunesmithError(
+    "run",
+    {
+      where: "running the model",
+      rule: "a step's tensors must fit into memory",
+      seen: message.split("\n")[0] ?? message,
+      fix: "use train.memory: lean, a smaller batchSize or a smaller maxLength",
+    },
+    { cause },
+  );
+}

@@ -1,0 +1,8 @@
+// Public names of the graph layer.
+export { gradient } from "./gradient.ts";
+export * from "./operators.ts";
+export { chooseSaved, isCostly } from "./partition.ts";
+export { printGraph } from "./print.ts";
+export type { DType, Shape, Tensor } from "./tensor.ts";
+export { sameShape, sizeOf } from "./tensor.ts";
+export { topologicalOrder } from "./traverse.ts";

@@ -1,0 +1,75 @@
+// A tensor is a node of a graph that has not been computed: an operator, its inputs and attributes,
+// and the shape and type that follow from them. A graph is whatever is reachable from its outputs.
+
+export type DType = "float32" | "int64" | "uint8";
+export type Shape = readonly number[];
+
+/** Every operator with its attributes. The rule tables (shape, gradient, lowering) cover all of it. */
+export interface OperatorAttributes {
+  /** A value fed at run time. */
+  input: { readonly name: string };
+  /** A scalar known when the graph is written. */
+  constant: { readonly value: number };
+  add: object;
+  subtract: object;
+  multiply: object;
+  divide: object;
+  negate: object;
+  exp: object;
+  log: object;
+  sigmoid: object;
+  tanh: object;
+  erf: object;
+  /** scale · op(A) · op(B) over the last two axes; leading axes are equal, or B has none. */
+  matmul: { readonly transposeA: boolean; readonly transposeB: boolean; readonly scale: number };
+  /** Sum over axes, which stay with length 1. */
+  sum: { readonly axes: readonly number[] };
+  /** Largest element over axes, which stay with length 1; no gradient flows (see `stopGradient`). */
+  maximum: { readonly axes: readonly number[] };
+  /** Softmax over the last axis. */
+  softmax: object;
+  /** x / sqrt(mean(x²) + epsilon) · weight over the last axis (Zhang & Sennrich 2019). */
+  rmsNorm: { readonly epsilon: number };
+  /** 1 / sqrt(mean(x²) + epsilon), last axis of length 1: what the gradient of rmsNorm needs. */
+  inverseRms: { readonly epsilon: number };
+  reshape: object;
+  transpose: { readonly permutation: readonly number[] };
+  slice: { readonly axis: number; readonly start: number; readonly end: number };
+  concat: { readonly axis: number };
+  broadcast: object;
+  /**
+   * Rotary position embedding of [batch, seq, heads·dim] (Su et al. 2021; halves rotated as in
+   * Transformers): inputs x, positions [batch, seq] int64, cosines and sines [positions, dim / 2].
+   */
+  rotary: { readonly heads: number };
+  /** uint8 to float32. */
+  toFloat: object;
+  /** Its input, seen as a constant by differentiation. */
+  stopGradient: object;
+  /** Its first input, with a gradient written by hand for all further inputs. */
+  withGradient: { readonly rule: GradientRule };
+}
+
+export type OperatorName = keyof OperatorAttributes;
+
+/** Gradients for each of the given inputs, from the gradient of the output. */
+export type GradientRule = (outputGradient: Tensor) => readonly (Tensor | undefined)[];
+
+export interface TensorOf<O extends OperatorName> {
+  readonly operator: O;
+  readonly inputs: readonly Tensor[];
+  readonly attributes: OperatorAttributes[O];
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+export type Tensor = { [O in OperatorName]: TensorOf<O> }[OperatorName];
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, length) => product * length, 1);
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((length, axis) => length === b[axis]);
+}
