@@ -1,0 +1,237 @@
+// The recipe: which model, which data, which method, which objective, how to train, where. This one
+// schema is the source of the types, the defaults, the command line's override flags, the comments
+// of `tunesmith init`, the JSON Schema for editors and the documentation. Every key says here what
+// it means; a key without a default says how it is derived (see derive.ts).
+
+import { z } from "zod";
+import type { FormatName } from "../data/formats.ts";
+import type { OptimizerName } from "../runtime/optimizer.ts";
+import type { ScheduleName } from "../runtime/schedule.ts";
+
+/** Notes how a key that has no fixed default gets its value; shown wherever a default would be. */
+const derived = (how: string) => ({ derived: how });
+
+const count = z.int().min(1);
+const names = z.array(z.string());
+
+// Lists whose owner is a lower layer; the compiler compares the two.
+const FORMAT_NAMES = [
+  "messages",
+  "completion",
+  "alpaca",
+  "sharegpt",
+  "text",
+] as const satisfies readonly FormatName[];
+const SCHEDULES = ["constant", "linear", "cosine"] as const satisfies readonly ScheduleName[];
+const OPTIMIZERS = ["adamw", "sgd"] as const satisfies readonly OptimizerName[];
+
+const modelSchema = z.strictObject({
+  path: z.string().optional().describe("A folder in the Hugging Face layout, or a GGUF file."),
+  id: z.string().optional().describe("A model of the hub, such as HuggingFaceTB/SmolLM2-135M."),
+  revision: z.string().optional().describe("Branch, tag or commit of a hub model."),
+  dtype: z
+    .enum(["auto", "float32"])
+    .default("auto")
+    .describe("Frozen weights in memory: as the file has them, or widened to 32 bits."),
+});
+
+const dataSchema = z.strictObject({
+  train: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .describe("Training data: JSONL, JSON, CSV, Parquet or text files, or a hub dataset."),
+  eval: z
+    .union([z.string(), z.number().min(0).max(0.9)])
+    .default(0)
+    .describe(
+      "Held-out data: a file, or the share of the training data to hold out (0.1); 0: none.",
+    ),
+  format: z
+    .enum(["auto", ...FORMAT_NAMES])
+    .default("auto")
+    .describe("How a sample is laid out; auto looks at its columns."),
+  columns: z
+    .record(z.string(), z.string())
+    .default({})
+    .describe("Other names of columns, as { prompt: question, completion: answer }."),
+  loss: z
+    .enum(["completion", "assistant", "all"])
+    .optional()
+    .describe("Which tokens are trained on.")
+    .meta(derived("what the format says: answers only, or all of a plain text")),
+  maxLength: count
+    .optional()
+    .describe("Tokens of a sample; longer ones are handled by `truncation`.")
+    .meta(derived("the model's context, at most 1024")),
+  truncation: z
+    .enum(["end", "start", "drop", "error"])
+    .default("end")
+    .describe(
+      "What to do with a sample longer than maxLength: cut its end or start, drop it, stop.",
+    ),
+  packing: z
+    .boolean()
+    .default(false)
+    .describe("Put several short samples into one row; they do not see each other."),
+  streaming: z
+    .boolean()
+    .default(false)
+    .describe("Read the file while training: for data larger than memory."),
+  shuffle: z.boolean().default(true).describe("A new order for every epoch, fixed by the seed."),
+});
+
+const loraSchema = z.strictObject({
+  name: z.literal("lora").describe("Low-rank adapters beside frozen weights (Hu et al. 2021)."),
+  rank: count.default(8).describe("Rank of each adapter: more learns more and weighs more."),
+  alpha: z
+    .number()
+    .positive()
+    .optional()
+    .describe("Strength: adapters are scaled by alpha / rank.")
+    .meta(derived("2 × rank")),
+  targets: z
+    .union([z.string(), names.min(1)])
+    .default("all-linear")
+    .describe("Layers that get one: names such as [q_proj, v_proj], a regex, or all-linear."),
+  exclude: z
+    .union([z.string(), names])
+    .default([])
+    .describe("Layers that get none, as names or a regex."),
+  rankPattern: z
+    .record(z.string(), count)
+    .default({})
+    .describe("Other ranks for some layers, as { q_proj: 16 }."),
+  alphaPattern: z
+    .record(z.string(), z.number().positive())
+    .default({})
+    .describe("Other alphas for some layers."),
+  rslora: z
+    .boolean()
+    .default(false)
+    .describe("Scale by alpha / √rank instead (Kalajdzievski 2023): steadier at high ranks."),
+  dropout: z.number().min(0).lt(1).default(0).describe("Dropout in front of each adapter."),
+  bias: z
+    .enum(["none", "all", "lora_only"])
+    .default("none")
+    .describe("Biases to train as well: none, all, or those of the adapted layers."),
+  modulesToSave: names.default([]).describe("Modules to train in full and save with the adapter."),
+  layersToTransform: z
+    .array(z.int().min(0))
+    .default([])
+    .describe("Only these layer numbers, from 0; empty: all."),
+  init: z
+    .union([z.boolean(), z.enum(["gaussian", "orthogonal", "pissa", "olora"])])
+    .default(true)
+    .describe("How adapters start: true is PEFT's default, which changes nothing at first."),
+});
+
+const fullSchema = z.strictObject({
+  name: z.literal("full").describe("Every weight of the model is trained."),
+});
+
+const trainSchema = z.strictObject({
+  epochs: z.number().positive().default(3).describe("How often the training data is gone through."),
+  maxSteps: count
+    .optional()
+    .describe("Stop after this many optimizer steps.")
+    .meta(derived("none")),
+  batchSize: count.default(8).describe("Samples in a micro-batch: what memory is needed for."),
+  gradientAccumulation: count.default(1).describe("Micro-batches summed into one optimizer step."),
+  learningRate: z
+    .number()
+    .positive()
+    .optional()
+    .describe("Peak learning rate.")
+    .meta(derived("by method: 2e-4 for lora, 2e-5 for full")),
+  schedule: z
+    .enum(SCHEDULES)
+    .default("cosine")
+    .describe("How the learning rate goes from its peak to the end."),
+  warmup: z
+    .number()
+    .min(0)
+    .default(0.03)
+    .describe("Steps of rising learning rate; below 1 a share of all steps."),
+  weightDecay: z.number().min(0).default(0).describe("Decoupled weight decay."),
+  betas: z
+    .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
+    .default([0.9, 0.999])
+    .describe("Adam's decay rates of the two moments."),
+  eps: z.number().positive().default(1e-8).describe("Adam's guard against division by zero."),
+  optimizer: z.enum(OPTIMIZERS).default("adamw").describe("The rule that moves weights."),
+  maxGradientNorm: z.number().min(0).default(1).describe("Gradients are clipped to it; 0: never."),
+  evaluateEvery: z
+    .union([z.enum(["epoch", "never"]), count])
+    .default("epoch")
+    .describe("Measure the held-out loss after each epoch, every so many steps, or never."),
+  saveEvery: z
+    .union([z.enum(["epoch", "never"]), count])
+    .default("epoch")
+    .describe(
+      "Write a checkpoint after each epoch, every so many steps, or only at the end (never).",
+    ),
+  keepLast: count.default(2).describe("Checkpoints kept, newest first."),
+  keepBest: z
+    .boolean()
+    .optional()
+    .describe("Also keep the one with the lowest held-out loss, and end with it.")
+    .meta(derived("true where there is held-out data")),
+  earlyStopping: count
+    .optional()
+    .describe("Stop after this many evaluations without a lower held-out loss.")
+    .meta(derived("never")),
+  seed: z.int().min(0).default(0).describe("Fixes data order, initial adapters and dropout."),
+  memory: z
+    .enum(["fast", "lean"])
+    .default("fast")
+    .describe("Keep what the backward pass reads (fast), or compute it again (lean)."),
+});
+
+const computeSchema = z.strictObject({
+  where: z.enum(["here"]).default("here").describe("Where training runs: in this process."),
+  threads: count
+    .optional()
+    .describe("CPU threads.")
+    .meta(derived("the cores this process may use")),
+});
+
+/** The whole recipe. `z.toJSONSchema` of it is published for editors (see json-schema.ts). */
+export const recipeSchema = z.strictObject({
+  model: modelSchema.describe("The model to start from: a folder, a GGUF file, or a hub id."),
+  data: dataSchema.describe("What it learns from."),
+  method: z
+    .discriminatedUnion("name", [loraSchema, fullSchema])
+    .describe("What of the model is trained."),
+  objective: z
+    .strictObject({
+      name: z.literal("sft").default("sft").describe("Supervised fine-tuning: learn to continue."),
+    })
+    .prefault({})
+    .describe("What is optimised."),
+  train: trainSchema.prefault({}).describe("The training loop."),
+  compute: computeSchema.prefault({}).describe("Where it runs."),
+  output: z
+    .string()
+    .optional()
+    .describe("Run folder: checkpoints, metrics, the adapter.")
+    .meta(derived("runs/<recipe name>-<number>")),
+});
+
+/**
+ * Sections that may be written as one word: the word is the value of this key of theirs.
+ * A `model` written so is a path where there is such a file, otherwise a hub id.
+ */
+export const SHORTHANDS: Readonly<Record<string, string>> = {
+  model: "path",
+  data: "train",
+  method: "name",
+  objective: "name",
+};
+
+/** What a person may write. */
+export type RecipeInput = z.input<typeof recipeSchema>;
+
+/** A valid recipe with its fixed defaults, before anything is derived. */
+export type ParsedRecipe = z.output<typeof recipeSchema>;
+
+/** LoRA's part of a parsed recipe. */
+export type LoraInput = z.output<typeof loraSchema>;
