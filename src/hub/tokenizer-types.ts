@@ -23,6 +23,11 @@ export interface Tokenizer {
     text: string,
     options?: { addSpecialTokens?: boolean; parseSpecialTokens?: boolean },
   ): number[];
+  /**
+   * The text with its special-token strings broken up by marks that `encode` takes out again: pasted
+   * into a chat template, it tokenises as it would alone and cannot forge a turn.
+   */
+  protect(text: string): string;
   decode(tokenIds: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
   tokenToId(token: string): number | undefined;
   idToToken(id: number): string | undefined;

@@ -1,0 +1,180 @@
+// A Hugging Face model folder: config.json beside one safetensors file, or several with an index.
+
+import { basename, join } from "node:path";
+import { TunesmithError } from "../errors.ts";
+import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
+import { decodeHalf } from "./half.ts";
+import { isJsonObject, readJsonObject } from "./json-file.ts";
+import { isPickle, pickleRefused } from "./pickle.ts";
+import {
+  missingTensor,
+  openSafetensors,
+  SAFETENSORS_ELEMENT_BYTES,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+} from "./safetensors.ts";
+import { loadTokenizerFolder } from "./tokenizer.ts";
+
+const SINGLE_FILE = "model.safetensors";
+const INDEX_FILE = "model.safetensors.index.json";
+const CHUNK_BYTES = 4 << 20;
+
+/** Opens a model folder. `files` are the names in it. Throws a TunesmithError ("checkpoint"). */
+export async function openFolderCheckpoint(
+  folder: string,
+  files: readonly string[],
+): Promise<Checkpoint> {
+  const config = await readJsonObject(join(folder, "config.json"));
+  if (!config) throw noConfig(folder, files);
+  const generationConfig = await readJsonObject(join(folder, "generation_config.json"));
+  const owner = await openWeights(folder, files);
+  const tensors = new Map<string, CheckpointTensor>();
+  for (const [name, shard] of owner) {
+    const { shape, dtype, byteOffset, byteLength } = shard.tensors.get(name)!;
+    const location = { path: shard.path, byteOffset, byteLength };
+    tensors.set(name, { name, shape, dtype, location });
+  }
+  const find = (name: string) => {
+    const shard = owner.get(name);
+    if (!shard) throw missingTensor(folder, name, owner.keys());
+    return shard;
+  };
+  return {
+    source: folder,
+    format: "safetensors",
+    config,
+    ...(generationConfig && { generationConfig }),
+    tensors,
+    readFloat32Into: async (name, target) => readFloat32(find(name), name, target),
+    readRawInto: async (name, target) => find(name).readInto(name, target),
+    loadTokenizer: () => loadTokenizerFolder(folder),
+    async close() {
+      await Promise.all([...new Set(owner.values())].map((shard) => shard.close()));
+    },
+  };
+}
+
+/** How the dtypes that need decoding become float32; the others are no weights. */
+const DECODERS: Partial<
+  Record<SafetensorsDtype, (bytes: Uint8Array, target: Float32Array) => void>
+> = {
+  F16: (bytes, target) => decodeHalf(new Uint16Array(bytes.buffer), "F16", target),
+  BF16: (bytes, target) => decodeHalf(new Uint16Array(bytes.buffer), "BF16", target),
+  F64: (bytes, target) => target.set(new Float64Array(bytes.buffer)),
+};
+
+/**
+ * Decodes one tensor of a safetensors file into `target`, a few MiB at a time.
+ * Throws a TunesmithError where its dtype is not a floating one or its size is another.
+ */
+export async function readFloat32(
+  file: SafetensorsFile,
+  name: string,
+  target: Float32Array,
+): Promise<void> {
+  const tensor = file.tensors.get(name);
+  if (!tensor) throw missingTensor(file.path, name, file.tensors.keys());
+  const elementBytes = SAFETENSORS_ELEMENT_BYTES[tensor.dtype];
+  const count = tensor.byteLength / elementBytes;
+  if (count !== target.length)
+    throw new RangeError(`${name} has ${count} elements; the target has ${target.length}`);
+  if (tensor.dtype === "F32") {
+    await file.readInto(name, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+    return;
+  }
+  const decode = DECODERS[tensor.dtype];
+  if (!decode)
+    throw new TunesmithError("checkpoint", {
+      where: `${file.path} (tensor "${name}")`,
+      rule: "weights are F32, F16, BF16 or F64",
+      seen: tensor.dtype,
+      fix: "use an unquantised safetensors checkpoint, or a GGUF file of the model",
+    });
+  for (let from = 0; from < tensor.byteLength; from += CHUNK_BYTES) {
+    const bytes = new Uint8Array(Math.min(CHUNK_BYTES, tensor.byteLength - from));
+    await file.readInto(name, bytes, from);
+    decode(bytes, target.subarray(from / elementBytes, (from + bytes.length) / elementBytes));
+  }
+}
+
+/** For every tensor the open file that holds it. */
+type Weights = ReadonlyMap<string, SafetensorsFile>;
+
+async function openWeights(folder: string, files: readonly string[]): Promise<Weights> {
+  if (files.includes(SINGLE_FILE)) {
+    const file = await openSafetensors(join(folder, SINGLE_FILE));
+    return new Map([...file.tensors.keys()].map((name) => [name, file]));
+  }
+  if (files.includes(INDEX_FILE)) return openShards(folder, files);
+  const pickle = files.find(isPickle);
+  if (pickle) throw pickleRefused(join(folder, pickle));
+  throw new TunesmithError("checkpoint", {
+    where: folder,
+    rule: `the folder must hold ${SINGLE_FILE}, or shards with ${INDEX_FILE}`,
+    seen: files.length > 0 ? files.slice(0, 8).join(", ") : "an empty folder",
+    fix: "fetch the weights too, or name another folder",
+  });
+}
+
+async function openShards(folder: string, files: readonly string[]): Promise<Weights> {
+  const indexPath = join(folder, INDEX_FILE);
+  const fault = (rule: string, seen: string, fix: string) =>
+    new TunesmithError("checkpoint", { where: indexPath, rule, seen, fix });
+  const weightMap = (await readJsonObject(indexPath))?.weight_map;
+  if (!isJsonObject(weightMap))
+    throw fault("weight_map maps tensor names to files", "no such map", "fetch the index again");
+  const placement = Object.entries(weightMap);
+  const shardNames = new Set<string>();
+  for (const [tensor, file] of placement) {
+    if (typeof file !== "string" || basename(file) !== file || !file.endsWith(".safetensors"))
+      throw fault(
+        "a shard is the name of a safetensors file in the same folder",
+        `${JSON.stringify(file)?.slice(0, 120)} for "${tensor.slice(0, 120)}"`,
+        "fetch the index again",
+      );
+    shardNames.add(file);
+  }
+  const missing = [...shardNames].filter((name) => !files.includes(name));
+  if (missing.length > 0)
+    throw fault(
+      `all ${shardNames.size} shards must be in the folder`,
+      `no ${missing.slice(0, 5).join(", ")}${missing.length > 5 ? `, … (${missing.length})` : ""}`,
+      "finish the download of the model",
+    );
+  const shards = new Map<string, SafetensorsFile>();
+  try {
+    for (const name of shardNames) shards.set(name, await openSafetensors(join(folder, name)));
+    const owner = new Map<string, SafetensorsFile>();
+    for (const [tensor, file] of placement) {
+      const shard = shards.get(file as string)!;
+      if (!shard.tensors.has(tensor))
+        throw fault(
+          "a shard holds the tensors that the index says it holds",
+          `no "${tensor}" in ${file}`,
+          "fetch the index and the shards again, from one revision",
+        );
+      owner.set(tensor, shard);
+    }
+    return owner;
+  } catch (error) {
+    await Promise.all([...shards.values()].map((shard) => shard.close()));
+    throw error;
+  }
+}
+
+function noConfig(folder: string, files: readonly string[]): TunesmithError {
+  const isAdapter = files.includes("adapter_config.json");
+  return new TunesmithError("checkpoint", {
+    where: folder,
+    rule: "a model folder holds config.json",
+    seen: isAdapter ? "adapter_config.json: this is an adapter" : briefListing(files),
+    fix: isAdapter
+      ? "give the base model as the model, and this folder as the adapter"
+      : "name the folder that config.json is in",
+  });
+}
+
+function briefListing(files: readonly string[]): string {
+  if (files.length === 0) return "an empty folder";
+  return files.slice(0, 8).join(", ") + (files.length > 8 ? ", …" : "");
+}

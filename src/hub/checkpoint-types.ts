@@ -1,0 +1,34 @@
+// What the layers above need of a model's files, whichever format holds them.
+
+import type { GgmlType } from "./gguf-types.ts";
+import type { JsonObject } from "./json-file.ts";
+import type { SafetensorsDtype } from "./safetensors.ts";
+import type { Tokenizer } from "./tokenizer-types.ts";
+
+export interface CheckpointTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: SafetensorsDtype | GgmlType;
+  /** Where the tensor's bytes lie as they are; absent where they must be decoded or reordered first. */
+  readonly location?: {
+    readonly path: string;
+    readonly byteOffset: number;
+    readonly byteLength: number;
+  };
+}
+
+export interface Checkpoint {
+  /** The folder or file that was opened. */
+  readonly source: string;
+  readonly format: "safetensors" | "gguf";
+  /** `config.json` as parsed; for a GGUF, what that file would say. */
+  readonly config: JsonObject;
+  readonly generationConfig?: JsonObject;
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  /** Decodes a tensor of any floating or quantised dtype into `target`, in bounded extra memory. */
+  readFloat32Into(name: string, target: Float32Array): Promise<void>;
+  /** Copies the stored bytes of an unquantised tensor, 16-bit ones for F16 and BF16. */
+  readRawInto(name: string, target: Uint8Array): Promise<void>;
+  loadTokenizer(): Promise<Tokenizer>;
+  close(): Promise<void>;
+}

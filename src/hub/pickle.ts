@@ -1,0 +1,29 @@
+// Pickle files (`.bin`, `.pt`, …) can run any code while they are read, so tunesmith refuses them by
+// name, unread, and says how to turn them into safetensors.
+
+import { basename } from "node:path";
+import { TunesmithError } from "../errors.ts";
+
+const PICKLE_NAME = /\.(bin|pt|pth|pkl|pickle|ckpt)$/i;
+
+/** True for the file names under which PyTorch saves pickles. */
+export function isPickle(path: string): boolean {
+  return PICKLE_NAME.test(path);
+}
+
+/** The error for a pickle where weights were looked for. `kind`: what the file was to be. */
+export function pickleRefused(path: string, kind: "model" | "adapter" = "model"): TunesmithError {
+  const name = basename(path);
+  return new TunesmithError("checkpoint", {
+    where: path,
+    rule: "weights are safetensors or GGUF; pickle files can run code and are never opened",
+    seen: `the pickle file "${name}"`,
+    fix:
+      kind === "model"
+        ? "look for a safetensors revision of the model, or convert it where you trust it: Python, " +
+          "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, safe_serialization=True)"
+        : "convert it where you trust it: Python, safetensors.torch.save_file(" +
+          `torch.load("${name}", weights_only=True), "adapter_model.safetensors", ` +
+          'metadata={"format": "pt"})',
+  });
+}
