@@ -116,8 +116,10 @@ const loraSchema = z.strictObject({
   modulesToSave: names.default([]).describe("Modules to train in full and save with the adapter."),
   layersToTransform: z
     .array(z.int().min(0))
-    .default([])
-    .describe("Only these layer numbers, from 0; empty: all."),
+    .min(1)
+    .optional()
+    .describe("Only these layer numbers, from 0.")
+    .meta(derived("all layers")),
   init: z
     .union([z.boolean(), z.enum(["gaussian", "orthogonal", "pissa", "olora"])])
     .default(true)

@@ -1,0 +1,67 @@
+// What is derived, from what, and that nothing written is ever overruled.
+
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { chooseRunFolder, deriveRecipe, type Facts } from "./derive.ts";
+import { loadRecipe } from "./load.ts";
+import type { RecipeInput } from "./schema.ts";
+
+const facts: Facts = {
+  context: { tokens: 8192, source: "config.json" },
+  runFolder: { path: "/runs/mine-1", why: "the next free number" },
+};
+
+const input: RecipeInput = {
+  model: { id: "owner/name" },
+  data: { train: "owner/data" },
+  method: { name: "lora", rank: 4 },
+};
+
+async function derive(change: Partial<RecipeInput> = {}, given = facts) {
+  return deriveRecipe(await loadRecipe({ ...input, ...change }), given);
+}
+
+it("answers every open key with a reason", async () => {
+  const { recipe, origins } = await derive();
+  expect(recipe.data.maxLength).toBe(1024);
+  expect(recipe.method).toMatchObject({ alpha: 8 });
+  expect(recipe.train).toMatchObject({ learningRate: 2e-4, keepBest: false });
+  expect(recipe.output).toBe("/runs/mine-1");
+  expect(origins.get("method.alpha")).toEqual({ kind: "derived", detail: "2 × rank" });
+  expect(origins.get("train.keepBest")?.detail).toBe("no held-out data");
+});
+
+it("follows the method and the model", async () => {
+  const small = { ...facts, context: { tokens: 512, source: "config.json" } };
+  const { recipe, origins } = await derive({ method: { name: "full" } }, small);
+  expect(recipe.train.learningRate).toBe(2e-5);
+  expect(recipe.data.maxLength).toBe(512);
+  expect(origins.get("data.maxLength")).toEqual({ kind: "checkpoint", detail: "config.json" });
+  expect(origins.has("method.alpha")).toBe(false);
+});
+
+it("leaves what is written", async () => {
+  const { recipe, origins } = await derive({
+    method: { name: "lora", alpha: 3 },
+    output: "/elsewhere",
+    train: { learningRate: 1 },
+  });
+  expect(recipe.method).toMatchObject({ alpha: 3 });
+  expect(recipe.output).toBe("/elsewhere");
+  expect(recipe.train.learningRate).toBe(1);
+  expect(origins.get("train.learningRate")?.kind).toBe("recipe");
+});
+
+it("numbers run folders and finds the newest again", async () => {
+  const parent = await mkdtemp(join(tmpdir(), "tunesmith-runs-"));
+  const name = async (resume: boolean) =>
+    (await chooseRunFolder("mine", { parent, resume })).path.slice(parent.length + 1);
+  expect(await name(true)).toBe("mine-1");
+  for (const folder of ["mine-2", "mine-10", "mine-x", "other-40"])
+    await mkdir(join(parent, folder));
+  expect(await name(false)).toBe("mine-11");
+  expect(await name(true)).toBe("mine-10");
+  await rm(parent, { recursive: true });
+});

@@ -1,0 +1,110 @@
+// Fills in what a recipe leaves open and no fixed default can answer: from the method, the model's
+// checkpoint, this machine and the folder of runs. Each value comes with the reason for it.
+
+import { readdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join, resolve } from "node:path";
+import { valueAt } from "./faults.ts";
+import type { LoadedRecipe, Origin } from "./load.ts";
+import type { LoraInput, ParsedRecipe } from "./schema.ts";
+
+/** A recipe without open questions. */
+export type Recipe = Omit<ParsedRecipe, "data" | "method" | "train" | "compute" | "output"> & {
+  readonly data: ParsedRecipe["data"] & { readonly maxLength: number };
+  readonly method: (LoraInput & { readonly alpha: number }) | { readonly name: "full" };
+  readonly train: ParsedRecipe["train"] & {
+    readonly learningRate: number;
+    readonly keepBest: boolean;
+  };
+  readonly compute: ParsedRecipe["compute"] & { readonly threads: number };
+  readonly output: string;
+};
+
+export interface ResolvedRecipe extends Omit<LoadedRecipe, "recipe"> {
+  readonly recipe: Recipe;
+}
+
+/** What deriving needs to know from outside the recipe. */
+export interface Facts {
+  /** The model's context, and what says so. */
+  readonly context: { readonly tokens: number; readonly source: string };
+  /** The run folder to use where the recipe names none. */
+  readonly runFolder: { readonly path: string; readonly why: string };
+}
+
+interface Answer {
+  readonly value: unknown;
+  readonly kind: "derived" | "checkpoint";
+  readonly why: string;
+}
+
+/** Samples are cut to this where the model could take more: memory grows with it. */
+export const USUAL_MAXIMUM_LENGTH = 1024;
+
+const LEARNING_RATES: Readonly<Record<ParsedRecipe["method"]["name"], number>> = {
+  lora: 2e-4,
+  full: 2e-5,
+};
+
+const derived = (value: unknown, why: string): Answer => ({ value, kind: "derived", why });
+
+/** The derived keys, in the order in which they are answered. */
+const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Answer | undefined>> =
+  {
+    "data.maxLength": (_, { context }) =>
+      context.tokens <= USUAL_MAXIMUM_LENGTH
+        ? { value: context.tokens, kind: "checkpoint", why: context.source }
+        : derived(
+            USUAL_MAXIMUM_LENGTH,
+            `bounds memory; the model takes up to ${context.tokens} (${context.source})`,
+          ),
+    "method.alpha": ({ method }) =>
+      method.name === "lora" ? derived(2 * method.rank, "2 × rank") : undefined,
+    "train.learningRate": ({ method }) =>
+      derived(LEARNING_RATES[method.name], `usual for ${method.name}`),
+    "train.keepBest": ({ data, train }) => {
+      if (data.eval === 0) return derived(false, "no held-out data");
+      return train.evaluateEvery === "never"
+        ? derived(false, "nothing is evaluated")
+        : derived(true, "there is held-out data");
+    },
+    "compute.threads": () => derived(availableParallelism(), "cores this process may use"),
+    output: (_, { runFolder }) => derived(runFolder.path, runFolder.why),
+  };
+
+/** The recipe with every open value answered, and the origins of those values added. */
+export function deriveRecipe(loaded: LoadedRecipe, facts: Facts): ResolvedRecipe {
+  const recipe = structuredClone(loaded.recipe);
+  const origins = new Map<string, Origin>(loaded.origins);
+  for (const [path, rule] of Object.entries(RULES)) {
+    const steps = path.split(".");
+    if (valueAt(recipe, steps) !== undefined) continue;
+    const answer = rule(recipe, facts);
+    if (answer === undefined) continue;
+    const parent = valueAt(recipe, steps.slice(0, -1)) as Record<string, unknown>;
+    parent[steps.at(-1)!] = answer.value;
+    origins.set(path, { kind: answer.kind, detail: answer.why });
+  }
+  return { ...loaded, recipe: recipe as Recipe, origins };
+}
+
+/**
+ * The folder of a recipe's next run, `runs/<name>-<number>` below the current folder; with `resume`
+ * the newest one there is, if there is any.
+ */
+export async function chooseRunFolder(
+  name: string,
+  options: { readonly resume?: boolean; readonly parent?: string } = {},
+): Promise<Facts["runFolder"]> {
+  const parent = resolve(options.parent ?? "runs");
+  const present = await readdir(parent).catch(() => []);
+  const numbers = present
+    .filter((each) => each.startsWith(`${name}-`))
+    .map((each) => each.slice(name.length + 1))
+    .filter((rest) => /^\d+$/.test(rest))
+    .map(Number);
+  const newest = Math.max(0, ...numbers);
+  if (options.resume && newest > 0)
+    return { path: join(parent, `${name}-${newest}`), why: "the newest run of this recipe" };
+  return { path: join(parent, `${name}-${newest + 1}`), why: "the next free number" };
+}

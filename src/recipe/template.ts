@@ -1,0 +1,99 @@
+// The commented recipe that `tunesmith init` writes. Every comment is the schema's own description,
+// so the file cannot say something that the program does not do.
+
+import { stringify } from "yaml";
+import { type RecipeKey, recipeSections } from "./keys.ts";
+
+/** The keys that a first recipe spells out. */
+const WRITTEN: Readonly<Record<string, unknown>> = {
+  "model.path": "./SmolLM2-135M-Instruct",
+  "data.train": "train.jsonl",
+  "data.eval": 0.1,
+  "method.name": "lora",
+  "method.rank": 8,
+  "objective.name": "sft",
+  "train.epochs": 3,
+};
+
+/** Keys shown as comments besides, since they are what is changed next. */
+const SUGGESTED = new Set([
+  "data.maxLength",
+  "data.packing",
+  "method.alpha",
+  "method.targets",
+  "train.maxSteps",
+  "train.batchSize",
+  "train.learningRate",
+  "train.seed",
+  "train.memory",
+  "output",
+]);
+
+export interface TemplateOptions {
+  /** Show every key there is. */
+  readonly all?: boolean;
+  /** A model and a training file to put in. */
+  readonly model?: string;
+  readonly data?: string;
+}
+
+/** The text of a new recipe. */
+export function recipeTemplate(options: TemplateOptions = {}): string {
+  const written = {
+    ...WRITTEN,
+    ...(options.model === undefined ? {} : { "model.path": options.model }),
+    ...(options.data === undefined ? {} : { "data.train": options.data }),
+  };
+  const sections = recipeSections()
+    .map(({ name, description, keys }) => {
+      const shown = keys.filter(
+        ({ path, variant }) =>
+          path in written ||
+          ((options.all || SUGGESTED.has(path)) && (variant ?? "lora") === "lora"),
+      );
+      return { name, description, keys: uniquePaths(shown) };
+    })
+    .filter(({ keys }) => keys.length > 0);
+  const head =
+    "# A tunesmith recipe. `tunesmith plan` shows what follows from it, `tunesmith train` runs it.\n" +
+    "# Lines that begin with # show a default; any key can also be given as a flag: --train.epochs 2\n";
+  return [head, ...sections.map((section) => sectionText(section, written))].join("\n");
+}
+
+/** `method.name` stands in the schema once for each method. */
+function uniquePaths(keys: readonly RecipeKey[]): RecipeKey[] {
+  return keys.filter(({ path }, index) => keys.findIndex((each) => each.path === path) === index);
+}
+
+function sectionText(
+  section: { name: string; description: string; keys: readonly RecipeKey[] },
+  written: Readonly<Record<string, unknown>>,
+): string {
+  const { name, description, keys } = section;
+  const [first] = keys;
+  const onlyName = first !== undefined && keys.length === 1 && first.path in written;
+  if (onlyName) return `# ${description}\n${line(name, written[first.path])}`;
+  if (first !== undefined && first.path === name) return keyText(first, written, "");
+  const isWritten = keys.some(({ path }) => path in written);
+  const body = keys.map((key) => keyText(key, written, "  ")).join("");
+  return `# ${description}\n${isWritten ? "" : "# "}${name}:\n${body}`;
+}
+
+function keyText(
+  key: RecipeKey,
+  written: Readonly<Record<string, unknown>>,
+  indent: string,
+): string {
+  const name = key.path.split(".").at(-1)!;
+  const comment = `${indent}# ${key.description}`;
+  if (key.path in written) return `${comment}\n${indent}${line(name, written[key.path])}`;
+  const left = key.derived ?? (key.default === undefined ? "none" : undefined);
+  const shown = left === undefined ? line(name, key.default) : `${name}:   # left out: ${left}\n`;
+  return `${comment}\n${indent}# ${shown}`;
+}
+
+function line(name: string, value: unknown): string {
+  return `${stringify({ [name]: value }, { collectionStyle: "flow", flowCollectionPadding: false })
+    .trim()
+    .replace(/^\{(.*)\}$/s, "$1")}\n`;
+}
