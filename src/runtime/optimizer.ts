@@ -58,6 +58,8 @@ const OPTIMIZERS = { adamw: createAdamW, sgd: createSgd } satisfies Record<
   (tensors: readonly TrainableTensor[], settings: OptimizerSettings) => Optimizer
 >;
 
+export const OPTIMIZER_NAMES = Object.keys(OPTIMIZERS) as OptimizerName[];
+
 /**
  * Whether weight decay touches a tensor by default: matrices, but neither biases nor the weights of
  * norms. These are the tensors that the Transformers Trainer exempts.

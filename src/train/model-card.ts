@@ -1,0 +1,114 @@
+// The README.md beside a trained adapter: what it is, what it was made of, what it reached, and how to
+// load it. Hubs read the block at its top.
+
+import { stringify } from "yaml";
+import type { TrainingSettings } from "./settings.ts";
+
+/** What only the caller of a training run knows, for the model card. */
+export interface CardSubject {
+  /** Hub id or path of the base model. */
+  readonly baseModel: string;
+  /** Whether the folder is loaded on top of the base (an adapter) or in its place. */
+  readonly kind: "adapter" | "model";
+  /** Such as "LoRA, rank 8, on q_proj and v_proj". */
+  readonly method: string;
+  /** Such as { "training samples": 1200, "held-out samples": 130 }. */
+  readonly data?: Readonly<Record<string, number | string>>;
+  /** Such as { tunesmith: "0.1.0", "onnxruntime-node": "1.30.0" }. */
+  readonly versions?: Readonly<Record<string, string>>;
+  /** A licence identifier, where the base model and the data allow to name one. */
+  readonly license?: string;
+  /** More words to be found by, such as "lora". */
+  readonly tags?: readonly string[];
+}
+
+export interface CardResults {
+  readonly step: number;
+  readonly epochs: number;
+  readonly seconds: number;
+  /** Evaluation loss before and after. */
+  readonly lossBefore?: number;
+  readonly lossAfter?: number;
+  /** Training loss of the first and of the last step. */
+  readonly firstLoss?: number;
+  readonly lastLoss?: number;
+}
+
+/** Writes the model card as Markdown. */
+export function writeModelCard(
+  subject: CardSubject,
+  settings: TrainingSettings,
+  results: CardResults,
+): string {
+  const { baseModel, kind, license, method } = subject;
+  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(baseModel) && !baseModel.startsWith(".");
+  const front = {
+    ...(isHubId ? { base_model: baseModel } : {}),
+    library_name: kind === "adapter" ? "peft" : "transformers",
+    ...(license ? { license } : {}),
+    pipeline_tag: "text-generation",
+    tags: ["tunesmith", ...(subject.tags ?? [])],
+  };
+  return [
+    `---\n${stringify(front)}---`,
+    `# ${kind === "adapter" ? "Adapter for" : "Fine-tuned from"} ${baseModel}`,
+    `Trained with tunesmith: ${method}.`,
+    "## Result",
+    table(["", "before", "after"], resultRows(results)),
+    `${results.step} steps (${tidy(results.epochs)} epochs) in ${tidy(results.seconds)} seconds.`,
+    ...(subject.data ? ["## Data", table(["what", "count"], Object.entries(subject.data))] : []),
+    "## Settings",
+    table(
+      ["setting", "value"],
+      Object.entries(settings).map(([key, value]) => [key, JSON.stringify(value)]),
+    ),
+    "## How to load it",
+    howToLoad(subject),
+    ...(subject.versions
+      ? ["## Versions", table(["package", "version"], Object.entries(subject.versions))]
+      : []),
+    "",
+  ].join("\n\n");
+}
+
+function resultRows(results: CardResults): (string | number)[][] {
+  const { lossBefore, lossAfter, firstLoss, lastLoss } = results;
+  const row = (name: string, before?: number, after?: number) =>
+    before === undefined || after === undefined ? [] : [[name, tidy(before), tidy(after)]];
+  return [
+    ...row("loss on held-out data", lossBefore, lossAfter),
+    ...row("training loss (first and last step)", firstLoss, lastLoss),
+  ];
+}
+
+function howToLoad({ baseModel, kind }: CardSubject): string {
+  const python =
+    kind === "adapter"
+      ? [
+          "from peft import PeftModel",
+          "from transformers import AutoModelForCausalLM",
+          "",
+          `model = AutoModelForCausalLM.from_pretrained(${JSON.stringify(baseModel)})`,
+          'model = PeftModel.from_pretrained(model, "path/to/this/folder")',
+        ]
+      : [
+          "from transformers import AutoModelForCausalLM",
+          "",
+          'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
+        ];
+  const shell =
+    kind === "adapter"
+      ? `npx tunesmith chat --model ${baseModel} --adapter path/to/this/folder`
+      : "npx tunesmith chat --model path/to/this/folder";
+  return `\`\`\`python\n${python.join("\n")}\n\`\`\`\n\n\`\`\`sh\n${shell}\n\`\`\``;
+}
+
+function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string {
+  const line = (cells: readonly unknown[]) =>
+    `| ${cells.map((cell) => String(cell).replaceAll("|", "\\|").replaceAll("\n", " ")).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+function tidy(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}

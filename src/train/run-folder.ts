@@ -1,0 +1,134 @@
+// The folder of a run: what lies where, who may begin in it, and what an earlier run left there.
+
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { TunesmithError } from "../errors.ts";
+import { writeFileAtomically } from "../hub/atomic-file.ts";
+import { readTextIfPresent } from "../hub/json-file.ts";
+import { namesIn, removeUnfinished } from "./atomic-folder.ts";
+import { checkpointName, listCheckpoints } from "./checkpoint.ts";
+import { takeRunLock } from "./run-lock.ts";
+
+/** The names in a run folder. */
+export const RUN_FILES = {
+  recipe: "recipe.yaml",
+  metrics: "metrics.jsonl",
+  picture: "loss.svg",
+  checkpoints: "checkpoints",
+  adapter: "adapter",
+  /** TensorBoard looks through all folders below the one that it is given. */
+  tensorboard: "tensorboard",
+  /** Written at the very end: a folder that has it holds a finished run. */
+  summary: "run.json",
+} as const;
+
+export interface RunFolderOptions {
+  /** Continue the run that the folder holds; begin one where it holds none. */
+  readonly resume?: boolean;
+  /** Remove the run that the folder holds. */
+  readonly overwrite?: boolean;
+  /** Kept as recipe.yaml, so that the run can be repeated. */
+  readonly recipeText?: string;
+}
+
+export interface RunFolder {
+  readonly path: string;
+  readonly paths: Readonly<Record<keyof typeof RUN_FILES, string>>;
+  /** The newest complete checkpoint. */
+  latestCheckpoint(): Promise<string | undefined>;
+  /** Lets go of the lock. */
+  close(): Promise<void>;
+}
+
+/**
+ * Takes a run folder for this process: makes it, locks it, and refuses or clears what an earlier run
+ * left, as the options say. Throws a TunesmithError ("run") where the folder is taken.
+ */
+export async function openRunFolder(path: string, options: RunFolderOptions): Promise<RunFolder> {
+  const paths = Object.fromEntries(
+    Object.entries(RUN_FILES).map(([key, name]) => [key, join(path, name)]),
+  ) as Record<keyof typeof RUN_FILES, string>;
+  if (options.resume && options.overwrite) throw contradiction();
+  const release = await lockFolder(path);
+  try {
+    await clearFolder(path, paths, options);
+  } catch (error) {
+    await release();
+    throw asFolderFault(path, error);
+  }
+  return {
+    path,
+    paths,
+    async latestCheckpoint() {
+      const newest = (await listCheckpoints(paths.checkpoints)).at(-1);
+      return newest === undefined ? undefined : join(paths.checkpoints, checkpointName(newest));
+    },
+    close: release,
+  };
+}
+
+async function lockFolder(path: string): Promise<() => Promise<void>> {
+  try {
+    await mkdir(path, { recursive: true });
+    return await takeRunLock(path);
+  } catch (error) {
+    throw asFolderFault(path, error);
+  }
+}
+
+async function clearFolder(
+  path: string,
+  paths: RunFolder["paths"],
+  { resume, overwrite, recipeText }: RunFolderOptions,
+): Promise<void> {
+  if (overwrite)
+    for (const target of Object.values(paths)) await rm(target, { recursive: true, force: true });
+  else if (!resume) await refuseEarlierRun(path);
+  await mkdir(paths.checkpoints, { recursive: true });
+  const checkpoints = (await listCheckpoints(paths.checkpoints)).map((step) =>
+    join(paths.checkpoints, checkpointName(step)),
+  );
+  for (const folder of [path, paths.checkpoints, ...checkpoints]) await removeUnfinished(folder);
+  await rm(paths.summary, { force: true });
+  if (recipeText !== undefined) await writeFileAtomically(paths.recipe, recipeText);
+}
+
+async function refuseEarlierRun(path: string): Promise<void> {
+  const ours = new Set<string>(Object.values(RUN_FILES));
+  const found = (await namesIn(path)).filter((name) => ours.has(name));
+  if (found.length === 0) return;
+  const finished = await readTextIfPresent(join(path, RUN_FILES.summary));
+  throw new TunesmithError("run", {
+    where: path,
+    rule: "a new run needs a folder without an earlier run",
+    seen: finished ? "a run that is finished" : `an unfinished run (${found.join(", ")})`,
+    fix: finished
+      ? "give another run folder, or overwrite it (--overwrite)"
+      : "continue it with resume (--resume), overwrite it (--overwrite), or give another folder",
+  });
+}
+
+const FOLDER_FAULTS = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST", "ENAMETOOLONG"]);
+
+function asFolderFault(path: string, error: unknown): unknown {
+  if (!FOLDER_FAULTS.has((error as NodeJS.ErrnoException).code ?? "")) return error;
+  return new TunesmithError(
+    "run",
+    {
+      where: path,
+      rule: "the run folder must be a folder that can be written to",
+      seen: (error as Error).message,
+      fix: "choose another folder, or change its permissions",
+    },
+    { cause: error },
+  );
+}
+
+function contradiction(): TunesmithError {
+  return new TunesmithError("config", {
+    where: "resume, overwrite",
+    rule: "a run is either continued or replaced",
+    seen: "both were asked for",
+    fix: "give one of the two",
+  });
+}

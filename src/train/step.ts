@@ -1,0 +1,74 @@
+// One optimizer step: gradients of all its micro-batches, their norm, and the update.
+
+import type { Model } from "../engine/model.ts";
+import {
+  clipFactor,
+  globalGradientNorm,
+  type Optimizer,
+  zeroGradients,
+} from "../runtime/optimizer.ts";
+import type { BatchGroup } from "./batch-groups.ts";
+import { notFinite, type RunPosition } from "./faults.ts";
+import type { TrainingSettings } from "./settings.ts";
+
+export interface StepResult {
+  /** Mean over all targets of the group. */
+  readonly loss: number;
+  /** Before clipping. */
+  readonly gradientNorm: number;
+}
+
+export interface StepRequest {
+  /** Has at least one target. */
+  readonly group: BatchGroup;
+  readonly learningRate: number;
+  /** Before the step. */
+  readonly position: RunPosition;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Runs one optimizer step. Aborted, it finishes the micro-batch
+ * that it is at, changes no parameter and returns undefined. Throws where loss or gradient are not
+ * finite, before any parameter is touched.
+ */
+export async function runStep(
+  model: Model,
+  optimizer: Optimizer,
+  settings: Pick<TrainingSettings, "seed" | "maxGradientNorm">,
+  { group, learningRate, position, signal }: StepRequest,
+): Promise<StepResult | undefined> {
+  const { parameters } = model;
+  zeroGradients(parameters);
+  let lossSum = 0;
+  for (const [index, batch] of group.batches.entries()) {
+    if (signal?.aborted) return undefined;
+    const seed = microBatchSeed(settings.seed, position.step, index);
+    const part = await model.accumulateGradients(batch, { scale: 1 / group.targets, seed });
+    lossSum += part.lossSum;
+  }
+  const loss = lossSum / group.targets;
+  if (!Number.isFinite(loss)) throw notFinite("loss", loss, learningRate, position);
+  const gradientNorm = globalGradientNorm(parameters);
+  if (!Number.isFinite(gradientNorm))
+    throw notFinite("gradient norm", gradientNorm, learningRate, position);
+  const { maxGradientNorm } = settings;
+  const factor = maxGradientNorm > 0 ? clipFactor(gradientNorm, maxGradientNorm) : 1;
+  optimizer.step(learningRate, factor);
+  return { loss, gradientNorm };
+}
+
+/**
+ * A 32-bit seed for one micro-batch, a pure function of its place in the run, so that nothing about
+ * randomness needs to be saved. Mixing as in MurmurHash3's finalizer.
+ */
+export function microBatchSeed(seed: number, step: number, index: number): number {
+  let hash = 0;
+  for (const value of [seed, Math.floor(seed / 2 ** 32), step, index]) {
+    hash = (Math.imul(hash, 31) + value + 0x9e3779b9) | 0;
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    hash ^= hash >>> 16;
+  }
+  return hash >>> 0;
+}
