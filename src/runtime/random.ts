@@ -124,7 +124,7 @@ function naturalLogarithm(x: number): number {
   const square = s * s;
   let series = 0;
   for (let power = 25; power >= 1; power -= 2) series = series * square + 1 / power;
-  return 2 * s * series + exponent * 0.6931471805599453;
+  return 2 * s * series + exponent * Math.LN2;
 }
 
 function wordsOf(value: number | bigint): [number, number] {

@@ -1,0 +1,116 @@
+// Lists of chat turns as files hold them: { role, content } or { from, value }, as a list or, in CSV,
+// as the JSON text of one.
+
+import { nearest, TunesmithError } from "../errors.ts";
+import type { ChatMessage } from "../hub/tokenizer-types.ts";
+import type { TextOrMessages } from "./example.ts";
+import type { Row } from "./row.ts";
+import { excerpt } from "./text-stream.ts";
+
+/** The names that sharegpt files give to speakers. */
+const SHAREGPT_ROLES: Readonly<Record<string, string>> = {
+  system: "system",
+  human: "user",
+  user: "user",
+  gpt: "assistant",
+  chatgpt: "assistant",
+  assistant: "assistant",
+  model: "assistant",
+  bot: "assistant",
+  tool: "tool",
+  function: "tool",
+  function_response: "tool",
+  observation: "tool",
+};
+
+/** Whether a value looks like a list of turns. */
+export function isMessageList(value: unknown): boolean {
+  const list = fromJsonText(value);
+  if (!Array.isArray(list) || list.length === 0) return false;
+  return list.every((turn) => isObject(turn) && ("role" in turn || "from" in turn));
+}
+
+/** A column's turns. @throws TunesmithError (data) for an empty list or a turn of another shape. */
+export function readMessages(row: Row, column: string): ChatMessage[] {
+  const list = fromJsonText(row.record[column]);
+  if (!Array.isArray(list) || list.length === 0)
+    throw new TunesmithError("data", {
+      where: row.where,
+      rule: `${column} is a list of at least one turn`,
+      seen: show(list),
+      fix: `write [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]`,
+    });
+  return list.map((turn, index) => readTurn(turn, row.where, `${column}[${index}]`));
+}
+
+/** A column that holds either a text or a list of turns; a text is never read as turns it spells out. */
+export function readTextOrMessages(row: Row, column: string): TextOrMessages {
+  const value = row.record[column];
+  return typeof value === "string" ? value : readMessages(row, column);
+}
+
+function readTurn(turn: unknown, where: string, path: string): ChatMessage {
+  if (!isObject(turn)) throw wrongTurn(where, path, turn);
+  if ("role" in turn) {
+    const { role } = turn;
+    if (typeof role !== "string") throw wrongTurn(where, path, turn);
+    return { role, content: readContent(turn, where, path) };
+  }
+  const { from, value } = turn;
+  if (typeof from !== "string" || typeof value !== "string") throw wrongTurn(where, path, turn);
+  const role = SHAREGPT_ROLES[from.toLowerCase()];
+  if (role) return { role, content: value };
+  const near = nearest(from, Object.keys(SHAREGPT_ROLES));
+  throw new TunesmithError("data", {
+    where,
+    rule: `${path}.from is one of ${Object.keys(SHAREGPT_ROLES).join(", ")}`,
+    seen: from,
+    fix: near ? `did you mean ${near}?` : "use { role, content } turns for roles of your own",
+  });
+}
+
+/** Text as it is, or the joined texts of a list of content parts. */
+function readContent(turn: Record<string, unknown>, where: string, path: string): string {
+  const { content } = turn;
+  if (typeof content === "string") return content;
+  if (Array.isArray(content) && content.every(isTextPart))
+    return content.map((part) => part.text).join("");
+  const seen =
+    "tool_calls" in turn ? "a tool call without text" : `${path}.content = ${show(content)}`;
+  throw new TunesmithError("data", {
+    where,
+    rule: "the content of a turn is text (tool calls and images are not trained on)",
+    seen,
+    fix: "write the turn as text, or delete the record",
+  });
+}
+
+function isTextPart(part: unknown): part is { text: string } {
+  return isObject(part) && part.type === "text" && typeof part.text === "string";
+}
+
+function wrongTurn(where: string, path: string, turn: unknown): TunesmithError {
+  return new TunesmithError("data", {
+    where,
+    rule: "a turn is { role, content } or { from, value }, all of them text",
+    seen: `${path} = ${show(turn)}`,
+    fix: `write it as {"role": "user", "content": "…"}`,
+  });
+}
+
+function fromJsonText(value: unknown): unknown {
+  if (typeof value !== "string" || !/^\s*\[\s*\{/.test(value)) return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value; // a text that only begins like one
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function show(value: unknown): string {
+  return value === undefined ? "nothing" : excerpt(JSON.stringify(value));
+}
