@@ -3,21 +3,14 @@
 import { basename, join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
-import { decodeHalf } from "./half.ts";
 import { isJsonObject, readJsonObject } from "./json-file.ts";
 import { isPickle, pickleRefused } from "./pickle.ts";
-import {
-  missingTensor,
-  openSafetensors,
-  SAFETENSORS_ELEMENT_BYTES,
-  type SafetensorsDtype,
-  type SafetensorsFile,
-} from "./safetensors.ts";
+import { missingTensor, openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { readFloat32 } from "./safetensors-float32.ts";
 import { loadTokenizerFolder } from "./tokenizer.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
-const CHUNK_BYTES = 4 << 20;
 
 /** Opens a model folder. `files` are the names in it. Throws a TunesmithError ("checkpoint"). */
 export async function openFolderCheckpoint(
@@ -52,49 +45,6 @@ export async function openFolderCheckpoint(
       await Promise.all([...new Set(owner.values())].map((shard) => shard.close()));
     },
   };
-}
-
-/** How the dtypes that need decoding become float32; the others are no weights. */
-const DECODERS: Partial<
-  Record<SafetensorsDtype, (bytes: Uint8Array, target: Float32Array) => void>
-> = {
-  F16: (bytes, target) => decodeHalf(new Uint16Array(bytes.buffer), "F16", target),
-  BF16: (bytes, target) => decodeHalf(new Uint16Array(bytes.buffer), "BF16", target),
-  F64: (bytes, target) => target.set(new Float64Array(bytes.buffer)),
-};
-
-/**
- * Decodes one tensor of a safetensors file into `target`, a few MiB at a time.
- * Throws a TunesmithError where its dtype is not a floating one or its size is another.
- */
-export async function readFloat32(
-  file: SafetensorsFile,
-  name: string,
-  target: Float32Array,
-): Promise<void> {
-  const tensor = file.tensors.get(name);
-  if (!tensor) throw missingTensor(file.path, name, file.tensors.keys());
-  const elementBytes = SAFETENSORS_ELEMENT_BYTES[tensor.dtype];
-  const count = tensor.byteLength / elementBytes;
-  if (count !== target.length)
-    throw new RangeError(`${name} has ${count} elements; the target has ${target.length}`);
-  if (tensor.dtype === "F32") {
-    await file.readInto(name, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
-    return;
-  }
-  const decode = DECODERS[tensor.dtype];
-  if (!decode)
-    throw new TunesmithError("checkpoint", {
-      where: `${file.path} (tensor "${name}")`,
-      rule: "weights are F32, F16, BF16 or F64",
-      seen: tensor.dtype,
-      fix: "use an unquantised safetensors checkpoint, or a GGUF file of the model",
-    });
-  for (let from = 0; from < tensor.byteLength; from += CHUNK_BYTES) {
-    const bytes = new Uint8Array(Math.min(CHUNK_BYTES, tensor.byteLength - from));
-    await file.readInto(name, bytes, from);
-    decode(bytes, target.subarray(from / elementBytes, (from + bytes.length) / elementBytes));
-  }
 }
 
 /** For every tensor the open file that holds it. */

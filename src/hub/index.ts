@@ -1,5 +1,12 @@
 // Files other people wrote: checkpoints, tokenizers, chat templates, adapters, hub downloads.
 
+export {
+  type Adapter,
+  type AdapterTensor,
+  readAdapter,
+  withoutAdapterName,
+  writeAdapter,
+} from "./adapter.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export {
   type EncodeChatOptions,
@@ -13,12 +20,22 @@ export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export {
+  type LoraConfig,
+  loraConfig,
+  loraConfigSchema,
+  PEFT_VERSION,
+  type ReadPeftConfig,
+  readPeftConfig,
+  writePeftConfig,
+} from "./peft-config.ts";
+export {
   openSafetensors,
   SAFETENSORS_ELEMENT_BYTES,
   type SafetensorsDtype,
   type SafetensorsFile,
   type SafetensorsTensor,
 } from "./safetensors.ts";
+export { readFloat32 } from "./safetensors-float32.ts";
 export {
   type TensorData,
   type TensorToWrite,
