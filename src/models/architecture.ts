@@ -60,12 +60,15 @@ export interface Architecture<Config> {
   dimensions(config: Config): Dimensions;
   /** Every tensor that the checkpoint must hold, embedding first. */
   weights(config: Config): WeightSpec[];
-  /** One decoder block on [batch · seq, hidden]. */
-  block(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
+  /** First half of a decoder block, on [batch · seq, hidden]: positions exchange information. */
+  attention(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
+  /** Second half, on [rows, hidden]: every row for itself, so that unneeded rows can be left out. */
+  feedForward(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
   /** What stands between the last block and the output matrix. */
   finalNorm(config: Config, x: Tensor, scope: Scope): Tensor;
-  /** Names of the embedding and of the output matrix; the same where the two are tied. */
   readonly embeddingName: string;
+  /** The module that makes logits, and the weight it reads: the embedding's where they are tied. */
+  readonly outputPath: string;
   outputName(config: Config): string;
   /** @param length positions wanted, which dynamic scaling depends on */
   rotaryTables(config: Config, length: number): RotaryTables;

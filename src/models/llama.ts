@@ -96,33 +96,35 @@ export const llama: Architecture<LlamaConfig> = {
     ];
   },
 
-  block(config, layer, x, scope) {
+  attention(config, layer, x, scope) {
     const path = `model.layers.${layer}`;
-    const norm = (name: string, value: typeof x) =>
-      rmsNorm(value, scope.weight(`${path}.${name}.weight`), config.normEpsilon);
-
-    const attentionInput = norm("input_layernorm", x);
+    const weight = scope.weight(`${path}.input_layernorm.weight`);
+    const normed = rmsNorm(x, weight, config.normEpsilon);
+    const queries = scope.linear(`${path}.self_attn.q_proj`, normed);
+    const keys = scope.linear(`${path}.self_attn.k_proj`, normed);
     const attended = scope.attend({
-      queries: scope.rotate(scope.linear(`${path}.self_attn.q_proj`, attentionInput), config.heads),
-      keys: scope.rotate(
-        scope.linear(`${path}.self_attn.k_proj`, attentionInput),
-        config.keyValueHeads,
-      ),
-      values: scope.linear(`${path}.self_attn.v_proj`, attentionInput),
+      queries: scope.rotate(queries, config.heads),
+      keys: scope.rotate(keys, config.keyValueHeads),
+      values: scope.linear(`${path}.self_attn.v_proj`, normed),
       scale: 1 / Math.sqrt(config.headSize),
     });
-    const middle = add(x, scope.linear(`${path}.self_attn.o_proj`, attended));
+    return add(x, scope.linear(`${path}.self_attn.o_proj`, attended));
+  },
 
-    const mlpInput = norm("post_attention_layernorm", middle);
-    const gate = silu(scope.linear(`${path}.mlp.gate_proj`, mlpInput));
-    const up = scope.linear(`${path}.mlp.up_proj`, mlpInput);
-    return add(middle, scope.linear(`${path}.mlp.down_proj`, multiply(gate, up)));
+  feedForward(config, layer, x, scope) {
+    const path = `model.layers.${layer}`;
+    const weight = scope.weight(`${path}.post_attention_layernorm.weight`);
+    const normed = rmsNorm(x, weight, config.normEpsilon);
+    const gate = silu(scope.linear(`${path}.mlp.gate_proj`, normed));
+    const up = scope.linear(`${path}.mlp.up_proj`, normed);
+    return add(x, scope.linear(`${path}.mlp.down_proj`, multiply(gate, up)));
   },
 
   finalNorm: (config, x, scope) =>
     rmsNorm(x, scope.weight("model.norm.weight"), config.normEpsilon),
 
   embeddingName: "model.embed_tokens.weight",
+  outputPath: "lm_head",
   outputName: (config) => (config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight"),
   rotaryTables: (config, length) => rotaryTables(config.rope, length),
 };

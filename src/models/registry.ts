@@ -12,8 +12,10 @@ export interface BoundArchitecture {
   readonly dimensions: Dimensions;
   readonly weights: readonly WeightSpec[];
   readonly embeddingName: string;
+  readonly outputPath: string;
   readonly outputName: string;
-  block(layer: number, x: Tensor, scope: Scope): Tensor;
+  attention(layer: number, x: Tensor, scope: Scope): Tensor;
+  feedForward(layer: number, x: Tensor, scope: Scope): Tensor;
   finalNorm(x: Tensor, scope: Scope): Tensor;
   rotaryTables(length: number): RotaryTables;
 }
@@ -27,8 +29,10 @@ function bind<Config>(
     dimensions: architecture.dimensions(config),
     weights: architecture.weights(config),
     embeddingName: architecture.embeddingName,
+    outputPath: architecture.outputPath,
     outputName: architecture.outputName(config),
-    block: (layer, x, scope) => architecture.block(config, layer, x, scope),
+    attention: (layer, x, scope) => architecture.attention(config, layer, x, scope),
+    feedForward: (layer, x, scope) => architecture.feedForward(config, layer, x, scope),
     finalNorm: (x, scope) => architecture.finalNorm(config, x, scope),
     rotaryTables: (length) => architecture.rotaryTables(config, length),
   };

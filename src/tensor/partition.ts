@@ -1,7 +1,7 @@
 // Deciding what the forward pass hands to the backward pass. Whatever is not saved is recomputed,
 // simply because the backward graph reaches down through it to what is.
 
-import type { Tensor } from "./tensor.ts";
+import { sameShape, type Tensor } from "./tensor.ts";
 import { topologicalOrder } from "./traverse.ts";
 
 /**
@@ -18,15 +18,19 @@ export function chooseSaved(
 }
 
 /**
- * Saves what costs many operations an element to make again: products over a long inner axis.
+ * Saves what costs many operations an element to make again: products over a long inner axis, or
+ * the sum that such a product goes into, which is as large and saves the addition too.
  * A recomputed element of a product costs 2 · inner operations, one of an element-wise operator
  * one or a few; attention scores lie between, and are larger than all else for long sequences.
  */
 export function isCostly(minimumInnerLength: number): (tensor: Tensor) => boolean {
-  return (tensor) => {
+  const costly = (tensor: Tensor): boolean => {
+    if (tensor.operator === "add")
+      return tensor.inputs.some((part) => costly(part) && sameShape(part.shape, tensor.shape));
     if (tensor.operator !== "matmul") return false;
     const left = tensor.inputs[0]!.shape;
     const inner = tensor.attributes.transposeA ? left.at(-2)! : left.at(-1)!;
     return inner >= minimumInnerLength;
   };
+  return costly;
 }

@@ -1,0 +1,111 @@
+// The inputs that all layers of a batch share: positions, rotary tables and the attention mask.
+
+import { TunesmithError } from "../errors.ts";
+import type { BoundArchitecture } from "../models/index.ts";
+import type { Value } from "../runtime/kernel.ts";
+import { floats, integers } from "../runtime/values.ts";
+import type { Batch } from "./batch.ts";
+import type { SharedName } from "./trace.ts";
+
+/** Added to the score of a position that must not be seen; finite, so that no row becomes NaN. */
+export const HIDDEN_SCORE = -1e30;
+
+export interface SharedInputs {
+  readonly batch: number;
+  readonly sequence: number;
+  readonly maskBatch: number;
+  readonly values: Readonly<Record<SharedName, Value>>;
+}
+
+/** @throws TunesmithError (shape, data) for rows of unequal length or ids outside the vocabulary */
+export function checkBatch(batch: Batch, vocabularySize: number): void {
+  const sequence = batch.inputIds[0]?.length ?? 0;
+  const where = "batch";
+  if (sequence === 0)
+    throw new TunesmithError("data", {
+      where,
+      rule: "has at least one row with at least one token",
+      seen: `${batch.inputIds.length} rows, the first with ${sequence} tokens`,
+      fix: "drop empty samples",
+    });
+  const parts = { ...batch } as Record<string, readonly (readonly number[])[] | undefined>;
+  for (const [name, rows] of Object.entries(parts)) {
+    if (!rows) continue;
+    const odd = rows.findIndex((row) => row.length !== sequence);
+    if (rows.length === batch.inputIds.length && odd < 0) continue;
+    throw new TunesmithError("shape", {
+      where: `${where}: ${name}`,
+      rule: `has ${batch.inputIds.length} rows of ${sequence} numbers, like inputIds`,
+      seen: odd < 0 ? `${rows.length} rows` : `row ${odd} with ${rows[odd]!.length}`,
+      fix: "pad shorter rows and mark the padding in attentionMask",
+    });
+  }
+  const ids = (name: string, rows: readonly (readonly number[])[] | undefined, extra: number) => {
+    for (const row of rows ?? [])
+      for (const id of row)
+        if (!(Number.isInteger(id) && ((id >= 0 && id < vocabularySize) || id === extra)))
+          throw new TunesmithError("data", {
+            where: `${where}: ${name}`,
+            rule: `token ids lie between 0 and ${vocabularySize - 1}`,
+            seen: String(id),
+            fix: "use the tokenizer that belongs to the model",
+          });
+  };
+  ids("inputIds", batch.inputIds, 0);
+  ids("labels", batch.labels, -100);
+}
+
+export function sharedInputs(batch: Batch, architecture: BoundArchitecture): SharedInputs {
+  const rows = batch.inputIds.length;
+  const sequence = batch.inputIds[0]!.length;
+  const positions = new BigInt64Array(rows * sequence);
+  let furthest = 0;
+  for (let b = 0; b < rows; b++)
+    for (let t = 0; t < sequence; t++) {
+      const position = batch.positionIds?.[b]?.[t] ?? t;
+      furthest = Math.max(furthest, position);
+      positions[b * sequence + t] = BigInt(position);
+    }
+  const tables = architecture.rotaryTables(furthest + 1);
+  const length = Math.max(sequence, furthest + 1);
+  const half = architecture.dimensions.headSize / 2;
+  const mask = attentionMask(batch);
+  return {
+    batch: rows,
+    sequence,
+    maskBatch: mask.length / (sequence * sequence),
+    values: {
+      positions: integers(positions, [rows, sequence]),
+      cosines: floats(extend(tables.cosines, length * half), [length, half]),
+      sines: floats(extend(tables.sines, length * half), [length, half]),
+      mask: floats(mask, [mask.length / (sequence * sequence), 1, sequence, sequence]),
+    },
+  };
+}
+
+function extend(table: Float32Array, length: number): Float32Array {
+  if (table.length === length) return table;
+  const longer = new Float32Array(length);
+  longer.set(table);
+  return longer;
+}
+
+/** [1 or batch, seq, seq]: one mask for all rows unless padding on the left or packing asks for more. */
+function attentionMask({ inputIds, attentionMask: real, segmentIds }: Batch): Float32Array {
+  const sequence = inputIds[0]!.length;
+  const size = sequence * sequence;
+  const paddedLeft = real?.some((row) => row.some((bit, t) => bit === 0 && row[t + 1] === 1));
+  const own = segmentIds !== undefined || paddedLeft === true;
+  const masks = new Float32Array(own ? inputIds.length * size : size).fill(HIDDEN_SCORE);
+  for (let b = 0; b < (own ? inputIds.length : 1); b++)
+    for (let query = 0; query < sequence; query++) {
+      const start = b * size + query * sequence;
+      if (!own) masks.fill(0, start, start + query + 1);
+      else
+        for (let key = 0; key <= query; key++) {
+          const sameSegment = !segmentIds || segmentIds[b]![query] === segmentIds[b]![key];
+          if (sameSegment && (real?.[b]?.[key] ?? 1) === 1) masks[start + key] = 0;
+        }
+    }
+  return masks;
+}

@@ -1,0 +1,16 @@
+// Full fine-tuning: every weight of the checkpoint is trained, under its own name.
+
+import type { BoundMethod, ModelDescription, ParameterSpec } from "./method.ts";
+import { trainedWeight } from "./saved-modules.ts";
+
+export interface FullOptions {
+  readonly name: "full";
+}
+
+export function bindFull(_options: FullOptions, model: ModelDescription): BoundMethod {
+  const parameters = model.weights.map((weight) => trainedWeight(weight, weight.name));
+  const replaces = new Map<string, ParameterSpec>(parameters.map((spec) => [spec.key, spec]));
+  // A tied output matrix is the same parameter under its second name.
+  replaces.set(`${model.outputPath}.weight`, replaces.get(model.outputName)!);
+  return { name: "full", parameters, replaces, saved: "checkpoint" };
+}

@@ -1,0 +1,139 @@
+// LoRA (Hu et al. 2021): y = W x + b + s · B A dropout(x), with A [rank, in] and B [out, rank] trained.
+// Names, defaults, scaling and file format are those of PEFT's `LoraConfig`.
+
+import { add, constant, linear, multiply } from "../tensor/index.ts";
+import { type LoraInit, loraInitials } from "./lora-init.ts";
+import type { BoundMethod, ModelDescription, ParameterSpec } from "./method.ts";
+import { savedModules, trainedBiases } from "./saved-modules.ts";
+import { patternValue, selectTargets } from "./targets.ts";
+
+export interface LoraOptions {
+  readonly name: "lora";
+  /** Default 8. */
+  readonly rank?: number;
+  /** Scaling is alpha / rank. Default 8, as PEFT's. */
+  readonly alpha?: number;
+  /** Default ["q_proj", "v_proj"]. */
+  readonly targets?: string | readonly string[];
+  readonly exclude?: string | readonly string[];
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  readonly alphaPattern?: Readonly<Record<string, number>>;
+  /** Scaling alpha / sqrt(rank) (Kalajdzievski 2023). */
+  readonly rslora?: boolean;
+  readonly dropout?: number;
+  readonly bias?: "none" | "all" | "lora_only";
+  readonly modulesToSave?: readonly string[];
+  readonly layersToTransform?: readonly number[];
+  readonly init?: LoraInit;
+}
+
+interface AdaptedModule {
+  readonly a: ParameterSpec;
+  readonly b: ParameterSpec;
+  readonly scaling: number;
+  readonly inputSize: number;
+  readonly outputSize: number;
+  readonly rank: number;
+}
+
+/** @throws TunesmithError (config) for targets or modules that the model does not have */
+export function bindLora(options: LoraOptions, model: ModelDescription): BoundMethod {
+  const {
+    rank = 8,
+    alpha = 8,
+    targets = ["q_proj", "v_proj"],
+    exclude,
+    rankPattern = {},
+    alphaPattern = {},
+    rslora = false,
+    dropout = 0,
+    bias = "none",
+    modulesToSave = [],
+    layersToTransform,
+    init = true,
+  } = options;
+  const replaced = savedModules(model, modulesToSave);
+  const selected = selectTargets(model, { targets, exclude, layers: layersToTransform }).filter(
+    ({ path }) => !replaced.has(`${path}.weight`),
+  );
+
+  const modules = new Map<string, AdaptedModule>();
+  for (const module of selected) {
+    const { path, inputSize, outputSize } = module;
+    const ownRank = patternValue(rankPattern, path, "method.rankPattern") ?? rank;
+    const ownAlpha = patternValue(alphaPattern, path, "method.alphaPattern") ?? alpha;
+    const scaling = ownAlpha / (rslora ? Math.sqrt(ownRank) : ownRank);
+    const initial = loraInitials(init, { ...module, rank: ownRank });
+    const prefix = `base_model.model.${path}`;
+    modules.set(path, {
+      a: { key: `${prefix}.lora_A.weight`, shape: [ownRank, inputSize], initial: initial.a },
+      b: { key: `${prefix}.lora_B.weight`, shape: [outputSize, ownRank], initial: initial.b },
+      scaling,
+      inputSize,
+      outputSize,
+      rank: ownRank,
+    });
+  }
+  const replaces = new Map([...trainedBiases(model, bias, selected), ...replaced]);
+
+  return {
+    name: "lora",
+    parameters: [...[...modules.values()].flatMap(({ a, b }) => [a, b]), ...replaces.values()],
+    replaces,
+    linear(path, x, output, scope) {
+      const module = modules.get(path);
+      if (!module) return output;
+      const dropped = scope.dropout(x, dropout, path);
+      // The scaling goes where the tensor is smallest: [rows, rank].
+      const low = multiply(linear(dropped, scope.parameter(module.a)), constant(module.scaling));
+      return add(linear(low, scope.parameter(module.b)), output);
+    },
+    mergeInto(weight, data, parameter) {
+      const module = modules.get(weight.replace(/\.weight$/, ""));
+      if (!module || !weight.endsWith(".weight")) return;
+      addProduct(data, parameter(module.b), parameter(module.a), module);
+    },
+    saved: {
+      peftConfig: {
+        peft_type: "LORA",
+        task_type: "CAUSAL_LM",
+        base_model_name_or_path: model.source,
+        r: rank,
+        lora_alpha: alpha,
+        lora_dropout: dropout,
+        target_modules: targets === "all-linear" ? namesOf(modules.keys()) : targets,
+        exclude_modules: exclude ?? null,
+        rank_pattern: rankPattern,
+        alpha_pattern: alphaPattern,
+        use_rslora: rslora,
+        bias,
+        modules_to_save: modulesToSave.length > 0 ? modulesToSave : null,
+        layers_to_transform: layersToTransform ?? null,
+        init_lora_weights: init,
+      },
+    },
+  };
+}
+
+/** PEFT resolves "all-linear" to names before it saves. */
+const namesOf = (paths: Iterable<string>): string[] => [
+  ...new Set([...paths].map((path) => path.split(".").at(-1)!)),
+];
+
+/** weight += scaling · B A. */
+function addProduct(
+  weight: Float32Array,
+  b: Float32Array,
+  a: Float32Array,
+  { rank, inputSize, outputSize, scaling }: AdaptedModule,
+): void {
+  const row = new Float64Array(inputSize);
+  for (let out = 0; out < outputSize; out++) {
+    row.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = scaling * b[out * rank + r]!;
+      for (let i = 0; i < inputSize; i++) row[i]! += factor * a[r * inputSize + i]!;
+    }
+    for (let i = 0; i < inputSize; i++) weight[out * inputSize + i]! += row[i]!;
+  }
+}

@@ -1,0 +1,118 @@
+// Which modules a method adapts: PEFT's rules for `target_modules`, `exclude_modules`,
+// `layers_to_transform`, and patterns keyed by module name (`peft/tuners/tuners_utils.py`).
+
+import { nearest, TunesmithError } from "../errors.ts";
+import type { ModelDescription } from "./method.ts";
+
+export interface LinearModule {
+  readonly path: string;
+  readonly outputSize: number;
+  readonly inputSize: number;
+  readonly hasBias: boolean;
+}
+
+export interface TargetOptions {
+  /** Names (equal, or ends with `.name`), one regular expression for the whole path, or "all-linear". */
+  readonly targets: string | readonly string[];
+  readonly exclude?: string | readonly string[];
+  /** Only these layers; for name lists only. */
+  readonly layers?: readonly number[];
+}
+
+/** Every linear module of a model, the output matrix left out. */
+export function linearModules(model: ModelDescription): LinearModule[] {
+  const biases = new Set(model.weights.filter((w) => w.role === "bias").map((w) => w.name));
+  return model.weights
+    .filter((weight) => weight.role === "linear")
+    .map((weight) => {
+      const path = weight.name.replace(/\.weight$/, "");
+      return {
+        path,
+        outputSize: weight.shape[0]!,
+        inputSize: weight.shape[1]!,
+        hasBias: biases.has(`${path}.bias`),
+      };
+    });
+}
+
+const endsWith = (path: string, name: string) => path === name || path.endsWith(`.${name}`);
+
+function matcher(rule: string | readonly string[], where: string): (path: string) => boolean {
+  if (typeof rule !== "string") return (path) => rule.some((name) => endsWith(path, name));
+  const pattern = compilePattern(`^(?:${rule})$`, rule, where);
+  return (path) => pattern.test(path);
+}
+
+/** @throws TunesmithError (config) where the text is no regular expression */
+export function compilePattern(source: string, shown: string, where: string): RegExp {
+  try {
+    return new RegExp(source);
+  } catch (cause) {
+    const seen = `${JSON.stringify(shown)} (${(cause as Error).message})`;
+    throw new TunesmithError(
+      "config",
+      {
+        where,
+        rule: "must be a regular expression that matches whole module paths",
+        seen,
+        fix: 'write a list of names instead, such as ["q_proj", "v_proj"]',
+      },
+      { cause },
+    );
+  }
+}
+
+/**
+ * The linear modules that `options` select.
+ * @throws TunesmithError (config) if a name, or the whole selection, matches nothing
+ */
+export function selectTargets(model: ModelDescription, options: TargetOptions): LinearModule[] {
+  const { targets, exclude = [], layers } = options;
+  const modules = linearModules(model);
+  const names = [...new Set(modules.map((module) => module.path.split(".").at(-1)!))];
+  const wanted = targets === "all-linear" ? () => true : matcher(targets, "method.targets");
+  const unwanted = matcher(exclude, "method.exclude");
+  const inLayers = (path: string) => {
+    const layer = /\.(\d+)\./.exec(path)?.[1];
+    return !layers || (layer !== undefined && layers.includes(Number(layer)));
+  };
+
+  if (typeof targets !== "string") {
+    const faults = targets
+      .filter((name) => !modules.some((module) => endsWith(module.path, name)))
+      .map((name) => {
+        const guess = nearest(name, names);
+        return {
+          where: "method.targets",
+          rule: "every target names a linear module of the model",
+          seen: `${JSON.stringify(name)} matches no module of ${names.join(", ")}`,
+          fix: guess ? `nearest is ${JSON.stringify(guess)}` : 'use "all-linear" for all of them',
+        };
+      });
+    if (faults.length > 0) throw new TunesmithError("config", faults);
+  }
+  const selected = modules.filter(({ path }) => wanted(path) && !unwanted(path) && inLayers(path));
+  if (selected.length === 0)
+    throw new TunesmithError("config", {
+      where: "method.targets",
+      rule: "targets, exclude and layersToTransform leave at least one module",
+      seen: `${JSON.stringify(targets)} leaves none of ${names.join(", ")}`,
+      fix: 'use targets: all-linear, or names such as ["q_proj", "v_proj"]',
+    });
+  return selected;
+}
+
+/**
+ * The value of the first pattern that a path matches, as PEFT's `rank_pattern` does:
+ * a regular expression for the path's last components.
+ */
+export function patternValue<T>(
+  patterns: Readonly<Record<string, T>>,
+  path: string,
+  where: string,
+): T | undefined {
+  const found = Object.entries(patterns).find(([key]) =>
+    compilePattern(`^(?:.*\\.)?(?:${key})$`, key, where).test(path),
+  );
+  return found?.[1];
+}
