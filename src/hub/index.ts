@@ -17,6 +17,7 @@ export {
 } from "./chat-template.ts";
 export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
+export { type DownloadProgress, type ResolveModelOptions, resolveModel } from "./download.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export {
