@@ -20,9 +20,16 @@ export interface SplitArguments {
   readonly faults: Fault[];
 }
 
-/** Takes the override flags out of a command line. */
-export function splitOverrides(args: readonly string[]): SplitArguments {
-  const known = new Set([...recipeKeys().map(({ path }) => path), ...Object.keys(SHORTHANDS)]);
+/**
+ * Takes the override flags out of a command line. `sections` (default true): whether the name of a
+ * whole section, as in `--model PATH`, is one too.
+ */
+export function splitOverrides(
+  args: readonly string[],
+  { sections = true }: { readonly sections?: boolean } = {},
+): SplitArguments {
+  const known = new Set(recipeKeys().map(({ path }) => path));
+  if (sections) for (const section of Object.keys(SHORTHANDS)) known.add(section);
   const rest: string[] = [];
   const overrides: Override[] = [];
   const faults: Fault[] = [];

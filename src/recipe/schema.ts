@@ -5,6 +5,9 @@
 
 import { z } from "zod";
 import type { FormatName } from "../data/formats.ts";
+import type { LossMode } from "../data/tokenize.ts";
+import type { TruncationRule } from "../data/truncate.ts";
+import type { LoraInit } from "../methods/lora-init.ts";
 import type { OptimizerName } from "../runtime/optimizer.ts";
 import type { ScheduleName } from "../runtime/schedule.ts";
 
@@ -22,7 +25,17 @@ const FORMAT_NAMES = [
   "sharegpt",
   "text",
 ] as const satisfies readonly FormatName[];
+const LOSSES = ["completion", "assistant", "all"] as const satisfies readonly LossMode[];
+const TRUNCATIONS = [
+  "auto",
+  "error",
+  "keep_start",
+  "keep_end",
+  "split",
+  "drop",
+] as const satisfies readonly TruncationRule[];
 const SCHEDULES = ["constant", "linear", "cosine"] as const satisfies readonly ScheduleName[];
+const INITS = ["gaussian", "orthogonal"] as const satisfies readonly LoraInit[];
 const OPTIMIZERS = ["adamw", "sgd"] as const satisfies readonly OptimizerName[];
 
 const modelSchema = z.strictObject({
@@ -54,19 +67,20 @@ const dataSchema = z.strictObject({
     .default({})
     .describe("Other names of columns, as { prompt: question, completion: answer }."),
   loss: z
-    .enum(["completion", "assistant", "all"])
-    .optional()
-    .describe("Which tokens are trained on.")
-    .meta(derived("what the format says: answers only, or all of a plain text")),
+    .enum(["auto", ...LOSSES])
+    .default("auto")
+    .describe(
+      "What is trained on: the last answer, every assistant turn, all tokens; auto: answers where there are any.",
+    ),
   maxLength: count
     .optional()
     .describe("Tokens of a sample; longer ones are handled by `truncation`.")
     .meta(derived("the model's context, at most 1024")),
   truncation: z
-    .enum(["end", "start", "drop", "error"])
-    .default("end")
+    .enum(TRUNCATIONS)
+    .default("auto")
     .describe(
-      "What to do with a sample longer than maxLength: cut its end or start, drop it, stop.",
+      "For samples longer than maxLength: refuse, cut, split or drop; auto: split texts, refuse others.",
     ),
   packing: z
     .boolean()
@@ -121,7 +135,7 @@ const loraSchema = z.strictObject({
     .describe("Only these layer numbers, from 0.")
     .meta(derived("all layers")),
   init: z
-    .union([z.boolean(), z.enum(["gaussian", "orthogonal", "pissa", "olora"])])
+    .union([z.boolean(), z.enum(INITS)])
     .default(true)
     .describe("How adapters start: true is PEFT's default, which changes nothing at first."),
 });

@@ -28,7 +28,7 @@ it("shows every key with --all, and each commented value is the default", () => 
   const uncommented = all
     .split("\n")
     .filter((line) => !/left out:/.test(line))
-    .map((line) => line.replace(/^( *)# ([A-Za-z]+:( .+)?)$/, "$1$2"))
+    .map((line) => line.replace(/^( *)# ([a-z][A-Za-z]*:( .+)?)$/, "$1$2"))
     .join("\n");
   const plain = recipeSchema.parse(open(all));
   expect(recipeSchema.parse(open(uncommented))).toEqual(plain);

@@ -1,7 +1,10 @@
 // The commented recipe that `tunesmith init` writes. Every comment is the schema's own description,
 // so the file cannot say something that the program does not do.
 
+import { access } from "node:fs/promises";
 import { stringify } from "yaml";
+import { TunesmithError } from "../errors.ts";
+import { writeFileAtomically } from "../hub/atomic-file.ts";
 import { type RecipeKey, recipeSections } from "./keys.ts";
 
 /** The keys that a first recipe spells out. */
@@ -58,6 +61,25 @@ export function recipeTemplate(options: TemplateOptions = {}): string {
     "# A tunesmith recipe. `tunesmith plan` shows what follows from it, `tunesmith train` runs it.\n" +
     "# Lines that begin with # show a default; any key can also be given as a flag: --train.epochs 2\n";
   return [head, ...sections.map((section) => sectionText(section, written))].join("\n");
+}
+
+/** Writes a new recipe. Throws a TunesmithError ("config") where `path` is taken, unless `force`. */
+export async function writeTemplate(
+  path: string,
+  options: TemplateOptions & { readonly force?: boolean } = {},
+): Promise<void> {
+  const isTaken = await access(path).then(
+    () => true,
+    () => false,
+  );
+  if (isTaken && !options.force)
+    throw new TunesmithError("config", {
+      where: path,
+      rule: "a new recipe does not replace a file",
+      seen: "a file of that name",
+      fix: "give another name, or --force to replace it",
+    });
+  await writeFileAtomically(path, recipeTemplate(options));
 }
 
 /** `method.name` stands in the schema once for each method. */

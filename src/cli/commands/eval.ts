@@ -1,0 +1,60 @@
+// `tunesmith eval`: the held-out loss of a recipe's model, or of any model and adapter on any data.
+
+import type { Command } from "commander";
+import { TunesmithError } from "../../errors.ts";
+import type { EvaluationReport } from "../../recipe/evaluate.ts";
+import { type Context, describeCommand } from "../command.ts";
+import { formatTable } from "../format.ts";
+
+interface Options {
+  readonly model?: string;
+  readonly adapter?: string;
+  readonly data?: string;
+  readonly json?: boolean;
+}
+
+export function evalCommand({ console, overrides }: Context): Command {
+  return describeCommand({
+    usage: "eval [recipe]",
+    summary: "measure the held-out loss of a model, with and without its adapter",
+    arguments: { recipe: "the recipe's file; its eval data are measured" },
+    options: [
+      ["--model <path|id>", "a model, instead of the recipe's"],
+      ["--adapter <folder>", "an adapter (default: that of the recipe's newest run)"],
+      ["--data <file>", "data to measure, instead of the recipe's"],
+      ["--json", "as JSON"],
+    ],
+    examples: [
+      ["tunesmith eval recipe.yaml", "base model against the newest adapter of the recipe"],
+      [
+        "tunesmith eval --model ./base --adapter runs/mine-1/adapter --data test.jsonl",
+        "without a recipe",
+      ],
+    ],
+    takesOverrides: true,
+  }).action(async (recipe: string | undefined, { json, ...options }: Options) => {
+    if (recipe === undefined && (options.model === undefined || options.data === undefined))
+      throw new TunesmithError("config", {
+        where: "tunesmith eval",
+        rule: "it needs a recipe, or a model and data",
+        seen: options.model === undefined ? "neither a recipe nor --model" : "no --data",
+        fix: "write `tunesmith eval recipe.yaml`, or --model … --data …",
+      });
+    const { evaluateRecipe } = await import("../../recipe/evaluate.ts");
+    const report = await evaluateRecipe({ recipe, overrides, ...options });
+    console.out(json ? `${JSON.stringify(report)}\n` : describeReport(report));
+  });
+}
+
+function describeReport({ targetTokens, base, adapted }: EvaluationReport): string {
+  const row = (name: string, result: { loss: number; perplexity: number }) => [
+    name,
+    result.loss.toFixed(4),
+    result.perplexity.toFixed(2),
+  ];
+  return formatTable([
+    [`${targetTokens} tokens measured`, "loss", "perplexity"],
+    row("model alone", base),
+    ...(adapted === undefined ? [] : [row(`with ${adapted.adapter}`, adapted)]),
+  ]);
+}

@@ -1,0 +1,82 @@
+// `tunesmith train`: runs a recipe and shows how it goes.
+
+import type { Command } from "commander";
+import type { RunFinished, TrainEvent } from "../../train/events.ts";
+import { type Context, describeCommand } from "../command.ts";
+import type { Console } from "../console.ts";
+import { formatBytes, formatDuration } from "../format.ts";
+import { listenForInterrupt } from "../interrupt.ts";
+import { createProgress } from "../progress.ts";
+
+interface Options {
+  readonly resume?: boolean;
+  readonly overwrite?: boolean;
+  readonly json?: boolean;
+}
+
+export function trainCommand(context: Context): Command {
+  const { console, overrides } = context;
+  return describeCommand({
+    usage: "train <recipe>",
+    summary: "train as the recipe says",
+    details:
+      "Leaves a run folder: adapter/ (load it with PEFT or tunesmith), checkpoints/, metrics.jsonl,\n" +
+      "tensorboard/, loss.svg. Ctrl-C saves and says how to go on; a second one quits at once.",
+    arguments: { recipe: "the recipe's file" },
+    options: [
+      ["--resume", "go on where the run folder's last checkpoint stands"],
+      ["--overwrite", "replace the run that is in the folder"],
+      ["--json", "one JSON event a line instead of progress"],
+    ],
+    examples: [
+      ["tunesmith train recipe.yaml", "train"],
+      ["tunesmith train recipe.yaml --train.epochs 2", "with another value for one key"],
+      ["tunesmith train recipe.yaml --resume", "go on after Ctrl-C or a crash"],
+    ],
+    takesOverrides: true,
+  }).action(async (file: string, { resume, overwrite, json }: Options) => {
+    const { train } = await import("../../recipe/run.ts");
+    const interrupt = listenForInterrupt(() =>
+      console.err("\nstopping: the checkpoint is being saved (Ctrl-C again quits at once)\n"),
+    );
+    const show = json ? jsonLines(console) : createProgress(console);
+    try {
+      let last: RunFinished | undefined;
+      const events = train(file, { overrides, resume, overwrite, signal: interrupt.signal });
+      for await (const event of events) {
+        show.show(event);
+        if (event.type === "run-finished") last = event;
+      }
+      show.finish();
+      if (last?.stoppedBecause === "aborted") context.exitCode = 130;
+      if (last !== undefined && !json) console.out(describeEnd(last, file));
+    } finally {
+      show.finish();
+      interrupt.dispose();
+    }
+  });
+}
+
+function jsonLines(console: Console) {
+  return {
+    show: (event: TrainEvent) => console.out(`${JSON.stringify(event)}\n`),
+    finish: () => {},
+  };
+}
+
+/** What a person reads when a run has ended: what came of it and what to do with it. */
+function describeEnd(event: RunFinished, recipe: string): string {
+  const { step, seconds, peakMemoryBytes, lossBefore, lossAfter, adapterFolder } = event;
+  const cost = `${step} steps in ${formatDuration(seconds)}, at most ${formatBytes(peakMemoryBytes)} of memory`;
+  if (event.stoppedBecause === "aborted")
+    return `stopped after ${cost}\n${event.howToGoOn ?? `go on with: tunesmith train ${recipe} --resume`}\n`;
+  const why = event.stoppedBecause === "early-stopping" ? " (stopped early: no more gain)" : "";
+  const gain =
+    lossBefore === undefined || lossAfter === undefined
+      ? ""
+      : `held-out loss ${lossBefore.toFixed(4)} before, ${lossAfter.toFixed(4)} after\n`;
+  return (
+    `trained ${cost}${why}\n${gain}adapter in ${adapterFolder}\n\n` +
+    `Next:\n  tunesmith chat --model MODEL --adapter ${adapterFolder}\n`
+  );
+}

@@ -1,0 +1,92 @@
+// From a recipe to everything that its run starts from: the model's files found or downloaded, its
+// architecture and tokenizer read, and every open value of the recipe derived from them.
+
+import { availableParallelism } from "node:os";
+import { type Checkpoint, openCheckpoint, resolveModel, type Tokenizer } from "../hub/index.ts";
+import { type BoundMethod, bindMethod, type MethodOptions } from "../methods/index.ts";
+import { architectureFor, type BoundArchitecture } from "../models/index.ts";
+import { chooseRunFolder, deriveRecipe, type Recipe, type ResolvedRecipe } from "./derive.ts";
+import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
+import type { RecipeInput } from "./schema.ts";
+
+/** A recipe's file, the recipe as an object, or one that is already loaded. */
+export type RecipeSource = string | RecipeInput | LoadedRecipe;
+
+export interface PrepareOptions extends LoadOptions {
+  /** Whether the run folder is that of an earlier run. */
+  readonly resume?: boolean;
+}
+
+export interface Prepared extends ResolvedRecipe {
+  /** The model's folder or file on this disk. */
+  readonly modelPath: string;
+  readonly checkpoint: Checkpoint;
+  readonly architecture: BoundArchitecture;
+  readonly tokenizer: Tokenizer;
+}
+
+/**
+ * Prepares a recipe. The caller closes `checkpoint`.
+ *
+ * @throws TunesmithError for faults of the recipe or the model's files; a method that does not fit
+ * the model is told here too, before anything is loaded.
+ */
+export async function prepare(
+  source: RecipeSource,
+  options: PrepareOptions = {},
+): Promise<Prepared> {
+  const loaded = isLoaded(source) ? source : await loadRecipe(source, options);
+  const { model, output } = loaded.recipe;
+  const modelPath = await resolveModel((model.path ?? model.id)!, { revision: model.revision });
+  const checkpoint = await openCheckpoint(modelPath);
+  try {
+    const architecture = architectureFor(checkpoint.config, modelPath);
+    const runFolder =
+      output === undefined
+        ? await chooseRunFolder(loaded.name, { resume: options.resume })
+        : { path: output, why: "" };
+    const resolved = deriveRecipe(loaded, {
+      context: {
+        tokens: architecture.dimensions.maximumPositions,
+        source: "max_position_embeddings of the model",
+      },
+      runFolder,
+    });
+    return {
+      ...resolved,
+      modelPath,
+      checkpoint,
+      architecture,
+      tokenizer: await checkpoint.loadTokenizer(),
+    };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
+
+/** The recipe's method bound to its model; throws where it does not fit. */
+export function bindRecipeMethod({ recipe, architecture, modelPath }: Prepared): BoundMethod {
+  return bindMethod(methodOptions(recipe), {
+    modelType: "",
+    dimensions: architecture.dimensions,
+    weights: architecture.weights,
+    outputPath: architecture.outputPath,
+    outputName: architecture.outputName,
+    source: modelPath,
+  });
+}
+
+/** A recipe's method in the terms of the method layer. */
+export function methodOptions({ method }: Recipe): MethodOptions {
+  return method;
+}
+
+/** Threads for the recipe's work. */
+export function threadsOf(recipe: Recipe): number {
+  return Math.min(recipe.compute.threads, availableParallelism());
+}
+
+function isLoaded(source: RecipeSource): source is LoadedRecipe {
+  return typeof source === "object" && "origins" in source;
+}
