@@ -1,0 +1,151 @@
+// Examples to samples: the chat template or plain text, the end-of-text token, and the labels that say
+// which tokens are trained on. What users wrote can never become a special token.
+
+import { IGNORED_LABEL } from "../engine/batch.ts";
+import { TunesmithError } from "../errors.ts";
+import type { ChatMessage, Tokenizer } from "../hub/tokenizer-types.ts";
+import type { Example } from "./example.ts";
+import type { Sample } from "./sample.ts";
+
+/** Renders and encodes a conversation; `encodeChat` of src/hub/chat-template.ts. */
+export type EncodeChat = (
+  tokenizer: Tokenizer,
+  messages: readonly ChatMessage[],
+) => { inputIds: number[]; assistantMask: boolean[] };
+
+/**
+ * Which tokens are trained on.
+ *
+ * - "auto": the completion where there is a prompt, assistant turns of conversations, all of a text
+ * - "all": every token
+ * - "completion": what follows the prompt; of a conversation, its last assistant turn
+ * - "assistant": every assistant turn, those inside a prompt too
+ */
+export type LossMode = "auto" | "all" | "completion" | "assistant";
+
+export interface TokenizeOptions {
+  readonly tokenizer: Tokenizer;
+  readonly encodeChat: EncodeChat;
+  readonly loss?: LossMode;
+}
+
+interface Marked {
+  readonly inputIds: number[];
+  /** Trained on, by position. */
+  readonly trained: (position: number) => boolean;
+}
+
+/**
+ * Returns the function that tokenizes examples, `where` being their place in the data.
+ *
+ * Texts and completions end with the tokenizer's end-of-text token; a conversation ends as its template
+ * says. A completion begins at the first token in which prompt and prompt + completion differ: where
+ * a token spans the border, it belongs to the completion.
+ *
+ * @throws TunesmithError (data) at an example that the loss mode does not suit, or that the chat
+ *   template refuses.
+ */
+export function createTokenize(
+  options: TokenizeOptions,
+): (example: Example, where: string) => Sample {
+  const { tokenizer, encodeChat, loss = "auto" } = options;
+
+  const chat = (messages: readonly ChatMessage[], where: string) => {
+    try {
+      return encodeChat(tokenizer, messages);
+    } catch (cause) {
+      if (!(cause instanceof TunesmithError)) throw cause;
+      const faults = cause.faults.map((fault) => ({
+        ...fault,
+        where: `${where} (${fault.where})`,
+      }));
+      throw new TunesmithError(cause.code, faults, { cause });
+    }
+  };
+
+  const conversation = (messages: readonly ChatMessage[], where: string): Marked => {
+    const { inputIds, assistantMask } = chat(messages, where);
+    if (loss === "all") return { inputIds, trained: () => true };
+    if (loss !== "completion") return { inputIds, trained: (at) => assistantMask[at] === true };
+    const start = lastRun(assistantMask);
+    return { inputIds, trained: (at) => at >= start && assistantMask[at] === true };
+  };
+
+  const completionOfTurns = (
+    prompt: readonly ChatMessage[],
+    completion: readonly ChatMessage[],
+    where: string,
+  ): Marked => {
+    const { inputIds, assistantMask } = chat([...prompt, ...completion], where);
+    if (loss === "all") return { inputIds, trained: () => true };
+    if (loss === "assistant" || prompt.length === 0)
+      return { inputIds, trained: (at) => assistantMask[at] === true };
+    const start = commonPrefix(chat(prompt, where).inputIds, inputIds);
+    return { inputIds, trained: (at) => at >= start && assistantMask[at] === true };
+  };
+
+  const encode = (text: string) => tokenizer.encode(text, { parseSpecialTokens: false });
+
+  const completionOfText = (prompt: string, completion: string, where: string): Marked => {
+    if (loss === "assistant") throw unsuited(loss, "prompt and completion texts", where);
+    const inputIds = withEnd(encode(prompt + completion), tokenizer.eosTokenId);
+    if (loss === "all") return { inputIds, trained: () => true };
+    const promptIds = withoutEnd(encode(prompt), tokenizer.eosTokenId);
+    const start = commonPrefix(promptIds, inputIds);
+    return { inputIds, trained: (at) => at >= start };
+  };
+
+  const text = (content: string, where: string): Marked => {
+    if (loss === "assistant" || loss === "completion") throw unsuited(loss, "plain texts", where);
+    return { inputIds: withEnd(encode(content), tokenizer.eosTokenId), trained: () => true };
+  };
+
+  const mark = (example: Example, where: string): Marked => {
+    if (example.kind === "text") return text(example.text, where);
+    if (example.kind === "conversation") return conversation(example.messages, where);
+    const { prompt, completion, plain } = example;
+    if (plain && tokenizer.chatTemplate === undefined)
+      return completionOfText(plain.prompt, plain.completion, where);
+    if (typeof prompt === "string" || typeof completion === "string")
+      return completionOfText(prompt as string, completion as string, where);
+    return completionOfTurns(prompt, completion, where);
+  };
+
+  return (example, where) => {
+    const { inputIds, trained } = mark(example, where);
+    const labels = inputIds.map((id, position) => (trained(position) ? id : IGNORED_LABEL));
+    return { inputIds, labels, where };
+  };
+}
+
+/** Some tokenizers add the end token themselves; there is never a second one. */
+function withEnd(ids: number[], end: number | undefined): number[] {
+  return end === undefined || ids.at(-1) === end ? ids : [...ids, end];
+}
+
+function withoutEnd(ids: number[], end: number | undefined): number[] {
+  return end !== undefined && ids.at(-1) === end ? ids.slice(0, -1) : ids;
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a[length] === b[length]) length++;
+  return length;
+}
+
+/** Where the last unbroken run of true begins. */
+function lastRun(mask: readonly boolean[]): number {
+  let start = mask.lastIndexOf(true);
+  while (start > 0 && mask[start - 1]) start--;
+  return start;
+}
+
+function unsuited(loss: LossMode, kind: string, where: string): TunesmithError {
+  const needs = loss === "assistant" ? "conversations" : "data with a prompt";
+  return new TunesmithError("data", {
+    where,
+    rule: `loss: ${loss} needs ${needs}`,
+    seen: kind,
+    fix: "use loss: auto",
+  });
+}

@@ -1,0 +1,91 @@
+// Samples longer than a training row: what is cut, what is left out, and the count of both, because
+// data must not vanish unseen.
+
+import { IGNORED_LABEL } from "../engine/batch.ts";
+import { TunesmithError } from "../errors.ts";
+import { type Sample, targetsOf } from "./sample.ts";
+
+/**
+ * What becomes of a sample longer than the maximum.
+ *
+ * - "error": it is refused
+ * - "keep_start", "keep_end": the rest is cut off
+ * - "split": it becomes several samples, each token trained on once; meant for plain text
+ * - "drop": it is left out
+ * - "auto": "split" for plain texts, "error" for the rest
+ */
+export const TRUNCATION_RULES = [
+  "auto",
+  "error",
+  "keep_start",
+  "keep_end",
+  "split",
+  "drop",
+] as const;
+export type TruncationRule = (typeof TRUNCATION_RULES)[number];
+
+/** What became of a sample. "untargeted": nothing in it is trained on, so it is left out. */
+export type TruncationOutcome = "kept" | "cut" | "split" | "dropped" | "untargeted" | "refused";
+
+export interface Truncated {
+  readonly outcome: TruncationOutcome;
+  /** Each at most the maximum long, each with a target. */
+  readonly samples: readonly Sample[];
+}
+
+/** Applies a rule. A sample left without targets, by the cut or from the start, is left out. */
+export function truncate(
+  sample: Sample,
+  maxLength: number,
+  rule: Exclude<TruncationRule, "auto">,
+): Truncated {
+  if (sample.inputIds.length <= maxLength) return targeted("kept", [sample]);
+  switch (rule) {
+    case "error":
+      return { outcome: "refused", samples: [] };
+    case "drop":
+      return { outcome: "dropped", samples: [] };
+    case "keep_start":
+      return targeted("cut", [slice(sample, 0, maxLength)]);
+    case "keep_end":
+      return targeted("cut", [slice(sample, sample.inputIds.length - maxLength, undefined)]);
+    case "split":
+      return targeted("split", split(sample, maxLength));
+  }
+}
+
+/** The fault of samples that truncation "error" refuses. */
+export function tooLong(
+  refused: { count: number; longest: { where: string; tokens: number } },
+  maxLength: number,
+): TunesmithError {
+  const { count, longest } = refused;
+  const others = count > 1 ? `; ${count} samples are too long, this is the longest` : "";
+  return new TunesmithError("data", {
+    where: longest.where,
+    rule: `a sample is at most ${maxLength} tokens long`,
+    seen: `${longest.tokens} tokens${others}`,
+    fix: "raise the maximum length, or choose a truncation: keep_start, keep_end, split or drop",
+  });
+}
+
+function targeted(outcome: TruncationOutcome, samples: readonly Sample[]): Truncated {
+  const kept = samples.filter((sample) => targetsOf(sample.labels) > 0);
+  return kept.length > 0 ? { outcome, samples: kept } : { outcome: "untargeted", samples: [] };
+}
+
+/** Pieces overlap by one token: a piece's first token is context only, being the last one's target. */
+function split(sample: Sample, maxLength: number): Sample[] {
+  const pieces: Sample[] = [];
+  const step = Math.max(1, maxLength - 1);
+  for (let start = 0; start < sample.inputIds.length - 1; start += step)
+    pieces.push(slice(sample, start, start + maxLength));
+  return pieces;
+}
+
+/** The first label of a slice has nothing before it to be predicted from. */
+function slice(sample: Sample, start: number, end: number | undefined): Sample {
+  const labels = sample.labels.slice(start, end);
+  if (start > 0) labels[0] = IGNORED_LABEL;
+  return { inputIds: sample.inputIds.slice(start, end), labels, where: sample.where };
+}
