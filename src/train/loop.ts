@@ -21,7 +21,13 @@ import { finishRun } from "./finish.ts";
 import { openJournal } from "./journal.ts";
 import type { CardSubject } from "./model-card.ts";
 import { openRunFolder, type RunFolder, type RunFolderOptions } from "./run-folder.ts";
-import { changedSettings, completeSettings, planSteps, type TrainingSettings } from "./settings.ts";
+import {
+  changedSettings,
+  completeSettings,
+  planSteps,
+  type StepPlan,
+  type TrainingSettings,
+} from "./settings.ts";
 import { runStep, type StepResult } from "./step.ts";
 import { peakMemoryBytes, startClock, tokensPerSecond } from "./throughput.ts";
 
@@ -54,11 +60,12 @@ type MovingPosition = { -readonly [Key in keyof RunPosition]: RunPosition[Key] }
  */
 export async function* runTraining(options: TrainingOptions): AsyncGenerator<TrainEvent, void> {
   const settings = completeSettings(options.settings, options.evaluation !== undefined);
+  const plan = planSteps(settings, options.train.batchesPerEpoch);
   const position: MovingPosition = { step: 0 };
   let folder: RunFolder | undefined;
   try {
     folder = await openRunFolder(options.runFolder, options);
-    yield* train(options, settings, folder, position);
+    yield* train(options, settings, plan, folder, position);
   } catch (error) {
     throw explainRunFailure(error, position);
   } finally {
@@ -69,11 +76,11 @@ export async function* runTraining(options: TrainingOptions): AsyncGenerator<Tra
 async function* train(
   options: TrainingOptions,
   settings: TrainingSettings,
+  plan: StepPlan,
   folder: RunFolder,
   position: MovingPosition,
 ): AsyncGenerator<TrainEvent, void> {
   const { model, signal } = options;
-  const plan = planSteps(settings, options.train.batchesPerEpoch);
   const optimizer = createOptimizer(model.parameters, { ...settings, name: settings.optimizer });
   position.lastCheckpoint = await folder.latestCheckpoint();
   const restored =

@@ -83,7 +83,7 @@ async function clearFolder(
 ): Promise<void> {
   if (overwrite)
     for (const target of Object.values(paths)) await rm(target, { recursive: true, force: true });
-  else if (!resume) await refuseEarlierRun(path);
+  else if (!resume) await refuseEarlierRun(path, paths, recipeText);
   await mkdir(paths.checkpoints, { recursive: true });
   const checkpoints = (await listCheckpoints(paths.checkpoints)).map((step) =>
     join(paths.checkpoints, checkpointName(step)),
@@ -93,19 +93,45 @@ async function clearFolder(
   if (recipeText !== undefined) await writeFileAtomically(paths.recipe, recipeText);
 }
 
-async function refuseEarlierRun(path: string): Promise<void> {
+/**
+ * Throws where a new run would destroy something: results of an earlier run, or files of somebody
+ * else under the names of a run. A run that died before its first checkpoint is nothing to keep.
+ */
+async function refuseEarlierRun(
+  path: string,
+  paths: RunFolder["paths"],
+  recipeText?: string,
+): Promise<void> {
+  const refuse = (seen: string, fix: string) =>
+    new TunesmithError("run", {
+      where: path,
+      rule: "a new run needs a folder without an earlier run",
+      seen,
+      fix,
+    });
+  const names = await namesIn(path);
+  if (names.includes(RUN_FILES.summary))
+    throw refuse(
+      "a run that is finished",
+      "give another run folder, or overwrite this one (--overwrite)",
+    );
+  const steps = await listCheckpoints(paths.checkpoints);
+  if (steps.length > 0)
+    throw refuse(
+      `a run that stopped after step ${steps.at(-1)}`,
+      "continue it with resume (--resume), overwrite it (--overwrite), or give another folder",
+    );
+  if (names.includes(RUN_FILES.checkpoints)) return;
+  const sameRecipe = (await readTextIfPresent(paths.recipe)) === recipeText;
   const ours = new Set<string>(Object.values(RUN_FILES));
-  const found = (await namesIn(path)).filter((name) => ours.has(name));
-  if (found.length === 0) return;
-  const finished = await readTextIfPresent(join(path, RUN_FILES.summary));
-  throw new TunesmithError("run", {
-    where: path,
-    rule: "a new run needs a folder without an earlier run",
-    seen: finished ? "a run that is finished" : `an unfinished run (${found.join(", ")})`,
-    fix: finished
-      ? "give another run folder, or overwrite it (--overwrite)"
-      : "continue it with resume (--resume), overwrite it (--overwrite), or give another folder",
-  });
+  const found = names.filter(
+    (name) => ours.has(name) && !(name === RUN_FILES.recipe && sameRecipe),
+  );
+  if (found.length > 0)
+    throw refuse(
+      `files that it would replace (${found.join(", ")})`,
+      "give another run folder, or overwrite them (--overwrite)",
+    );
 }
 
 const FOLDER_FAULTS = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST", "ENAMETOOLONG"]);
