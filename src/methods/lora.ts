@@ -2,6 +2,7 @@
 // Names, defaults, scaling and file format are those of PEFT's `LoraConfig`.
 
 import { add, constant, linear, multiply } from "../tensor/index.ts";
+import { toPeftConfig } from "./lora-config.ts";
 import { type LoraInit, loraInitials } from "./lora-init.ts";
 import type { BoundMethod, ModelDescription, ParameterSpec } from "./method.ts";
 import { savedModules, trainedBiases } from "./saved-modules.ts";
@@ -94,31 +95,26 @@ export function bindLora(options: LoraOptions, model: ModelDescription): BoundMe
       addProduct(data, parameter(module.b), parameter(module.a), module);
     },
     saved: {
-      peftConfig: {
-        peft_type: "LORA",
-        task_type: "CAUSAL_LM",
-        base_model_name_or_path: model.source,
-        r: rank,
-        lora_alpha: alpha,
-        lora_dropout: dropout,
-        target_modules: targets === "all-linear" ? namesOf(modules.keys()) : targets,
-        exclude_modules: exclude ?? null,
-        rank_pattern: rankPattern,
-        alpha_pattern: alphaPattern,
-        use_rslora: rslora,
-        bias,
-        modules_to_save: modulesToSave.length > 0 ? modulesToSave : null,
-        layers_to_transform: layersToTransform ?? null,
-        init_lora_weights: init,
-      },
+      peftConfig: toPeftConfig(
+        {
+          ...options,
+          rank,
+          alpha,
+          targets,
+          rankPattern,
+          alphaPattern,
+          rslora,
+          dropout,
+          bias,
+          modulesToSave,
+          init,
+        },
+        model.source,
+        [...new Set(selected.map(({ path }) => path.split(".").at(-1)!))],
+      ),
     },
   };
 }
-
-/** PEFT resolves "all-linear" to names before it saves. */
-const namesOf = (paths: Iterable<string>): string[] => [
-  ...new Set([...paths].map((path) => path.split(".").at(-1)!)),
-];
 
 /** weight += scaling · B A. */
 function addProduct(

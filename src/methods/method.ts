@@ -1,6 +1,7 @@
 // What a tuning method provides. It declares which tensors it trains, how they start, and what it
 // adds at the model's hook sites; it knows sites by path and never which architecture they are in.
 
+import type { LoraConfig } from "../hub/index.ts";
 import type { Dimensions, WeightSpec } from "../models/index.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
@@ -48,5 +49,5 @@ export interface BoundMethod {
     parameter: (spec: ParameterSpec) => Float32Array,
   ) => void;
   /** How results are saved: a PEFT adapter with this config, or a whole checkpoint. */
-  readonly saved: { readonly peftConfig: Readonly<Record<string, unknown>> } | "checkpoint";
+  readonly saved: { readonly peftConfig: LoraConfig } | "checkpoint";
 }

@@ -1,0 +1,99 @@
+// Writing what was trained: a PEFT adapter, or a whole checkpoint that Transformers loads.
+
+import { copyFile, mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Checkpoint,
+  encodeHalf,
+  type TensorToWrite,
+  writeAdapter,
+  writeFileAtomically,
+  writeShardedSafetensors,
+} from "../hub/index.ts";
+import type { BoundMethod } from "../methods/index.ts";
+import type { WeightSpec } from "../models/index.ts";
+import type { ParameterSet } from "./parameters.ts";
+import type { WeightStore } from "./weights.ts";
+
+export interface Trained {
+  readonly checkpoint: Checkpoint;
+  readonly specs: readonly WeightSpec[];
+  readonly method: BoundMethod | undefined;
+  readonly weights: WeightStore;
+  readonly parameters: ParameterSet;
+  /** The module that makes logits, and the weight it reads. */
+  readonly outputPath: string;
+  readonly outputName: string;
+}
+
+/** Writes the adapter or, for methods that train whole weights, the checkpoint. */
+export async function saveTrained(trained: Trained, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const saved = trained.method?.saved ?? "checkpoint";
+  if (saved === "checkpoint") return saveMerged(trained, directory);
+  const tensors = new Map(
+    trained.parameters.all.map(({ name, shape, data }) => [name, { shape, data }]),
+  );
+  await writeAdapter(directory, saved.peftConfig, tensors);
+}
+
+/**
+ * Writes the base with everything that was trained made part of it, each tensor in the dtype that
+ * the base has it in (float32 where that was quantised), and the side files of the base.
+ */
+export async function saveMerged(trained: Trained, directory: string): Promise<void> {
+  const { checkpoint, specs, method, outputPath, outputName } = trained;
+  await mkdir(directory, { recursive: true });
+  const outputUse = `${outputPath}.weight`;
+  const head = method?.replaces.get(outputUse);
+  // A tied head that was trained apart from the embedding (or the other way round) is tied no more.
+  const untied = outputUse !== outputName && head !== method?.replaces.get(outputName);
+
+  const tensors: TensorToWrite[] = specs.map(({ name, shape }) => ({
+    name,
+    shape,
+    ...inStoredType(checkpoint, name, () => mergedWeight(trained, name)),
+  }));
+  if (untied) {
+    const { shape } = specs.find(({ name }) => name === outputName)!;
+    const data = () =>
+      head ? trained.parameters.parameter(head).data : trained.weights.copy(outputName);
+    tensors.push({ name: outputUse, shape, ...inStoredType(checkpoint, outputName, data) });
+  }
+  await writeShardedSafetensors(directory, tensors);
+  const config = { ...checkpoint.config, ...(untied ? { tie_word_embeddings: false } : {}) };
+  await writeFileAtomically(
+    join(directory, "config.json"),
+    `${JSON.stringify(config, undefined, 2)}\n`,
+  );
+  await copySideFiles(checkpoint, directory);
+}
+
+function mergedWeight(trained: Trained, name: string): Float32Array {
+  const { method, weights, parameters } = trained;
+  const own = method?.replaces.get(name);
+  const data = own ? parameters.parameter(own).data : weights.copy(name);
+  method?.mergeInto?.(name, data, (spec) => parameters.parameter(spec).data);
+  return data;
+}
+
+function inStoredType(checkpoint: Checkpoint, name: string, data: () => Float32Array) {
+  const dtype = checkpoint.tensors.get(name)!.dtype;
+  if (dtype !== "F16" && dtype !== "BF16") return { dtype: "F32" as const, data };
+  const half = () => {
+    const floats = data();
+    const target = new Uint16Array(floats.length);
+    encodeHalf(floats, dtype, target);
+    return new Uint8Array(target.buffer);
+  };
+  return { dtype, data: half };
+}
+
+const SIDE_FILES =
+  /^(tokenizer.*|special_tokens_map|added_tokens|vocab|merges|generation_config|chat_template)\.(json|txt|model|jinja)$/;
+
+async function copySideFiles(checkpoint: Checkpoint, directory: string): Promise<void> {
+  if (checkpoint.format !== "safetensors") return;
+  for (const file of await readdir(checkpoint.source))
+    if (SIDE_FILES.test(file)) await copyFile(join(checkpoint.source, file), join(directory, file));
+}
