@@ -33,6 +33,12 @@ export function smoothLoss(points: readonly LossPoint[]): LossPoint[] {
   });
 }
 
+/** At most about 1000 of the points, evenly: a picture shows no more. */
+function thin(points: readonly LossPoint[]): readonly LossPoint[] {
+  const stride = Math.ceil(points.length / 1000);
+  return points.filter((_, i) => i % stride === 0 || i === points.length - 1);
+}
+
 const WIDTH = 800;
 const HEIGHT = 450;
 const MARGIN = { left: 64, right: 24, top: 48, bottom: 48 } as const;
@@ -51,7 +57,7 @@ export function drawLossPicture(curves: LossCurves, title = "Loss"): string {
       : `<polyline fill="none" stroke="${color}" stroke-width="${width}" points="${points
           .map(({ step, loss }) => `${round(x(step))},${round(y(loss))}`)
           .join(" ")}"/>`;
-  const dots = curves.evaluation.map(
+  const dots = thin(curves.evaluation).map(
     ({ step, loss }) =>
       `<circle cx="${round(x(step))}" cy="${round(y(loss))}" r="4" fill="${COLORS.evaluation}"/>`,
   );
@@ -72,9 +78,9 @@ export function drawLossPicture(curves: LossCurves, title = "Loss"): string {
       label(round(x(value)), HEIGHT - MARGIN.bottom + 20, tidy(value), "middle"),
     ),
     label(WIDTH / 2, HEIGHT - 10, "step", "middle"),
-    line(curves.training, COLORS.raw, 1),
-    line(smoothLoss(curves.training), COLORS.training, 2),
-    line(curves.evaluation, COLORS.evaluation, 2),
+    line(thin(curves.training), COLORS.raw, 1),
+    line(thin(smoothLoss(curves.training)), COLORS.training, 2),
+    line(thin(curves.evaluation), COLORS.evaluation, 2),
     ...dots,
     label(WIDTH - MARGIN.right, 26, "training", "end", `fill="${COLORS.training}"`),
     curves.evaluation.length > 0

@@ -45,9 +45,16 @@ export async function takeRunLock(folder: string): Promise<() => Promise<void>> 
   };
 }
 
+let counter = 0;
+
+/** A name that says which process made it, so that what a killed one left can be removed. */
+function uniqueBeside(path: string): string {
+  return `${path}.${process.pid}.${counter++}`;
+}
+
 /** Creates a file that has its content from the first moment; false where the name is taken. */
 async function createWhole(path: string, text: string): Promise<boolean> {
-  const temporary = `${path}.${process.pid}`;
+  const temporary = uniqueBeside(path);
   await writeFile(temporary, text);
   try {
     await link(temporary, path).catch(async (error: NodeJS.ErrnoException) => {
@@ -66,7 +73,7 @@ async function createWhole(path: string, text: string): Promise<boolean> {
 
 /** Removes a dead owner's lock, unless another process was quicker and holds its own by now. */
 async function discard(path: string, dead: string): Promise<void> {
-  const aside = `${path}.${process.pid}.dead`;
+  const aside = uniqueBeside(path);
   try {
     await rename(path, aside);
   } catch {
