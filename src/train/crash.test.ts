@@ -76,7 +76,7 @@ async function expectSameAsUnkilled(folder: string): Promise<void> {
 
 // Call n is the n-th change of the disk: locks, metrics, checkpoints and their renames alike. A stride
 // of 1 visits every one of them (TUNESMITH_CRASH_STRIDE=1, about a minute).
-const STRIDE = Number(process.env.TUNESMITH_CRASH_STRIDE ?? 9);
+const STRIDE = Number(process.env.TUNESMITH_CRASH_STRIDE ?? 13);
 
 it("continues bit for bit after dying in the middle of its writes", {
   timeout: 600_000,

@@ -19,9 +19,12 @@ export async function openJournal(
   moment: { readonly step: number; readonly evaluatedAt: number },
 ): Promise<Journal> {
   await truncateMetrics(paths.metrics, moment);
-  const metrics = await openMetrics(paths.metrics);
   const firstStep = moment.step === 0 ? 0 : moment.step + 1;
   const tensorboard = await openTensorboard(paths.tensorboard, firstStep);
+  const metrics = await openMetrics(paths.metrics).catch(async (error: unknown) => {
+    await tensorboard.close();
+    throw error;
+  });
   return {
     async record(event) {
       await metrics.append(event);

@@ -34,6 +34,43 @@ describe("a run", () => {
     expect(finished.lossAfter).toBeLessThan(0.7 * finished.lossBefore!);
   });
 
+  it("gives every micro-batch a seed of its own, and follows the schedule", async () => {
+    const model = createToyModel();
+    const seeds: (number | undefined)[] = [];
+    const watched = {
+      ...model,
+      accumulateGradients: (...[batch, options]: Parameters<typeof model.accumulateGradients>) => {
+        seeds.push(options.seed);
+        return model.accumulateGradients(batch, options);
+      },
+    };
+    const settings = { epochs: 2, gradientAccumulation: 2, learningRate: 0.05, warmupSteps: 2 };
+    const { steps } = await trainToEnd(
+      toyOptions(await makeFolder(), { model: watched, settings }),
+    );
+    expect(seeds.length).toBe(14);
+    expect(new Set(seeds).size).toBe(14);
+    const factors = [0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6];
+    expect(steps.length).toBe(8);
+    for (const [i, step] of steps.entries())
+      expect(step.learningRate).toBeCloseTo(0.05 * factors[i]!, 12);
+  });
+
+  it("keeps a second run out of its folder while it works there", async () => {
+    const folder = await makeFolder();
+    const settings = { epochs: 1, learningRate: 0.05 };
+    let refusals = 0;
+    for await (const event of runTraining(toyOptions(folder, { settings })))
+      if (event.type === "step-finished" && event.step === 3)
+        for (const how of [{}, { resume: true }, { overwrite: true }])
+          await trainToEnd(toyOptions(folder, { settings, ...how })).catch((error: unknown) => {
+            expect(String(error)).toContain("used by one process at a time");
+            refusals++;
+          });
+    expect(refusals).toBe(3);
+    expect((await metricsOf(folder)).length).toBe(9);
+  });
+
   it("fills its folder with what its journal says", async () => {
     const folder = await makeFolder();
     const { steps, evaluations } = await trainToEnd(
