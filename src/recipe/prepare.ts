@@ -1,7 +1,6 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
-import { availableParallelism } from "node:os";
 import { type Checkpoint, openCheckpoint, resolveModel, type Tokenizer } from "../hub/index.ts";
 import { type BoundMethod, bindMethod, type MethodOptions } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
@@ -37,7 +36,7 @@ export async function prepare(
 ): Promise<Prepared> {
   const loaded = isLoaded(source) ? source : await loadRecipe(source, options);
   const { model, output } = loaded.recipe;
-  const modelPath = await resolveModel((model.path ?? model.id)!, { revision: model.revision });
+  const modelPath = await resolveModel(modelReference(model));
   const checkpoint = await openCheckpoint(modelPath);
   try {
     const architecture = architectureFor(checkpoint.config, modelPath);
@@ -66,9 +65,10 @@ export async function prepare(
 }
 
 /** The recipe's method bound to its model; throws where it does not fit. */
-export function bindRecipeMethod({ recipe, architecture, modelPath }: Prepared): BoundMethod {
+export function bindRecipeMethod(prepared: Prepared): BoundMethod {
+  const { recipe, architecture, checkpoint, modelPath } = prepared;
   return bindMethod(methodOptions(recipe), {
-    modelType: "",
+    modelType: String(checkpoint.config.model_type),
     dimensions: architecture.dimensions,
     weights: architecture.weights,
     outputPath: architecture.outputPath,
@@ -82,9 +82,10 @@ export function methodOptions({ method }: Recipe): MethodOptions {
   return method;
 }
 
-/** Threads for the recipe's work. */
-export function threadsOf(recipe: Recipe): number {
-  return Math.min(recipe.compute.threads, availableParallelism());
+/** What the hub layer takes: a path, or a hub id with its revision. */
+function modelReference({ path, id, revision }: Recipe["model"]): string {
+  if (path !== undefined) return path;
+  return revision === undefined ? id! : `${id}@${revision}`;
 }
 
 function isLoaded(source: RecipeSource): source is LoadedRecipe {

@@ -53,10 +53,10 @@ const dataSchema = z.strictObject({
     .union([z.string(), z.array(z.string()).min(1)])
     .describe("Training data: JSONL, JSON, CSV, Parquet or text files, or a hub dataset."),
   eval: z
-    .union([z.string(), z.number().min(0).max(0.9)])
+    .union([z.string(), z.number().min(0), z.array(z.string()).min(1)])
     .default(0)
     .describe(
-      "Held-out data: a file, or the share of the training data to hold out (0.1); 0: none.",
+      "Held-out data: a file, or how much of the training data to hold out: a share (0.1), a number; 0: none.",
     ),
   format: z
     .enum(["auto", ...FORMAT_NAMES])
@@ -87,9 +87,9 @@ const dataSchema = z.strictObject({
     .default(false)
     .describe("Put several short samples into one row; they do not see each other."),
   streaming: z
-    .boolean()
-    .default(false)
-    .describe("Read the file while training: for data larger than memory."),
+    .union([z.boolean(), z.literal("auto")])
+    .default("auto")
+    .describe("Read files while training instead of before; auto: those of more than 256 MiB."),
   shuffle: z.boolean().default(true).describe("A new order for every epoch, fixed by the seed."),
 });
 

@@ -24,7 +24,7 @@ export function mergeCommand({ console }: Context): Command {
     .requiredOption("--adapter <folder>", "the adapter's folder")
     .requiredOption("--out <folder>", "where to write the merged model")
     .action(async ({ model, adapter, out }: Options) => {
-      const { merge } = await import("../../recipe/run.ts");
+      const { merge } = await import("../../recipe/merge.ts");
       await merge({ model, adapter, out });
       console.out(`wrote ${out}\n\nNext:\n  tunesmith chat --model ${out}\n`);
     });

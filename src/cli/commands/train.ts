@@ -35,7 +35,7 @@ export function trainCommand(context: Context): Command {
     ],
     takesOverrides: true,
   }).action(async (file: string, { resume, overwrite, json }: Options) => {
-    const { train } = await import("../../recipe/run.ts");
+    const { train } = await import("../../recipe/train.ts");
     const interrupt = listenForInterrupt(() =>
       console.err("\nstopping: the checkpoint is being saved (Ctrl-C again quits at once)\n"),
     );

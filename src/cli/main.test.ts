@@ -1,0 +1,103 @@
+// The command line as a whole: help, faults in four parts, exit codes, JSON for programs.
+
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { main } from "./main.ts";
+import { testConsole } from "./testing/test-console.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tunesmith-cli-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function run(...args: string[]) {
+  const console = testConsole();
+  const code = await main(args, console);
+  return { code, out: console.outText(), err: console.errText() };
+}
+
+const COMMANDS = ["init", "plan", "train", "eval", "generate", "chat", "merge", "data", "doctor"];
+
+it("lists every command, with --help and without anything", async () => {
+  const { code, out } = await run("--help");
+  expect(code).toBe(0);
+  for (const command of COMMANDS) expect(out).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+  expect((await run()).out).toBe(out);
+});
+
+it.each([...COMMANDS.filter((name) => name !== "data").map((name) => [name]), ["data", "preview"]])(
+  "explains %s %s with examples",
+  async (...command) => {
+    const words = command.filter((word) => typeof word === "string");
+    const { code, out } = await run(...words, "--help");
+    expect(code).toBe(0);
+    expect(out).toContain(`Examples:\n  tunesmith ${words.join(" ")}`);
+  },
+);
+
+it.each([
+  [["trian"], "tunesmith: the first word is a command", "write train"],
+  [["train"], "tunesmith train: the command needs one more argument", "see tunesmith train --help"],
+  [["doctor", "--jsn"], "tunesmith doctor: a command has certain options only", "write --json"],
+  [
+    ["train", "r.yaml", "--train.epocs", "2"],
+    "--train.epocs: a flag with a dot",
+    "write --train.epochs",
+  ],
+  [["merge"], "tunesmith merge: the command needs one more option", "see tunesmith merge --help"],
+  [
+    ["eval"],
+    "tunesmith eval: it needs a recipe, or a model and data",
+    "write `tunesmith eval recipe.yaml`",
+  ],
+  [
+    ["generate", "--model", "x", "--top-p", "2", "hi"],
+    "--top-p: a number of at least 0 and at most 1",
+    "correct the number",
+  ],
+])("tells what is wrong with %j", async (args, rule, fix) => {
+  const { code, out, err } = await run(...args);
+  expect(code).toBe(1);
+  expect(out).toBe("");
+  expect(err).toContain(rule);
+  expect(err).toMatch(/^ {4}saw {2}\S/m);
+  expect(err).toContain(`    fix  ${fix}`);
+  expect(err).not.toContain("    at ");
+});
+
+it("shows every fault of a recipe", async () => {
+  const recipe = join(folder, "bad.yaml");
+  await writeFile(recipe, "model: ./none\ndata: none.jsonl\nmethod: lora\ntrain: { epoch: 1 }\n");
+  const { code, err } = await run("plan", recipe);
+  expect(code).toBe(1);
+  expect(err).toContain(`${recipe}:1:8`);
+  expect(err).toContain(`${recipe}:2:7`);
+  expect(err).toContain(`${recipe}:4:10`);
+  expect(err).toContain("3 faults\n");
+});
+
+it("tells faults as JSON where JSON was asked for", async () => {
+  const { code, out, err } = await run("train", join(folder, "gone.yaml"), "--json");
+  expect(code).toBe(1);
+  expect(err).toBe("");
+  expect(JSON.parse(out).error.faults[0]).toMatchObject({ seen: "no such file" });
+});
+
+it("starts a recipe and does not replace one", async () => {
+  const recipe = join(folder, "recipe.yaml");
+  expect((await run("init", recipe, "--model", "owner/name")).code).toBe(0);
+  expect(await readFile(recipe, "utf8")).toContain("\nmodel: owner/name\n");
+  const again = await run("init", recipe);
+  expect(again.code).toBe(1);
+  expect(again.err).toContain("--force");
+});
+
+it("describes the machine", async () => {
+  const { code, out } = await run("doctor", "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(out).onnxRuntime.backends).toContain("cpu");
+  expect((await run("doctor")).out).toMatch(/^ONNX Runtime +\d/m);
+});

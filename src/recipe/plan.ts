@@ -1,0 +1,156 @@
+// What a recipe would do, found out without training: every value with its origin, the model's and
+// the method's sizes, the data as the model will see them, memory and time.
+
+import type { BoundMethod } from "../methods/index.ts";
+import { createRuntime } from "../runtime/kernel.ts";
+import { sizeOf } from "../tensor/index.ts";
+import { completeSettings, planSteps } from "../train/index.ts";
+import { openRecipeData, type RecipeData } from "./data.ts";
+import { type Estimate, estimate, measureProductSpeed, USUAL_EFFICIENCY } from "./estimate.ts";
+import { valueAt } from "./faults.ts";
+import { recipeKeys } from "./keys.ts";
+import type { Origin } from "./load.ts";
+import { inspectMachine } from "./machine.ts";
+import {
+  bindRecipeMethod,
+  type Prepared,
+  type PrepareOptions,
+  prepare,
+  type RecipeSource,
+} from "./prepare.ts";
+import { type PreviewRow, previewRows } from "./preview.ts";
+import { trainingSettings } from "./settings.ts";
+
+export interface PlanValue {
+  readonly path: string;
+  readonly value: unknown;
+  readonly origin: Origin;
+}
+
+export interface Plan {
+  readonly file: string | undefined;
+  readonly values: readonly PlanValue[];
+  readonly model: {
+    readonly parameters: number;
+    readonly trainable: number;
+    /** Modules that the method changes; 0 where it trains the weights themselves. */
+    readonly adaptedModules: number;
+  };
+  readonly data: { readonly facts: RecipeData["facts"]; readonly rows: readonly PreviewRow[] };
+  /** Optimizer steps; undefined where streamed data do not tell. */
+  readonly steps: number | undefined;
+  readonly estimate: Estimate;
+  /** Floating-point operations per second of a matrix product here. */
+  readonly productSpeed: number;
+  readonly seconds: number | undefined;
+  /** Bytes that this machine has left. */
+  readonly availableMemory: number;
+  readonly warnings: readonly string[];
+}
+
+/** Rows of data that a plan shows. */
+const SHOWN_ROWS = 2;
+
+/** Plans a recipe. Throws a TunesmithError for everything that would keep it from starting. */
+export async function planRecipe(
+  source: RecipeSource,
+  options: PrepareOptions = {},
+): Promise<Plan> {
+  const prepared = await prepare(source, options);
+  try {
+    return await planPrepared(prepared);
+  } finally {
+    await prepared.checkpoint.close();
+  }
+}
+
+async function planPrepared(prepared: Prepared): Promise<Plan> {
+  const { recipe, tokenizer, architecture } = prepared;
+  const method = bindRecipeMethod(prepared);
+  const data = await openRecipeData(prepared);
+  const settings = completeSettings(trainingSettings(recipe), data.evaluation !== undefined);
+  const { totalSteps } = planSteps(settings, data.train.batchesPerEpoch);
+  const trainable = countTrainable(method);
+  const { report } = data;
+  const { train, data: wanted } = recipe;
+  const longest = Math.min(wanted.maxLength, report.longest.tokens);
+  const rowTokens = wanted.packing ? wanted.maxLength : longest;
+  const rowsPerStep = train.batchSize * train.gradientAccumulation;
+  const meanTokens = report.tokens / report.samples;
+  const tokensPerRow = wanted.packing ? rowTokens : meanTokens;
+  const costs = estimate({
+    dimensions: architecture.dimensions,
+    weights: architecture.weights,
+    weightBytes: weightBytes(prepared),
+    trainable,
+    optimizerSlots: train.optimizer === "adamw" ? 2 : 1,
+    rows: train.batchSize,
+    rowTokens,
+    memory: train.memory,
+    stepTokens: rowsPerStep * tokensPerRow,
+    stepTargets: rowsPerStep * tokensPerRow * (report.targets / report.tokens),
+    steps: totalSteps ?? 0,
+  });
+  const productSpeed = await productSpeedHere(recipe.compute.threads);
+  const { memory } = await inspectMachine();
+  return {
+    file: prepared.file,
+    values: valuesOf(prepared),
+    model: {
+      parameters: architecture.weights.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+      trainable,
+      adaptedModules: method.parameters.filter(({ key }) => key.endsWith(".lora_A.weight")).length,
+    },
+    data: { facts: data.facts, rows: await previewRows(data.train, tokenizer, SHOWN_ROWS) },
+    steps: totalSteps,
+    estimate: costs,
+    productSpeed,
+    seconds:
+      totalSteps === undefined
+        ? undefined
+        : costs.floatingPointOperations / (productSpeed * USUAL_EFFICIENCY),
+    availableMemory: memory.available,
+    warnings: warningsOf(costs, memory.available),
+  };
+}
+
+function warningsOf(costs: Estimate, available: number): string[] {
+  return costs.memoryBytes <= available
+    ? []
+    : [
+        "this may not fit into memory: use train.memory: lean, a smaller train.batchSize " +
+          "(with more train.gradientAccumulation) or a smaller data.maxLength",
+      ];
+}
+
+function valuesOf({ recipe, origins }: Prepared): PlanValue[] {
+  const paths = [...new Set(recipeKeys().map(({ path }) => path))];
+  return paths.flatMap((path) => {
+    const value = valueAt(recipe, path.split("."));
+    const origin = origins.get(path);
+    return value === undefined || origin === undefined ? [] : [{ path, value, origin }];
+  });
+}
+
+function countTrainable(method: BoundMethod): number {
+  const shapes = new Map(method.parameters.map(({ key, shape }) => [key, shape]));
+  return [...shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
+}
+
+/** Bytes of the weights as the engine holds them: 16-bit ones stay so unless they are widened. */
+function weightBytes({ architecture, checkpoint, recipe }: Prepared): number {
+  return architecture.weights.reduce((sum, { name, shape }) => {
+    const dtype = checkpoint.tensors.get(name)?.dtype;
+    const isHalf = recipe.model.dtype === "auto" && (dtype === "F16" || dtype === "BF16");
+    return sum + sizeOf(shape) * (isHalf ? 2 : 4);
+  }, 0);
+}
+
+async function productSpeedHere(threads: number): Promise<number> {
+  const runtime = createRuntime({ threads });
+  try {
+    return await measureProductSpeed(runtime);
+  } finally {
+    await runtime.dispose();
+  }
+}

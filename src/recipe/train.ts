@@ -1,0 +1,79 @@
+// Runs a recipe's training: everything prepared and opened, then the loop's events as they happen.
+
+import { stringify } from "yaml";
+import { openModel } from "../engine/load.ts";
+import type { TrainEvent } from "../train/events.ts";
+import { type CardSubject, runTraining } from "../train/index.ts";
+import { openRecipeData, type RecipeData } from "./data.ts";
+import {
+  methodOptions,
+  type Prepared,
+  type PrepareOptions,
+  prepare,
+  type RecipeSource,
+} from "./prepare.ts";
+import { trainingSettings } from "./settings.ts";
+import { packageVersions } from "./versions.ts";
+
+export interface TrainOptions extends PrepareOptions {
+  /** Aborting saves a checkpoint and ends the run in good order. */
+  readonly signal?: AbortSignal;
+  /** Replace the run that the folder holds. */
+  readonly overwrite?: boolean;
+}
+
+/**
+ * Trains as a recipe says. Nothing happens before the first event is asked for.
+ *
+ * @throws TunesmithError for anything wrong with the recipe, the model, the data or the run folder.
+ * @example
+ *     for await (const event of train("recipe.yaml"))
+ *       if (event.type === "step-finished") console.log(event.step, event.loss);
+ */
+export async function* train(
+  source: RecipeSource,
+  options: TrainOptions = {},
+): AsyncGenerator<TrainEvent, void> {
+  const prepared = await prepare(source, options);
+  await prepared.checkpoint.close();
+  const { recipe, modelPath } = prepared;
+  const data = await openRecipeData(prepared);
+  const model = await openModel(modelPath, {
+    method: methodOptions(recipe),
+    dtype: recipe.model.dtype,
+    memory: recipe.train.memory,
+    seed: recipe.train.seed,
+    threads: recipe.compute.threads,
+  });
+  try {
+    yield* runTraining({
+      model,
+      train: data.train,
+      evaluation: data.evaluation,
+      settings: trainingSettings(recipe),
+      runFolder: recipe.output,
+      resume: options.resume,
+      overwrite: options.overwrite,
+      recipeText: stringify(recipe),
+      signal: options.signal,
+      card: cardSubject(prepared, data),
+    });
+  } finally {
+    await model.dispose();
+  }
+}
+
+function cardSubject({ recipe, modelPath }: Prepared, data: RecipeData): CardSubject {
+  const { method, model } = recipe;
+  return {
+    baseModel: model.id ?? modelPath,
+    kind: method.name === "full" ? "model" : "adapter",
+    method:
+      method.name === "lora"
+        ? `LoRA, rank ${method.rank}, alpha ${method.alpha}, on ${[method.targets].flat().join(", ")}`
+        : "full fine-tuning",
+    data: Object.fromEntries(data.facts.map(({ name, value }) => [name, value])),
+    versions: packageVersions(),
+    tags: [method.name],
+  };
+}
