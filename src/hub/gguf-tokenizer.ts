@@ -6,6 +6,7 @@ import { TunesmithError } from "../errors.ts";
 import type { GgufFile, GgufValue } from "./gguf.ts";
 import type { JsonObject } from "./json-file.ts";
 import { createTokenizer } from "./tokenizer.ts";
+import { GPT2_WORDS, splitBy } from "./tokenizer-definition.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
 
 /** ggml's token types. */
@@ -108,14 +109,11 @@ const wordsWithDigits = (digits: string) =>
   `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|` +
   "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-const gpt2Words = [{ type: "ByteLevel", add_prefix_space: false, use_regex: true }];
-const gpt2WordsSingleDigits = [{ type: "Digits", individual_digits: true }, ...gpt2Words];
-const split = (pattern: string) => [
-  { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false },
-  { type: "ByteLevel", add_prefix_space: false, use_regex: false },
-];
-const llama3Words = split(wordsWithDigits("\\p{N}{1,3}"));
-const qwen2Words = split(wordsWithDigits("\\p{N}"));
+const byteLevel = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
+const gpt2Words = [splitBy(GPT2_WORDS), byteLevel];
+const gpt2WordsSingleDigits = [splitBy("\\p{N}"), ...gpt2Words];
+const llama3Words = [splitBy(wordsWithDigits("\\p{N}{1,3}")), byteLevel];
+const qwen2Words = [splitBy(wordsWithDigits("\\p{N}")), byteLevel];
 
 /** By `tokenizer.ggml.pre`, llama.cpp's names for the pre-tokenizers that it met. */
 const PRE_TOKENIZERS: Readonly<Record<string, readonly JsonObject[]>> = {

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import * as tokenizers from "@huggingface/tokenizers";
 import { TunesmithError } from "../errors.ts";
 import { isJsonObject, type JsonObject, readJsonObject, readTextIfPresent } from "./json-file.ts";
-import { createProtection, PROTECTION_MARK } from "./protect.ts";
+import { createProtection } from "./protect.ts";
+import { adaptDefinition } from "./tokenizer-definition.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
 
 /** What is used of the library's tokenizer; its own declarations do not resolve under Node's rules. */
@@ -70,7 +71,7 @@ export async function loadTokenizerFolder(folder: string): Promise<Tokenizer> {
 /** Makes a tokenizer from its parts. Throws a TunesmithError ("checkpoint") for a broken definition. */
 export function createTokenizer(parts: TokenizerParts): Tokenizer {
   const { source, settings } = parts;
-  const definition = protectable(parts.definition);
+  const definition = adaptDefinition(parts.definition);
   const library = build(source, definition, settings);
   const added = library.get_added_tokens_decoder();
   const special = [...added.values()].filter((token) => token.special);
@@ -138,29 +139,6 @@ function templateFrom(value: unknown): string | undefined {
   if (!Array.isArray(value)) return undefined;
   const entry: unknown = value.find((item) => isJsonObject(item) && item.name === "default");
   return isJsonObject(entry) && typeof entry.template === "string" ? entry.template : undefined;
-}
-
-/**
- * The definition with a normaliser in front that takes protection marks out, once the special tokens
- * have been looked for. Special tokens are then matched in the raw text only: a match after
- * normalisation would find the ones that the marks had hidden.
- */
-function protectable(definition: JsonObject): JsonObject {
-  const own = definition.normalizer ?? null;
-  const unmark = { type: "Replace", pattern: { String: PROTECTION_MARK }, content: "" };
-  const tokens = definition.added_tokens;
-  return {
-    pre_tokenizer: null,
-    post_processor: null,
-    decoder: null,
-    ...definition,
-    normalizer: own === null ? unmark : { type: "Sequence", normalizers: [unmark, own] },
-    added_tokens: (Array.isArray(tokens) ? tokens : []).map((token: unknown) =>
-      isJsonObject(token) && (token.special === true || own === null)
-        ? { ...token, normalized: false }
-        : token,
-    ),
-  };
 }
 
 function build(source: string, definition: JsonObject, settings: JsonObject): LibraryTokenizer {
