@@ -1,0 +1,96 @@
+"""Loads an adapter that tunesmith trained in the real PEFT and compares what both compute.
+
+    python tests/parity/check-adapter.py ADAPTER_DIR MODEL_DIR IO.safetensors
+
+MODEL_DIR is the base model as a checkpoint folder. IO.safetensors is what tunesmith wrote: `inputIds`
+[batch, seq], `attentionMask` where there is padding, `logits` [batch, seq, vocabulary], and `labels` with
+`loss` where there are labels. Exit code 1 where anything differs by more than the tolerance, as a share of
+the largest magnitude, or where the adapter's file does not hold exactly the tensors that PEFT expects.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from peft import PeftModel, get_peft_model_state_dict  # noqa: E402
+from safetensors import safe_open  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+
+def _key_faults(model, adapter):
+    """What the file lacks, or holds for nothing: PEFT itself only warns."""
+    with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+        stored = set(file.keys())
+    expected = set(get_peft_model_state_dict(model))
+    # Frozen weights that PEFT copies into the file where embeddings or the head are targeted.
+    frozen = {name for name in expected if name.endswith(".base_layer.weight")}
+    return [
+        *(f"the adapter lacks {name}" for name in sorted(expected - frozen - stored)),
+        *(f"PEFT has no use for {name}" for name in sorted(stored - expected)),
+    ]
+
+
+def _compare(name, written, computed, tolerance):
+    if written.shape != computed.shape:
+        return [f"{name}: tunesmith wrote shape {list(written.shape)}, PEFT gives {list(computed.shape)}"]
+    scale = computed.abs().max().item()
+    difference = (written.double() - computed.double()).abs().max().item() / scale
+    print(f"{name}: differ by {difference:.2e} of the largest magnitude {scale:.4g}")
+    # `not <=`, so that a NaN counts as a difference.
+    return [] if difference <= tolerance else [f"{name}: {difference:.2e} is more than {tolerance:.0e}"]
+
+
+def check(adapter, model_directory, io, tolerance):
+    """A list of faults, empty where PEFT agrees."""
+    base = transformers.AutoModelForCausalLM.from_pretrained(model_directory, dtype=torch.float32)
+    try:
+        model = PeftModel.from_pretrained(base, adapter).eval()
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        return [f"PEFT refuses the adapter: {error}"]
+    faults = _key_faults(model, adapter)
+    inputs = {"input_ids": io["inputIds"].long()}
+    real = torch.ones_like(inputs["input_ids"])
+    if "attentionMask" in io:
+        real = inputs["attention_mask"] = io["attentionMask"].long()
+    if "labels" in io:
+        inputs["labels"] = io["labels"].long()
+    with torch.inference_mode():
+        output = model(**inputs)
+    # Nothing defines the logits at padded positions.
+    real = real.bool().unsqueeze(-1)
+    faults += _compare("logits", io["logits"] * real, output.logits * real, tolerance)
+    if "loss" in io and "labels" in io:
+        faults += _compare("loss", io["loss"].reshape(()), output.loss, tolerance)
+    return faults
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("adapter", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("io", type=Path)
+    parser.add_argument("--tolerance", type=float, default=1e-4)
+    arguments = parser.parse_args()
+    for path in (arguments.adapter / "adapter_config.json", arguments.model / "config.json", arguments.io):
+        if not path.is_file():
+            parser.error(f"{path} does not exist")
+    io = load_file(arguments.io)
+    missing = [name for name in ("inputIds", "logits") if name not in io]
+    if missing:
+        parser.error(f"{arguments.io} lacks {missing[0]} (it holds {', '.join(io)})")
+    transformers.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+    faults = check(arguments.adapter, arguments.model, io, arguments.tolerance)
+    for fault in faults:
+        print(f"check-adapter: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
