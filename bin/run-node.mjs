@@ -4,8 +4,8 @@
 import { spawn } from "node:child_process";
 import { delimiter, dirname } from "node:path";
 
-// Type stripping is how the clone runs its TypeScript; its notice says nothing a user can use.
-const QUIET = "--disable-warning=ExperimentalWarning";
+/** Type stripping is how a clone runs its TypeScript; its notice says nothing a user can use. */
+export const QUIET = "--disable-warning=ExperimentalWarning";
 
 /**
  * Starts `node args…` and resolves to its exit code. Ctrl-C reaches the child through the terminal

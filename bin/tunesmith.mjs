@@ -6,15 +6,16 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { findNode, tooOldMessage } from "./find-node.mjs";
-import { runNode } from "./run-node.mjs";
+import { QUIET, runNode } from "./run-node.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const source = join(root, "src", "cli", "main.ts");
 const inClone = existsSync(source);
 const program = inClone ? source : join(root, "dist", "cli", "main.js");
 
-// Node.js 22 announces type stripping as experimental at every start; a child can be told not to.
-const stripsTypesQuietly = Number.parseInt(process.versions.node, 10) >= 24;
+// Node.js 22 announces type stripping as experimental at every start unless it is told not to.
+const stripsTypes =
+  Number.parseInt(process.versions.node, 10) >= 24 || process.execArgv.includes(QUIET);
 
 const node = findNode(root);
 if (node === undefined) {
@@ -28,9 +29,13 @@ if (node === undefined) {
     `tunesmith: its dependencies have to be installed first\n  saw: no node_modules in ${root}\n  fix: run "npm run quickstart" there\n`,
   );
   process.exitCode = 1;
-} else if (node === process.execPath && (!inClone || stripsTypesQuietly)) {
+} else if (node === process.execPath && (!inClone || stripsTypes)) {
   const { main } = await import(pathToFileURL(program).href);
   process.exitCode = await main(process.argv.slice(2));
 } else {
-  process.exitCode = await runNode(node, [program, ...process.argv.slice(2)]);
+  // This file again, under the other Node.js.
+  process.exitCode = await runNode(node, [
+    fileURLToPath(import.meta.url),
+    ...process.argv.slice(2),
+  ]);
 }

@@ -22,6 +22,11 @@ export interface Console {
 /** The console of this process. */
 export function processConsole(): Console {
   const { stdout, stderr, env } = process;
+  // A reader that has seen enough (`| head`) closes the pipe; that is no fault.
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
   return {
     out: (text) => stdout.write(text),
     err: (text) => stderr.write(text),

@@ -55,7 +55,9 @@ export async function inspectMachine(): Promise<Machine> {
     node: process.versions.node,
     onnxRuntime: {
       version: env.versions.node ?? env.versions.common,
-      backends: listSupportedBackends().map(({ name }) => name),
+      backends: listSupportedBackends()
+        .filter(({ bundled }) => bundled)
+        .map(({ name }) => name),
     },
     modelCache: modelCacheFolder(process.env),
   };
