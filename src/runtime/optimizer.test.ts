@@ -112,10 +112,19 @@ it("measures the norm over lengths that are no multiple of four, and shows a NaN
   expect(globalGradientNorm([odd])).toBeNaN();
 });
 
-it("decays matrices, but neither biases nor norm weights", () => {
-  expect(isDecayed(tensor("q_proj.lora_A.weight", [1, 2], [0, 0]))).toBe(true);
-  expect(isDecayed(tensor("norm.weight", [2], [0, 0]))).toBe(false);
-  expect(isDecayed(tensor("q_proj.bias", [1, 2], [0, 0]))).toBe(false);
+// What transformers 5.23's Trainer.get_decay_parameter_names says of these names.
+it.each([
+  ["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", true],
+  ["base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", true],
+  ["base_model.model.model.layers.0.mlp.down_proj.ia3_l", true],
+  ["model.embed_tokens.weight", true],
+  ["model.layers.0.self_attn.q_proj.bias", false],
+  ["model.layers.0.input_layernorm.weight", false],
+  ["model.layers.0.self_attn.q_norm.weight", false],
+  ["model.norm.weight", false],
+  ["transformer.h.0.ln_1.weight", false],
+])("decays %s: %s", (name, expected) => {
+  expect(isDecayed({ name })).toBe(expected);
 });
 
 it("refuses two tensors of one name, whose state could not be told apart", () => {

@@ -60,12 +60,15 @@ const OPTIMIZERS = { adamw: createAdamW, sgd: createSgd } satisfies Record<
 
 export const OPTIMIZER_NAMES = Object.keys(OPTIMIZERS) as OptimizerName[];
 
+/** The patterns of Transformers' Trainer (get_decay_parameter_names), and GPT-2's names of norms. */
+const UNDECAYED_NAME = /bias|layernorm|rmsnorm|(?:^|[._])norm(?:$|\.)|(?:^|\.)ln_\w+\./i;
+
 /**
- * Whether weight decay touches a tensor by default: matrices, but neither biases nor the weights of
- * norms. These are the tensors that the Transformers Trainer exempts.
+ * Whether weight decay touches a tensor by default: everything but biases and the weights of norms,
+ * told by their names as the Transformers Trainer does.
  */
-export function isDecayed(tensor: TrainableTensor): boolean {
-  return tensor.shape.length > 1 && !/bias$/.test(tensor.name);
+export function isDecayed(tensor: Pick<TrainableTensor, "name">): boolean {
+  return !UNDECAYED_NAME.test(tensor.name);
 }
 
 /** Loshchilov & Hutter, "Decoupled Weight Decay Regularization"; torch.optim.AdamW's order. */
