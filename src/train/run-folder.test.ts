@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { openRunFolder } from "./run-folder.ts";
+import { checkRunFolder, openRunFolder } from "./run-folder.ts";
 import { toyOptions, trainToEnd, useTemporaryFolders } from "./testing/helpers.ts";
 
 const makeFolder = useTemporaryFolders();
@@ -59,4 +59,17 @@ it("lets go of the lock when it refuses", async () => {
   await mkdir(join(folder, "checkpoints", "step-000004"), { recursive: true });
   await expect(openRunFolder(folder, {})).rejects.toThrow();
   expect(await readdir(folder)).toEqual(["checkpoints"]);
+});
+
+it("can be asked beforehand, without anything being changed", async () => {
+  const folder = await makeFolder();
+  await trainToEnd(toyOptions(folder, { settings }));
+  const before = await readdir(folder, { recursive: true });
+  await expect(checkRunFolder(folder, {})).rejects.toThrow("a run that is finished");
+  await checkRunFolder(folder, { overwrite: true });
+  await checkRunFolder(folder, { resume: true });
+  expect(await readdir(folder, { recursive: true })).toEqual(before);
+  const opened = await openRunFolder(folder, { resume: true });
+  await expect(checkRunFolder(folder, { resume: true })).rejects.toThrow("by one process");
+  await opened.close();
 });

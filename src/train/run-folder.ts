@@ -45,9 +45,7 @@ export interface RunFolder {
  * left, as the options say. Throws a TunesmithError ("run") where the folder is taken.
  */
 export async function openRunFolder(path: string, options: RunFolderOptions): Promise<RunFolder> {
-  const paths = Object.fromEntries(
-    Object.entries(RUN_FILES).map(([key, name]) => [key, join(path, name)]),
-  ) as Record<keyof typeof RUN_FILES, string>;
+  const paths = pathsIn(path);
   if (options.resume && options.overwrite) throw contradiction();
   const release = await lockFolder(path);
   try {
@@ -65,6 +63,28 @@ export async function openRunFolder(path: string, options: RunFolderOptions): Pr
     },
     close: release,
   };
+}
+
+/**
+ * Throws what `openRunFolder` would throw, and changes nothing in the folder (a missing one is made):
+ * for callers who would load a model first. Throws a TunesmithError ("run") where the folder is taken.
+ */
+export async function checkRunFolder(path: string, options: RunFolderOptions): Promise<void> {
+  if (options.resume && options.overwrite) throw contradiction();
+  const release = await lockFolder(path);
+  try {
+    if (!options.resume && !options.overwrite)
+      await refuseEarlierRun(path, pathsIn(path), options.recipeText);
+  } catch (error) {
+    throw asFolderFault(path, error);
+  } finally {
+    await release();
+  }
+}
+
+function pathsIn(path: string): RunFolder["paths"] {
+  const paths = Object.entries(RUN_FILES).map(([key, name]) => [key, join(path, name)]);
+  return Object.fromEntries(paths) as RunFolder["paths"];
 }
 
 async function lockFolder(path: string): Promise<() => Promise<void>> {

@@ -7,6 +7,7 @@ import {
   type Optimizer,
   zeroGradients,
 } from "../runtime/optimizer.ts";
+import { createRandom } from "../runtime/random.ts";
 import type { BatchGroup } from "./batch-groups.ts";
 import { notFinite, type RunPosition } from "./faults.ts";
 import type { TrainingSettings } from "./settings.ts";
@@ -60,15 +61,8 @@ export async function runStep(
 
 /**
  * A 32-bit seed for one micro-batch, a pure function of its place in the run, so that nothing about
- * randomness needs to be saved. Mixing as in MurmurHash3's finalizer.
+ * randomness needs to be saved.
  */
 export function microBatchSeed(seed: number, step: number, index: number): number {
-  let hash = 0;
-  for (const value of [seed, Math.floor(seed / 2 ** 32), step, index]) {
-    hash = (Math.imul(hash, 31) + value + 0x9e3779b9) | 0;
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-    hash ^= hash >>> 16;
-  }
-  return hash >>> 0;
+  return createRandom([seed, step, index]).nextUint32();
 }

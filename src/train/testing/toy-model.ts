@@ -7,25 +7,15 @@ import { type Batch, IGNORED_LABEL } from "../../engine/batch.ts";
 import type { GradientOptions, LossSum, Model, Parameter } from "../../engine/model.ts";
 import { writeFileAtomically } from "../../hub/atomic-file.ts";
 import { writeSafetensors } from "../../hub/safetensors-writer.ts";
+import { createRandom } from "../../runtime/random.ts";
 
 const VOCABULARY = 11;
 const WIDTH = 6;
 const DROPOUT = 0.1;
 
-/** A pseudo-random sequence of numbers from 0 up to 1 (Marsaglia's xorshift32). */
-export function randomNumbers(seed: number): () => number {
-  let state = (seed ^ 0x9e3779b9) | 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
-}
-
 /** P(next | token) = softmax(head · dropout(embedding[token]) + bias). */
 export function createToyModel(seed = 1): Model {
-  const random = randomNumbers(seed);
+  const random = createRandom(seed).uniform;
   const parameter = (name: string, shape: number[], spread: number): Parameter => {
     const size = shape.reduce((product, length) => product * length, 1);
     const data = Float32Array.from({ length: size }, () => (random() - 0.5) * spread);
@@ -42,7 +32,7 @@ export function createToyModel(seed = 1): Model {
     seedOfDropout: number | undefined,
     each: (logits: number[], hidden: number[], mask: number[], token: number, next: number) => void,
   ): void {
-    const drop = seedOfDropout === undefined ? undefined : randomNumbers(seedOfDropout);
+    const drop = seedOfDropout === undefined ? undefined : createRandom(seedOfDropout).uniform;
     for (const [row, ids] of batch.inputIds.entries())
       for (let position = 0; position + 1 < ids.length; position++) {
         const next = batch.labels?.[row]?.[position + 1] ?? IGNORED_LABEL;
@@ -135,15 +125,14 @@ export interface ToyDataOptions {
  */
 export function createToyData(options: ToyDataOptions = {}): BatchSource {
   const { batches = 7, rows = 3, seed = 5, streamed = false } = options;
-  const random = randomNumbers(seed);
+  const random = createRandom(seed).uniform;
   const all = Array.from({ length: batches }, () => toyBatch(random, rows));
   return {
     ...(streamed ? {} : { batchesPerEpoch: batches }),
     async *epoch(index, skip = 0) {
-      const pick = randomNumbers(seed + 1000 * (index + 1));
-      const order = all.map((batch) => ({ batch, rank: pick() }));
-      order.sort((a, b) => a.rank - b.rank);
-      for (const { batch } of order.slice(skip)) yield batch;
+      yield* createRandom([seed, index])
+        .shuffle([...all])
+        .slice(skip);
     },
   };
 }
