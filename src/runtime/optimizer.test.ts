@@ -104,7 +104,7 @@ it("leaves gradients below the limit untouched, and zeroes them on demand", () =
   expect(globalGradientNorm(pair)).toBe(0);
 });
 
-it("measures the norm over lengths that are no multiple of four, and shows a NaN", () => {
+it("measures the norm, and shows a NaN", () => {
   const odd = tensor("odd", [7], [0, 0, 0, 0, 0, 0, 0]);
   odd.gradient.set([1, 2, 3, 4, 5, 6, 7]);
   expect(globalGradientNorm([odd])).toBeCloseTo(Math.sqrt(140), 12);

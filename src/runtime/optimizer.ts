@@ -208,21 +208,13 @@ export function globalGradientNorm(tensors: readonly TrainableTensor[]): number 
   return Math.sqrt(sum);
 }
 
-/** Four partial sums, so that an addition need not wait for the one before it. */
 function sumOfSquares(values: Float32Array): number {
-  let a = 0;
-  let b = 0;
-  let c = 0;
-  let d = 0;
-  let i = 0;
-  for (const end = values.length - 3; i < end; i += 4) {
-    a += values[i]! * values[i]!;
-    b += values[i + 1]! * values[i + 1]!;
-    c += values[i + 2]! * values[i + 2]!;
-    d += values[i + 3]! * values[i + 3]!;
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    sum += value * value;
   }
-  for (; i < values.length; i++) a += values[i]! * values[i]!;
-  return a + b + c + d;
+  return sum;
 }
 
 /** The factor by which torch's clip_grad_norm_ shrinks gradients: max / (norm + 1e-6), at most 1. */
