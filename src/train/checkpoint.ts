@@ -93,8 +93,15 @@ export async function saveCheckpoint(
     );
     await writeFileAtomically(join(temporary, STATE_FILE), stateText);
   });
-  await writeFileAtomically(join(folder, LATEST_FILE), `${name}\n`);
+  await pointToLatest(folder);
   return target;
+}
+
+/** Writes the name of the newest checkpoint into the file `latest`, for people and scripts. */
+export async function pointToLatest(folder: string): Promise<void> {
+  const newest = (await listCheckpoints(folder)).at(-1);
+  if (newest === undefined) return;
+  await writeFileAtomically(join(folder, LATEST_FILE), `${checkpointName(newest)}\n`);
 }
 
 /** Fills the model and the optimizer from a checkpoint and returns the state of its loop. */

@@ -61,6 +61,7 @@ async function expectSameAsUnkilled(folder: string): Promise<void> {
   expect(await losses(folder)).toEqual(await losses(unkilled));
   for (const file of [
     "adapter/adapter_model.safetensors",
+    "checkpoints/latest",
     "checkpoints/step-000024/parameters.safetensors",
     "checkpoints/step-000024/optimizer.safetensors",
   ])

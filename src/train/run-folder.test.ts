@@ -23,6 +23,8 @@ it("refuses an unfinished run without resume", async () => {
   await expect(openRunFolder(folder, {})).rejects.toThrow("a run that stopped after step 4");
   const opened = await openRunFolder(folder, { resume: true });
   expect(await opened.latestCheckpoint()).toBe(join(folder, "checkpoints", "step-000004"));
+  // A process killed between a checkpoint and its pointer leaves the pointer to the next one.
+  expect(await readFile(join(folder, "checkpoints", "latest"), "utf8")).toBe("step-000004\n");
   await opened.close();
 });
 

@@ -6,7 +6,7 @@ import { TunesmithError } from "../errors.ts";
 import { writeFileAtomically } from "../hub/atomic-file.ts";
 import { readTextIfPresent } from "../hub/json-file.ts";
 import { namesIn, removeUnfinished } from "./atomic-folder.ts";
-import { checkpointName, listCheckpoints } from "./checkpoint.ts";
+import { checkpointName, listCheckpoints, pointToLatest } from "./checkpoint.ts";
 import { takeRunLock } from "./run-lock.ts";
 
 /** The names in a run folder. */
@@ -109,6 +109,7 @@ async function clearFolder(
     join(paths.checkpoints, checkpointName(step)),
   );
   for (const folder of [path, paths.checkpoints, ...checkpoints]) await removeUnfinished(folder);
+  await pointToLatest(paths.checkpoints);
   await rm(paths.summary, { force: true });
   if (recipeText !== undefined) await writeFileAtomically(paths.recipe, recipeText);
 }
