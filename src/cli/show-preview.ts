@@ -1,29 +1,15 @@
-// Training data on a terminal: what is trained on stands out, in colour or, without colour, in
-// brackets.
+// Training data on a terminal: the counts, then samples in which what is trained on stands out.
 
-import type { PreviewRow, PreviewSpan } from "../recipe/preview.ts";
+import { renderPreview, renderReport } from "../data/index.ts";
+import type { DataPreview } from "../recipe/data.ts";
 import type { Colors } from "./console.ts";
 
-/** Rows as text, each under a line with its counts. */
-export function showPreviewRows(rows: readonly PreviewRow[], colors: Colors): string {
-  return rows
-    .map((row, index) => {
-      const packed = row.samples.length > 1 ? `, ${row.samples.length} samples` : "";
-      const head = `row ${index + 1}: ${row.tokens} tokens, ${row.trainedTokens} trained on${packed}`;
-      const body = row.samples.map((spans) => spans.map((span) => showSpan(span, colors)).join(""));
-      return `${colors.bold(head)}\n${body.join(colors.yellow("\n— next sample —\n"))}\n`;
-    })
-    .join("\n");
-}
-
-function showSpan({ text, trained }: PreviewSpan, colors: Colors): string {
-  if (!colors.isColorSupported) return trained ? `⟦${text}⟧` : text;
-  return trained ? colors.green(text) : colors.dim(text);
-}
-
-/** The line that says how to read the rows. */
-export function previewLegend(colors: Colors): string {
-  return colors.isColorSupported
-    ? `${colors.green("green")} is trained on, ${colors.dim("grey")} is only read\n`
-    : "⟦text⟧ is trained on, the rest is only read\n";
+/** The report and the samples of a preview, and how to read them. */
+export function showPreview({ report, samples }: DataPreview, colors: Colors): string {
+  const options = { colors: colors.isColorSupported };
+  const legend = options.colors
+    ? `${colors.green("green")} is trained on, ${colors.dim("grey")} is only read; every second token is underlined`
+    : "⟦text⟧ is trained on, the rest is only read";
+  const shown = samples.map((sample) => `${renderPreview(sample, options)}\n\n`).join("");
+  return `${renderReport(report, options)}\n\n${shown}${samples.length > 0 ? `${legend}\n` : ""}`;
 }

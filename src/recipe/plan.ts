@@ -1,11 +1,12 @@
 // What a recipe would do, found out without training: every value with its origin, the model's and
 // the method's sizes, the data as the model will see them, memory and time.
 
+import { relative } from "node:path";
 import type { BoundMethod } from "../methods/index.ts";
 import { createRuntime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
 import { completeSettings, planSteps } from "../train/index.ts";
-import { openRecipeData, type RecipeData } from "./data.ts";
+import { type DataPreview, openRecipeData } from "./data.ts";
 import { type Estimate, estimate, measureProductSpeed, USUAL_EFFICIENCY } from "./estimate.ts";
 import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
@@ -18,7 +19,6 @@ import {
   prepare,
   type RecipeSource,
 } from "./prepare.ts";
-import { type PreviewRow, previewRows } from "./preview.ts";
 import { trainingSettings } from "./settings.ts";
 
 export interface PlanValue {
@@ -28,6 +28,7 @@ export interface PlanValue {
 }
 
 export interface Plan {
+  /** The recipe's file, seen from the current folder. */
   readonly file: string | undefined;
   readonly values: readonly PlanValue[];
   readonly model: {
@@ -36,7 +37,7 @@ export interface Plan {
     /** Modules that the method changes; 0 where it trains the weights themselves. */
     readonly adaptedModules: number;
   };
-  readonly data: { readonly facts: RecipeData["facts"]; readonly rows: readonly PreviewRow[] };
+  readonly data: DataPreview;
   /** Optimizer steps; undefined where streamed data do not tell. */
   readonly steps: number | undefined;
   readonly estimate: Estimate;
@@ -48,8 +49,8 @@ export interface Plan {
   readonly warnings: readonly string[];
 }
 
-/** Rows of data that a plan shows. */
-const SHOWN_ROWS = 2;
+/** Training samples that a plan shows. */
+const SHOWN_SAMPLES = 2;
 
 /** Plans a recipe. Throws a TunesmithError for everything that would keep it from starting. */
 export async function planRecipe(
@@ -65,7 +66,7 @@ export async function planRecipe(
 }
 
 async function planPrepared(prepared: Prepared): Promise<Plan> {
-  const { recipe, tokenizer, architecture } = prepared;
+  const { recipe, architecture } = prepared;
   const method = bindRecipeMethod(prepared);
   const data = await openRecipeData(prepared);
   const settings = completeSettings(trainingSettings(recipe), data.evaluation !== undefined);
@@ -94,14 +95,14 @@ async function planPrepared(prepared: Prepared): Promise<Plan> {
   const productSpeed = await productSpeedHere(recipe.compute.threads);
   const { memory } = await inspectMachine();
   return {
-    file: prepared.file,
+    file: prepared.file && relative(process.cwd(), prepared.file),
     values: valuesOf(prepared),
     model: {
       parameters: architecture.weights.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
       trainable,
       adaptedModules: method.parameters.filter(({ key }) => key.endsWith(".lora_A.weight")).length,
     },
-    data: { facts: data.facts, rows: await previewRows(data.train, tokenizer, SHOWN_ROWS) },
+    data: { report, samples: await data.preview(SHOWN_SAMPLES) },
     steps: totalSteps,
     estimate: costs,
     productSpeed,

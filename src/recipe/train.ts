@@ -72,8 +72,17 @@ function cardSubject({ recipe, modelPath }: Prepared, data: RecipeData): CardSub
       method.name === "lora"
         ? `LoRA, rank ${method.rank}, alpha ${method.alpha}, on ${[method.targets].flat().join(", ")}`
         : "full fine-tuning",
-    data: Object.fromEntries(data.facts.map(({ name, value }) => [name, value])),
+    data: dataCounts(data),
     versions: packageVersions(),
     tags: [method.name],
+  };
+}
+
+function dataCounts({ report }: RecipeData): Record<string, number> {
+  return {
+    "training samples": report.samples,
+    "training tokens": report.tokens,
+    "tokens trained on": report.targets,
+    ...(report.eval === undefined ? {} : { "held-out samples": report.eval.samples }),
   };
 }

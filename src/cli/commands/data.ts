@@ -1,12 +1,11 @@
 // `tunesmith data preview`: training data as the model will see them.
 
 import { Command } from "commander";
+import { TunesmithError } from "../../errors.ts";
 import { type Context, describeCommand } from "../command.ts";
-import { formatTable } from "../format.ts";
-import { previewLegend, showPreviewRows } from "../show-preview.ts";
 
 interface Options {
-  readonly rows: string;
+  readonly samples: string;
   readonly json?: boolean;
 }
 
@@ -23,23 +22,29 @@ function previewCommand({ console, overrides }: Context): Command {
     summary: "show samples with what is trained on, counts and what is cut or left out",
     arguments: { recipe: "the recipe's file" },
     options: [
-      ["--rows <count>", "rows to show", "3"],
+      ["--samples <count>", "samples to show", "3"],
       ["--json", "as JSON"],
     ],
     examples: [
-      ["tunesmith data preview recipe.yaml", "the first rows"],
-      ["tunesmith data preview recipe.yaml --data.packing true", "how rows are packed"],
+      ["tunesmith data preview recipe.yaml", "the first samples"],
+      ["tunesmith data preview recipe.yaml --data.loss all", "with another value for one key"],
     ],
     takesOverrides: true,
-  }).action(async (file: string, { rows, json }: Options) => {
+  }).action(async (file: string, { samples, json }: Options) => {
     const { previewRecipeData } = await import("../../recipe/data.ts");
-    const preview = await previewRecipeData(file, { overrides, rows: Number(rows) || 3 });
-    if (json) {
-      console.out(`${JSON.stringify(preview)}\n`);
-      return;
-    }
-    const facts = formatTable(preview.facts.map(({ name, value }) => [name, value]));
-    const colors = console.outColors;
-    console.out(`${facts}\n${showPreviewRows(preview.rows, colors)}${previewLegend(colors)}`);
+    const preview = await previewRecipeData(file, { overrides, samples: readCount(samples) });
+    const { showPreview } = await import("../show-preview.ts");
+    console.out(json ? `${JSON.stringify(preview)}\n` : showPreview(preview, console.outColors));
+  });
+}
+
+function readCount(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 0) return count;
+  throw new TunesmithError("config", {
+    where: "--samples",
+    rule: "a whole number of at least 0",
+    seen: text,
+    fix: "write --samples 3",
   });
 }

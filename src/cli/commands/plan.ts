@@ -7,7 +7,6 @@ import type { Plan, PlanValue } from "../../recipe/plan.ts";
 import { type Context, describeCommand } from "../command.ts";
 import type { Colors } from "../console.ts";
 import { formatBytes, formatCount, formatDuration, formatTable } from "../format.ts";
-import { previewLegend, showPreviewRows } from "../show-preview.ts";
 
 export function planCommand({ console, overrides }: Context): Command {
   return describeCommand({
@@ -24,14 +23,18 @@ export function planCommand({ console, overrides }: Context): Command {
   }).action(async (file: string, { json }: { json?: boolean }) => {
     const { planRecipe } = await import("../../recipe/plan.ts");
     const plan = await planRecipe(file, { overrides });
-    console.out(
-      json ? `${JSON.stringify(plan, null, 2)}\n` : describePlan(plan, console.outColors),
-    );
+    if (json) {
+      console.out(`${JSON.stringify(plan, null, 2)}\n`);
+      return;
+    }
+    const { showPreview } = await import("../show-preview.ts");
+    const data = showPreview(plan.data, console.outColors);
+    console.out(describePlan(plan, data, console.outColors));
   });
 }
 
-function describePlan(plan: Plan, colors: Colors): string {
-  const { model, data, estimate, steps } = plan;
+function describePlan(plan: Plan, data: string, colors: Colors): string {
+  const { model, estimate, steps } = plan;
   const sections: [string, string][] = [
     ["Recipe", describeValues(plan.values, colors)],
     [
@@ -45,11 +48,7 @@ function describePlan(plan: Plan, colors: Colors): string {
         ["layers adapted", String(model.adaptedModules)],
       ]),
     ],
-    [
-      "Data",
-      `${formatTable(data.facts.map(({ name, value }) => [name, value]))}\n` +
-        `${showPreviewRows(data.rows, colors)}${previewLegend(colors)}`,
-    ],
+    ["Data", data],
     [
       "Cost",
       formatTable([
