@@ -3,6 +3,7 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
+import type { Example } from "./example.ts";
 import { type Sample, targetsOf } from "./sample.ts";
 
 /**
@@ -23,6 +24,15 @@ export const TRUNCATION_RULES = [
   "drop",
 ] as const;
 export type TruncationRule = (typeof TRUNCATION_RULES)[number];
+
+/** The rule that "auto" stands for. */
+export function ruleFor(
+  rule: TruncationRule,
+  kind: Example["kind"],
+): Exclude<TruncationRule, "auto"> {
+  if (rule !== "auto") return rule;
+  return kind === "text" ? "split" : "error";
+}
 
 /** What became of a sample. "untargeted": nothing in it is trained on, so it is left out. */
 export type TruncationOutcome = "kept" | "cut" | "split" | "dropped" | "untargeted" | "refused";

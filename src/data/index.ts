@@ -1,0 +1,25 @@
+// Data: from files to batches. Reading, formats, tokenising, truncation, packing, batching.
+
+export type { BatchSource } from "./batch-source.ts";
+export type { Example } from "./example.ts";
+export { type ColumnMapping, FORMATS, type FormatName } from "./formats.ts";
+export {
+  type Dataset,
+  type DatasetOptions,
+  type DatasetReport,
+  loadDataset,
+  STREAMING_SIZE,
+} from "./load.ts";
+export {
+  type PreviewedSample,
+  type PreviewPiece,
+  previewSample,
+  renderPreview,
+  renderReport,
+} from "./preview.ts";
+export { READERS, type ResolveDataset, readRecords } from "./read.ts";
+export type { Row } from "./row.ts";
+export type { Sample } from "./sample.ts";
+export type { DatasetCounts, LengthBucket } from "./tally.ts";
+export { createTokenize, type EncodeChat, type LossMode } from "./tokenize.ts";
+export { TRUNCATION_RULES, type TruncationRule } from "./truncate.ts";
