@@ -14,25 +14,19 @@ export function splitBy(pattern: string): JsonObject {
 }
 
 /**
- * The definition with a normaliser in front that takes protection marks out, once the special tokens
- * have been looked for. Special tokens are then matched in the raw text only: a match after
- * normalisation would find the ones that the marks had hidden.
+ * The definition with a step in front of the pre-tokenizer that takes protection marks out. Not sooner:
+ * the library looks for added tokens before normalisation and after it, and the marks must last.
  */
 export function adaptDefinition(definition: JsonObject): JsonObject {
-  const own = definition.normalizer ?? null;
   const unmark = { type: "Replace", pattern: { String: PROTECTION_MARK }, content: "" };
-  const tokens = definition.added_tokens;
+  const own = adaptPreTokenizer(definition.pre_tokenizer ?? null);
   return {
+    normalizer: null,
     post_processor: null,
     decoder: null,
+    added_tokens: [],
     ...definition,
-    normalizer: own === null ? unmark : { type: "Sequence", normalizers: [unmark, own] },
-    pre_tokenizer: adaptPreTokenizer(definition.pre_tokenizer ?? null),
-    added_tokens: (Array.isArray(tokens) ? tokens : []).map((token: unknown) =>
-      isJsonObject(token) && (token.special === true || own === null)
-        ? { ...token, normalized: false }
-        : token,
-    ),
+    pre_tokenizer: own === null ? unmark : { type: "Sequence", pretokenizers: [unmark, own] },
   };
 }
 

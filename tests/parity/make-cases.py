@@ -23,11 +23,18 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from reference.compare import compare  # noqa: E402
+from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
+from reference.tokenizer_cases import write_tokenizer_cases  # noqa: E402
 from reference.versions import version_differences, write_versions  # noqa: E402
 
-GROUPS = {"llama": write_llama_cases, "lora": write_lora_cases}
+GROUPS = {
+    "gguf": write_gguf_cases,
+    "llama": write_llama_cases,
+    "lora": write_lora_cases,
+    "tokenizer": write_tokenizer_cases,
+}
 CASES = Path(__file__).parent / "cases"
 
 
