@@ -1,0 +1,333 @@
+// Continuing sequences token by token. New tokens go through the layers a few at a time, as one
+// kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
+// Weights are fed from where training holds them, and a method's hooks apply as in training.
+
+import type { BoundMethod } from "../methods/index.ts";
+import type { BoundArchitecture } from "../models/index.ts";
+import type { Kernel, Runtime, Value } from "../runtime/kernel.ts";
+import { floatData, floats, integers } from "../runtime/values.ts";
+import { input, type Shape, sizeOf, type Tensor } from "../tensor/index.ts";
+import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
+import { compileHead, type Head, vocabularyBlocks } from "./head.ts";
+import { checkBatch } from "./inputs.ts";
+import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
+import type { ParameterSet } from "./parameters.ts";
+import { gatherRows } from "./rows.ts";
+import { type Binding, createTracer } from "./trace.ts";
+import type { WeightStore } from "./weights.ts";
+
+/** What a decoder needs of a model; an `EngineModel` has it. */
+export interface DecodableModel {
+  readonly architecture: BoundArchitecture;
+  readonly method: BoundMethod | undefined;
+  readonly weights: WeightStore;
+  readonly parameterSet: ParameterSet;
+  readonly runtime: Runtime;
+}
+
+export interface DecoderOptions {
+  /** Sequences side by side. Default 1. */
+  readonly batch?: number;
+  /** Positions that memory is taken for at the start; it doubles as needed. Default 256. */
+  readonly capacity?: number;
+  /** Positions of a prompt that are read at once. Default 512. */
+  readonly chunk?: number;
+}
+
+export interface Decoder {
+  readonly batch: number;
+  /** Tokens of each row that have been read. */
+  readonly lengths: readonly number[];
+  /**
+   * Reads new tokens of every row (none where a row rests).
+   * @returns for each row the logits [vocabulary] of the token that follows, undefined where it had
+   *   no new token; they are overwritten by the next call
+   * @throws TunesmithError (data) for ids outside the vocabulary
+   */
+  append(tokens: readonly (readonly number[])[]): Promise<(Float32Array | undefined)[]>;
+  /** Forgets what lies behind the first `length` tokens of a row. */
+  truncate(row: number, length: number): void;
+}
+
+/** A run of layers as a kernel: outputs are y, then new keys and values of each layer. */
+interface LayerGroup {
+  readonly kernel: Kernel;
+  readonly feeds: readonly GroupFeed[];
+}
+
+type GroupFeed =
+  | { readonly kind: "x" | "mask" }
+  | { readonly kind: "keys" | "values"; readonly layer: number }
+  | Binding;
+
+/** Layers of one kernel: enough to spare most crossings into the runtime, few enough to compile fast. */
+const GROUP_LAYERS = 6;
+
+/** Shapes whose buffers are kept. */
+const KEPT_SHAPES = 8;
+
+/** The tracer of a head asks for neither positions nor a mask. */
+const HEAD_SHAPE = { batch: 1, sequence: 1, maskBatch: 1, training: false } as const;
+
+export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
+  const { architecture, method, weights, parameterSet: parameters, runtime } = model;
+  const { batch = 1, capacity = 256, chunk = 512 } = options;
+  const { dimensions } = architecture;
+  const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
+  const cache = createKeyValueCache(dimensions, batch, capacity);
+  const groups = layerGroups(layers, isWidened(architecture, weights) ? 1 : GROUP_LAYERS);
+  const embedding = method?.replaces.get(architecture.embeddingName);
+  const output = method?.replaces.get(`${architecture.outputPath}.weight`);
+
+  const kernels = new Map<string, Promise<LayerGroup>>();
+  const buffers = new Map<string, Value[]>();
+  let head: Promise<Head> | undefined;
+  let rotary: { readonly cosines: Value; readonly sines: Value } | undefined;
+
+  const groupFor = (group: readonly number[], sequence: number, kept: number) => {
+    const key = `${group[0]} ${sequence} ${kept} ${cache.capacity}`;
+    let compiled = kernels.get(key);
+    if (!compiled) {
+      compiled = compileGroup(group, sequence, kept);
+      kernels.set(key, compiled);
+    }
+    return compiled;
+  };
+
+  const compileGroup = async (
+    group: readonly number[],
+    sequence: number,
+    kept: number,
+  ): Promise<LayerGroup> => {
+    const x = input("x", [batch * sequence, hiddenSize]);
+    const mask = input("mask", [batch, 1, sequence, kept + sequence]);
+    const feeds = new Map<Tensor, GroupFeed>([
+      [x, { kind: "x" }],
+      [mask, { kind: "mask" }],
+    ]);
+    const added: KeysAndValues[] = [];
+    const pastOf = (layer: number): KeysAndValues | undefined => {
+      if (kept === 0) return undefined;
+      const shape = [batch, keyValueHeads, kept, headSize];
+      const past = { keys: input("keys", shape), values: input("values", shape) };
+      feeds.set(past.keys, { kind: "keys", layer }).set(past.values, { kind: "values", layer });
+      return past;
+    };
+    const tracer = createTracer(
+      architecture,
+      method,
+      { batch, sequence, maskBatch: batch, training: false },
+      (inputs) => {
+        const attended = cachedAttention(inputs, pastOf(group[added.length]!), mask, dimensions);
+        added.push(attended);
+        return attended.output;
+      },
+      cache.capacity,
+    );
+    const y = group.reduce(
+      (states, layer) =>
+        architecture.feedForward(
+          layer,
+          architecture.attention(layer, states, tracer.scope),
+          tracer.scope,
+        ),
+      x,
+    );
+    for (const [tensor, binding] of tracer.bindings) feeds.set(tensor, binding);
+    const outputs = [y, ...added.flatMap(({ keys, values }) => [keys, values])];
+    const kernel = await runtime.compile(outputs, [...feeds.keys()]);
+    return { kernel, feeds: [...feeds.values()] };
+  };
+
+  /** Memory that is used again whenever the same purpose asks for the same shapes. */
+  const buffersFor = (purpose: string, shapes: readonly Shape[]): Value[] => {
+    const key = `${purpose} ${shapes.map((shape) => shape.join("x")).join(" ")}`;
+    let values = buffers.get(key);
+    if (values) buffers.delete(key);
+    else values = shapes.map((shape) => floats(new Float32Array(sizeOf(shape)), shape));
+    buffers.set(key, values);
+    if (buffers.size > KEPT_SHAPES) buffers.delete(buffers.keys().next().value!);
+    return values;
+  };
+
+  const rotaryTables = () => {
+    const shape = [cache.capacity, headSize / 2];
+    if (rotary?.cosines.dims[0] !== cache.capacity) {
+      const { cosines, sines } = architecture.rotaryTables(cache.capacity);
+      rotary = { cosines: floats(cosines, shape), sines: floats(sines, shape) };
+    }
+    return rotary!;
+  };
+
+  const embed = (ids: readonly number[], target: Float32Array) => {
+    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, target);
+    else weights.readRows(architecture.embeddingName, ids, target);
+  };
+
+  /** Reads at most `chunk` new tokens a row; returns the states [batch · sequence, hidden] behind them. */
+  const readChunk = async (tokens: readonly (readonly number[])[]) => {
+    const counts = tokens.map((row) => row.length);
+    const sequence = roundedLength(Math.max(...counts));
+    cache.reserve(Math.max(...cache.lengths.map((length, row) => length + counts[row]!)));
+    const { lengths } = cache;
+    const kept = lengths.some((length) => length > 0) ? cache.capacity : 0;
+
+    const stateShape = [batch * sequence, hiddenSize];
+    const [first, second, mask] = buffersFor("states", [
+      stateShape,
+      stateShape,
+      [batch, 1, sequence, kept + sequence],
+    ]) as [Value, Value, Value];
+    // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
+    const ids = tokens.flatMap((row) => padded(row, sequence));
+    embed(ids, floatData(first));
+    cacheMask(lengths, kept, sequence, floatData(mask));
+    const positions = new BigInt64Array(batch * sequence);
+    counts.forEach((count, row) => {
+      for (let t = 0; t < count; t++) positions[row * sequence + t] = BigInt(lengths[row]! + t);
+    });
+    const shared = {
+      ...rotaryTables(),
+      mask,
+      positions: integers(positions, [batch, sequence]),
+    };
+
+    let [x, y] = [first, second];
+    for (const group of groups) {
+      const { kernel, feeds } = await groupFor(group, sequence, kept);
+      const addedShape = [batch, keyValueHeads, sequence, headSize];
+      const added = buffersFor("added", new Array(2 * group.length).fill(addedShape));
+      const inputs = feeds.map((feed, slot) => {
+        switch (feed.kind) {
+          case "x":
+            return x;
+          case "mask":
+            return mask;
+          case "keys":
+          case "values":
+            return cache.layer(feed.layer)[feed.kind];
+          case "shared":
+            return shared[feed.name];
+          default:
+            return bind(feed, slot);
+        }
+      });
+      await kernel.run(inputs, [y, ...added]);
+      group.forEach((layer, i) => {
+        cache.store(layer, { keys: added[2 * i]!, values: added[2 * i + 1]! }, counts);
+      });
+      [x, y] = [y, x];
+    }
+    cache.advance(counts);
+    return { states: floatData(x), sequence };
+  };
+
+  const bind = (binding: Binding, slot: number): Value => {
+    if (binding.kind === "weight") return weights.value(binding.name, slot);
+    if (binding.kind === "parameter") return parameters.value(binding.spec);
+    throw new Error(`decoding does not feed ${binding.kind} inputs`);
+  };
+
+  /** Logits [batch, vocabulary] of one state [hidden] a row. */
+  const logitsOf = async (states: Value): Promise<Float32Array> => {
+    head ??= compileHead(runtime, architecture, createTracer(architecture, method, HEAD_SHAPE), {
+      rows: batch,
+      gradients: "logits",
+    });
+    const { step } = await head;
+    const matrix = floatData(
+      output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
+    );
+    const inputs = step.feeds.map((feed, slot) => {
+      switch (feed.kind) {
+        case "x":
+          return states;
+        case "outputBlock":
+          return floats(matrix.subarray(feed.start * hiddenSize, feed.end * hiddenSize), [
+            feed.end - feed.start,
+            hiddenSize,
+          ]);
+        case "targetRows":
+        case "lossWeights":
+          throw new Error(`logits do not depend on ${feed.kind}`);
+        default:
+          return bind(feed, slot);
+      }
+    });
+    const [logits] = buffersFor("logits", [[batch, vocabularySize]]) as [Value];
+    const all = floatData(logits);
+    const blocks = vocabularyBlocks(vocabularySize);
+    if (batch === 1) {
+      // A single row's blocks lie behind one another: the kernel writes them in place.
+      await step.kernel.run(
+        inputs,
+        blocks.map(([start, end]) => floats(all.subarray(start, end), [1, end - start])),
+      );
+      return all;
+    }
+    const results = await step.kernel.run(inputs);
+    blocks.forEach(([start, end], i) => {
+      const block = floatData(results[i]!);
+      for (let row = 0; row < batch; row++)
+        all.set(
+          block.subarray(row * (end - start), (row + 1) * (end - start)),
+          row * vocabularySize + start,
+        );
+    });
+    return all;
+  };
+
+  return {
+    batch,
+    lengths: cache.lengths,
+    async append(tokens) {
+      for (const row of tokens) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+      const longest = Math.max(...tokens.map((row) => row.length));
+      const [last] = buffersFor("last", [[batch, hiddenSize]]) as [Value];
+      for (let start = 0; start < longest; start += chunk) {
+        const part = tokens.map((row) => row.slice(start, start + chunk));
+        const { states, sequence } = await readChunk(part);
+        part.forEach((row, b) => {
+          if (row.length === 0) return;
+          const from = (b * sequence + row.length - 1) * hiddenSize;
+          floatData(last).set(states.subarray(from, from + hiddenSize), b * hiddenSize);
+        });
+      }
+      if (longest === 0) return tokens.map(() => undefined);
+      const logits = await logitsOf(last);
+      return tokens.map((row, b) =>
+        row.length > 0 ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize) : undefined,
+      );
+    },
+    truncate: cache.truncate,
+  };
+}
+
+/** The output matrix is widened, where it has to be, beside whatever the layers use. */
+const OUTPUT_SLOT = -1;
+
+/** Runs of consecutive layers, as equal in length as they can be. */
+function layerGroups(layers: number, longest: number): number[][] {
+  const count = Math.ceil(layers / longest);
+  const bound = (i: number) => Math.round((layers * i) / count);
+  return Array.from({ length: count }, (_, i) =>
+    Array.from({ length: bound(i + 1) - bound(i) }, (__, j) => bound(i) + j),
+  );
+}
+
+/** Whether weights are 16-bit in memory, so that every layer of a group needs scratch to widen them. */
+function isWidened(architecture: BoundArchitecture, weights: WeightStore): boolean {
+  const held = architecture.weights.filter(({ name }) => weights.has(name));
+  return weights.bytes < held.reduce((total, { shape }) => total + 4 * sizeOf(shape), 0);
+}
+
+/** Lengths are rounded up to few distinct ones, so that few kernels are compiled. */
+function roundedLength(length: number): number {
+  if (length === 1) return 1;
+  const step = length <= 8 ? 8 : length <= 256 ? 16 : 64;
+  return Math.ceil(length / step) * step;
+}
+
+function padded(row: readonly number[], length: number): number[] {
+  return [...row, ...new Array<number>(length - row.length).fill(0)];
+}
