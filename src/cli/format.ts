@@ -1,5 +1,13 @@
 // Numbers as people read them, and small pictures made of characters.
 
+import { relative, resolve } from "node:path";
+
+/** A path as one would type it here: relative to the current folder where that is shorter. */
+export function shortPath(path: string): string {
+  const short = relative(process.cwd(), resolve(path)) || ".";
+  return short.length < path.length ? short : path;
+}
+
 /** 1536 → "1.5 kB"; steps of 1000, as disks and memory are sold. */
 export function formatBytes(bytes: number): string {
   return withUnit(bytes, ["B", "kB", "MB", "GB", "TB"]);

@@ -3,7 +3,7 @@
 
 import type { StepFinished, TrainEvent } from "../train/events.ts";
 import type { Console } from "./console.ts";
-import { formatBytes, formatDuration, sparkline } from "./format.ts";
+import { formatBytes, formatDuration, shortPath, sparkline } from "./format.ts";
 
 /** Seconds between two lines where lines cannot be redrawn. */
 const PLAIN_INTERVAL = 5;
@@ -50,8 +50,8 @@ export function createProgress(console: Console, now: () => number = Date.now): 
         case "run-started":
           note(
             event.resumedFromStep === undefined
-              ? `run folder ${event.runFolder}`
-              : `run folder ${event.runFolder}, going on after step ${event.resumedFromStep}`,
+              ? `run folder ${shortPath(event.runFolder)}`
+              : `run folder ${shortPath(event.runFolder)}, going on after step ${event.resumedFromStep}`,
           );
           if (event.changedSettings.length > 0)
             note(`changed since then, so losses will differ: ${event.changedSettings.join(", ")}`);

@@ -3,7 +3,7 @@
 import { stringify } from "yaml";
 import { openModel } from "../engine/load.ts";
 import type { TrainEvent } from "../train/events.ts";
-import { type CardSubject, runTraining } from "../train/index.ts";
+import { type CardSubject, checkRunFolder, runTraining } from "../train/index.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
 import {
   methodOptions,
@@ -37,6 +37,13 @@ export async function* train(
   const prepared = await prepare(source, options);
   await prepared.checkpoint.close();
   const { recipe, modelPath } = prepared;
+  const folderOptions = {
+    resume: options.resume,
+    overwrite: options.overwrite,
+    recipeText: stringify(recipe),
+  };
+  // What is wrong with the run folder or the data is told before a large model is read.
+  await checkRunFolder(recipe.output, folderOptions);
   const data = await openRecipeData(prepared);
   const model = await openModel(modelPath, {
     method: methodOptions(recipe),
@@ -52,9 +59,7 @@ export async function* train(
       evaluation: data.evaluation,
       settings: trainingSettings(recipe),
       runFolder: recipe.output,
-      resume: options.resume,
-      overwrite: options.overwrite,
-      recipeText: stringify(recipe),
+      ...folderOptions,
       signal: options.signal,
       card: cardSubject(prepared, data),
     });

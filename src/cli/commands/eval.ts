@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
 import type { EvaluationReport } from "../../recipe/evaluate.ts";
 import { type Context, describeCommand } from "../command.ts";
-import { formatTable } from "../format.ts";
+import { formatTable, shortPath } from "../format.ts";
 
 interface Options {
   readonly model?: string;
@@ -55,6 +55,6 @@ function describeReport({ targetTokens, base, adapted }: EvaluationReport): stri
   return formatTable([
     [`${targetTokens} tokens measured`, "loss", "perplexity"],
     row("model alone", base),
-    ...(adapted === undefined ? [] : [row(`with ${adapted.adapter}`, adapted)]),
+    ...(adapted === undefined ? [] : [row(`with ${shortPath(adapted.adapter)}`, adapted)]),
   ]);
 }

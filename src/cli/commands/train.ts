@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { RunFinished, TrainEvent } from "../../train/events.ts";
 import { type Context, describeCommand } from "../command.ts";
 import type { Console } from "../console.ts";
-import { formatBytes, formatDuration } from "../format.ts";
+import { formatBytes, formatDuration, shortPath } from "../format.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { createProgress } from "../progress.ts";
 
@@ -35,6 +35,8 @@ export function trainCommand(context: Context): Command {
     ],
     takesOverrides: true,
   }).action(async (file: string, { resume, overwrite, json }: Options) => {
+    const { loadRecipe } = await import("../../recipe/load.ts");
+    const recipe = await loadRecipe(file, { overrides });
     const { train } = await import("../../recipe/train.ts");
     const interrupt = listenForInterrupt(() =>
       console.err("\nstopping: the checkpoint is being saved (Ctrl-C again quits at once)\n"),
@@ -42,14 +44,17 @@ export function trainCommand(context: Context): Command {
     const show = json ? jsonLines(console) : createProgress(console);
     try {
       let last: RunFinished | undefined;
-      const events = train(file, { overrides, resume, overwrite, signal: interrupt.signal });
+      const events = train(recipe, { resume, overwrite, signal: interrupt.signal });
       for await (const event of events) {
         show.show(event);
         if (event.type === "run-finished") last = event;
       }
       show.finish();
       if (last?.stoppedBecause === "aborted") context.exitCode = 130;
-      if (last !== undefined && !json) console.out(describeEnd(last, file));
+      if (last !== undefined && !json) {
+        const { path, id } = recipe.recipe.model;
+        console.out(describeEnd(last, file, path === undefined ? id! : shortPath(path)));
+      }
     } finally {
       show.finish();
       interrupt.dispose();
@@ -65,8 +70,9 @@ function jsonLines(console: Console) {
 }
 
 /** What a person reads when a run has ended: what came of it and what to do with it. */
-function describeEnd(event: RunFinished, recipe: string): string {
-  const { step, seconds, peakMemoryBytes, lossBefore, lossAfter, adapterFolder } = event;
+function describeEnd(event: RunFinished, recipe: string, model: string): string {
+  const { step, seconds, peakMemoryBytes, lossBefore, lossAfter } = event;
+  const adapter = shortPath(event.adapterFolder ?? "");
   const cost = `${step} steps in ${formatDuration(seconds)}, at most ${formatBytes(peakMemoryBytes)} of memory`;
   if (event.stoppedBecause === "aborted")
     return `stopped after ${cost}\n${event.howToGoOn ?? `go on with: tunesmith train ${recipe} --resume`}\n`;
@@ -76,7 +82,7 @@ function describeEnd(event: RunFinished, recipe: string): string {
       ? ""
       : `held-out loss ${lossBefore.toFixed(4)} before, ${lossAfter.toFixed(4)} after\n`;
   return (
-    `trained ${cost}${why}\n${gain}adapter in ${adapterFolder}\n\n` +
-    `Next:\n  tunesmith chat --model MODEL --adapter ${adapterFolder}\n`
+    `trained ${cost}${why}\n${gain}adapter in ${adapter}\n\n` +
+    `Next:\n  tunesmith chat --model ${model} --adapter ${adapter}\n`
   );
 }

@@ -1,0 +1,70 @@
+// A model folder of a few kilobytes for tests that run whole commands: the weights of a parity case
+// with a tokenizer of single characters and a chat template.
+
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+const CASE = join(import.meta.dirname, "../../../tests/parity/cases/llama/base/model");
+
+/** Printable ASCII as far as the model's vocabulary of 97 goes; Ġ is a space to a byte-level tokenizer. */
+const CHARACTERS = [
+  "Ġ",
+  ...Array.from({ length: 93 }, (_, index) => String.fromCharCode(33 + index)),
+];
+const SPECIAL = ["<pad>", "<s>", "</s>"];
+
+/** Writes the model to `folder`. */
+export async function writeTinyModel(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const file of ["config.json", "generation_config.json", "model.safetensors"])
+    await copyFile(join(CASE, file), join(folder, file));
+  const tokens = [...SPECIAL, ...CHARACTERS];
+  const tokenizer = {
+    version: "1.0",
+    added_tokens: SPECIAL.map((content, id) => ({
+      id,
+      content,
+      special: true,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+    })),
+    normalizer: null,
+    pre_tokenizer: {
+      type: "ByteLevel",
+      add_prefix_space: false,
+      trim_offsets: true,
+      use_regex: true,
+    },
+    post_processor: null,
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: "BPE",
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: [],
+    },
+  };
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(tokenizer));
+  const settings = {
+    bos_token: "<s>",
+    eos_token: "</s>",
+    pad_token: "<pad>",
+    chat_template:
+      "{% for message in messages %}{{ message['role'][0] + ':' + message['content'] + '</s>' }}{% endfor %}" +
+      "{% if add_generation_prompt %}{{ 'a:' }}{% endif %}",
+  };
+  await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify(settings));
+}
+
+/** Lines of chats short enough for the tiny model's context. */
+export function tinyChats(count: number): string {
+  return Array.from({ length: count }, (_, index) =>
+    JSON.stringify({
+      messages: [
+        { role: "user", content: `say ${index}` },
+        { role: "assistant", content: `${index} it is` },
+      ],
+    }),
+  ).join("\n");
+}

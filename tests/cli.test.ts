@@ -1,0 +1,118 @@
+// The real command on a tiny model: from a recipe to an adapter, a merged model, an evaluation; and
+// Ctrl-C, after which the run goes on where it stopped.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { tinyChats, writeTinyModel } from "../src/recipe/testing/tiny-model.ts";
+
+const PROGRAM = join(import.meta.dirname, "..", "bin", "tunesmith.mjs");
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tunesmith-command-"));
+  await writeTinyModel(join(folder, "model"));
+  await writeFile(join(folder, "train.jsonl"), tinyChats(40));
+  await writeFile(
+    join(folder, "recipe.yaml"),
+    "model: ./model\ndata: { train: train.jsonl, eval: 0.2 }\nmethod: { name: lora, rank: 4 }\n" +
+      "train: { epochs: 2, learningRate: 0.02, batchSize: 8 }\noutput: runs/first\n",
+  );
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+interface Result {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs the command; `onOutput` sees all of its output so far and may send it signals. */
+function tunesmith(
+  args: string[],
+  onOutput: (text: string, interrupt: () => void) => void = () => {},
+): Promise<Result> {
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "" },
+  });
+  let out = "";
+  let err = "";
+  const seen = () => onOutput(out + err, () => child.kill("SIGINT"));
+  child.stdout.on("data", (chunk) => {
+    out += chunk;
+    seen();
+  });
+  child.stderr.on("data", (chunk) => {
+    err += chunk;
+    seen();
+  });
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, out, err })));
+}
+
+it("trains, refuses to train over it, evaluates and merges", async () => {
+  const trained = await tunesmith(["train", "recipe.yaml"]);
+  expect(trained.err).toContain("evaluation at step 0: held-out loss");
+  expect(trained.code, trained.err).toBe(0);
+  const [, before, after] = /held-out loss ([\d.]+) before, ([\d.]+) after/.exec(trained.out)!;
+  expect(Number(after)).toBeLessThan(0.9 * Number(before));
+  expect(await readdir(join(folder, "runs/first"))).toEqual(
+    expect.arrayContaining(["adapter", "checkpoints", "loss.svg", "metrics.jsonl", "recipe.yaml"]),
+  );
+
+  const again = await tunesmith(["train", "recipe.yaml"]);
+  expect(again.code).toBe(1);
+  expect(again.err).toContain("a new run needs a folder without an earlier run");
+
+  const report = await tunesmith(["eval", "recipe.yaml", "--json"]);
+  const { base, adapted } = JSON.parse(report.out);
+  expect(base.loss).toBeCloseTo(Number(before), 3);
+  expect(adapted.loss).toBeCloseTo(Number(after), 3);
+
+  const merge = ["merge", "--model", "model", "--adapter", "runs/first/adapter", "--out", "merged"];
+  expect((await tunesmith(merge)).code).toBe(0);
+  const merged = await tunesmith(["eval", "recipe.yaml", "--model", "merged", "--json"]);
+  expect(JSON.parse(merged.out).base.loss).toBeCloseTo(adapted.loss, 4);
+  const refused = await tunesmith(merge);
+  expect(refused.code).toBe(1);
+  expect(refused.err).toContain("a merged model does not overwrite files");
+}, 120_000);
+
+it("saves at Ctrl-C and goes on with --resume", async () => {
+  const flags = ["--output", "runs/second", "--train.epochs", "40", "--data.eval", "0"];
+  let interrupted = false;
+  const stopped = await tunesmith(
+    ["train", "recipe.yaml", ...flags, "--json"],
+    (text, interrupt) => {
+      if (interrupted || !text.includes('"step":3,')) return;
+      interrupted = true;
+      interrupt();
+    },
+  );
+  expect(stopped.code, stopped.err).toBe(130);
+  expect(stopped.err).toContain("the checkpoint is being saved");
+  const last = JSON.parse(stopped.out.trim().split("\n").at(-1)!);
+  expect(last).toMatchObject({ type: "run-finished", stoppedBecause: "aborted" });
+
+  const resumed = await tunesmith([
+    "train",
+    "recipe.yaml",
+    ...flags,
+    "--train.epochs",
+    "3",
+    "--resume",
+    "--json",
+  ]);
+  expect(resumed.code, resumed.err).toBe(0);
+  const events = resumed.out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(events[0]).toMatchObject({ type: "run-started", resumedFromStep: last.step });
+  expect(await readFile(join(folder, "runs/second/adapter/adapter_config.json"), "utf8")).toContain(
+    '"peft_type": "LORA"',
+  );
+}, 120_000);
