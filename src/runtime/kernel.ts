@@ -107,6 +107,8 @@ async function createSession(
     enableCpuMemArena: false,
     enableMemPattern: false,
     logSeverityLevel: 3,
+    // Every kernel has threads of its own; those of the last one must not spin beside the next.
+    extra: { session: { force_spinning_stop: "1" } },
     ...profiling(),
   });
 }

@@ -66,8 +66,13 @@ export const erf = (x: Tensor): Tensor => unary("erf", x);
 export const softmax = (x: Tensor): Tensor => unary("softmax", x);
 export const stopGradient = (x: Tensor): Tensor => unary("stopGradient", x);
 
-/** x · sigmoid(x) (Elfwing et al. 2017). */
-export const silu = (x: Tensor): Tensor => multiply(x, sigmoid(x));
+/** x · σ(x) (Elfwing et al. 2017), with gradient σ(x) · (1 + x − x · σ(x)) in as few passes. */
+export function silu(x: Tensor): Tensor {
+  const gate = sigmoid(x);
+  const y = multiply(x, gate);
+  const slope = multiply(gate, add(subtract(x, y), constant(1)));
+  return withGradient(y, [x], (gradient) => [multiply(gradient, slope)]);
+}
 
 export interface MatmulOptions {
   readonly transposeA?: boolean;
