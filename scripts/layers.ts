@@ -17,7 +17,9 @@ export const LAYERS = [
   "data",
   "objectives",
   "train",
+  "api",
   "recipe",
+  "api",
   "cli",
 ] as const;
 

@@ -78,17 +78,20 @@ export function selectTargets(model: ModelDescription, options: TargetOptions): 
   };
 
   if (typeof targets !== "string") {
+    const otherThan = (name: string): string => {
+      if (endsWith(model.outputPath, name))
+        return `train the output matrix itself: modulesToSave: ["${model.outputPath}"]`;
+      const guess = nearest(name, names);
+      return guess ? `nearest is ${JSON.stringify(guess)}` : 'use "all-linear" for all of them';
+    };
     const faults = targets
       .filter((name) => !modules.some((module) => endsWith(module.path, name)))
-      .map((name) => {
-        const guess = nearest(name, names);
-        return {
-          where: "method.targets",
-          rule: "every target names a linear module of the model",
-          seen: `${JSON.stringify(name)} matches no module of ${names.join(", ")}`,
-          fix: guess ? `nearest is ${JSON.stringify(guess)}` : 'use "all-linear" for all of them',
-        };
-      });
+      .map((name) => ({
+        where: "method.targets",
+        rule: "every target names a linear module of the model",
+        seen: `${JSON.stringify(name)} matches no module of ${names.join(", ")}`,
+        fix: otherThan(name),
+      }));
     if (faults.length > 0) throw new TunesmithError("config", faults);
   }
   const selected = modules.filter(({ path }) => wanted(path) && !unwanted(path) && inLayers(path));

@@ -1,0 +1,10 @@
+// Public names of the numerics API.
+export { type LoadModelOptions, loadModel } from "./load-model.ts";
+export type {
+  ForwardResult,
+  GradientSettings,
+  LoadedModel,
+  LossAndGradients,
+  TrainStepOptions,
+  TrainStepResult,
+} from "./loaded-model.ts";

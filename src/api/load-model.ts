@@ -1,0 +1,163 @@
+// `loadModel`: the small public numerics API, over the engine.
+
+import type { Batch } from "../engine/batch.ts";
+import { countTargets } from "../engine/batch.ts";
+import { type EngineModel, openModel } from "../engine/load.ts";
+import { TunesmithError } from "../errors.ts";
+import { resolveModel } from "../hub/index.ts";
+import type { MethodOptions } from "../methods/index.ts";
+import { zeroGradients } from "../runtime/optimizer.ts";
+import { createAdamWSteps } from "./adamw-steps.ts";
+import type { LoadedModel } from "./loaded-model.ts";
+
+export interface LoadModelOptions {
+  /** Folder of a PEFT adapter to put on the model. */
+  readonly adapter?: string;
+  /** What to train, such as `{ name: "lora", rank: 8 }`. */
+  readonly method?: MethodOptions;
+  /**
+   * Whether the model can be trained. Default: whether there is an adapter or a method. True without
+   * either trains every weight; false with an adapter only runs it.
+   */
+  readonly trainable?: boolean;
+  /** "auto" (default) keeps a 16-bit checkpoint 16-bit in memory; "float32" is faster and larger. */
+  readonly dtype?: "auto" | "float32";
+  /** "fast" (default), or "lean": less memory, everything recomputed in the backward pass. */
+  readonly memory?: "fast" | "lean";
+  /** Seeds the first values of trained tensors. Default 0. */
+  readonly seed?: number;
+  /** Threads; default: all cores. */
+  readonly threads?: number;
+}
+
+/**
+ * Loads a model to be run, differentiated, trained and asked to continue texts.
+ *
+ * @param reference a checkpoint folder, a GGUF file, or a hub id such as `owner/name`
+ * @throws TunesmithError (checkpoint) for files that are damaged or do not fit each other, (config)
+ *   for options that do not
+ * @example
+ *     await using model = await loadModel("./SmolLM2-135M-Instruct", {
+ *       method: { name: "lora", rank: 8, targets: ["q_proj", "v_proj"] },
+ *     });
+ *     const inputIds = [[1, 4093, 198, 2]];
+ *     const { loss, gradients } = await model.lossAndGradients({ inputIds, labels: inputIds });
+ *     await model.trainStep({ inputIds, labels: inputIds }, { learningRate: 2e-4, maxGradNorm: 1 });
+ *     await model.saveAdapter("./my-adapter");
+ */
+export async function loadModel(
+  reference: string,
+  options: LoadModelOptions = {},
+): Promise<LoadedModel> {
+  const { adapter, method, trainable = adapter !== undefined || method !== undefined } = options;
+  checkOptions(options);
+  const engine = await openModel(await resolveModel(reference), {
+    adapter,
+    method: method ?? (trainable && adapter === undefined ? { name: "full" } : undefined),
+    dtype: options.dtype,
+    memory: options.memory,
+    seed: options.seed,
+    threads: options.threads,
+  });
+  return createLoadedModel(engine, trainable);
+}
+
+function checkOptions({ adapter, method, trainable }: LoadModelOptions): void {
+  const fault = (seen: string, fix: string) =>
+    new TunesmithError("config", {
+      where: "loadModel",
+      rule: "adapter, method and trainable agree about what is trained",
+      seen,
+      fix,
+    });
+  if (adapter !== undefined && method !== undefined)
+    throw fault("both adapter and method", "leave method out: an adapter brings its own");
+  if (method !== undefined && trainable === false)
+    throw fault("a method, and trainable: false", "leave one of them out");
+}
+
+function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel {
+  const adamwStep = createAdamWSteps(engine.parameters);
+  let steps = 0;
+  let last: Promise<unknown> = Promise.resolve();
+  let disposal: Promise<void> | undefined;
+
+  /** Gradients and scratch memory belong to one call at a time. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    if (disposal) return Promise.reject(disposed());
+    const result = last.then(work);
+    last = result.catch(() => undefined);
+    return result;
+  };
+
+  /** Leaves the gradient of the mean loss in the parameters. */
+  const differentiate = async (batch: Batch, seed: number): Promise<number> => {
+    if (!trainable || engine.parameters.length === 0) throw nothingTrained();
+    const targets = countTargets(batch.labels ?? []);
+    if (targets === 0) throw noLabels(batch);
+    zeroGradients(engine.parameters);
+    const { lossSum } = await engine.accumulateGradients(batch, { scale: 1 / targets, seed });
+    return lossSum / targets;
+  };
+
+  const dispose = (): Promise<void> => {
+    disposal ??= last.then(() => engine.dispose());
+    return disposal;
+  };
+
+  return {
+    parameters: Object.fromEntries(
+      engine.parameters.map(({ name, data, shape }) => [name, { data, shape }]),
+    ),
+    forward: (batch) => inTurn(() => engine.forward(batch)),
+    lossAndGradients: (batch, { seed = 0 } = {}) =>
+      inTurn(async () => {
+        const loss = await differentiate(batch, seed);
+        const gradients = Object.fromEntries(
+          engine.parameters.map(({ name, shape, gradient }) => [
+            name,
+            { data: gradient.slice(), shape },
+          ]),
+        );
+        zeroGradients(engine.parameters);
+        return { loss, gradients };
+      }),
+    trainStep: (batch, options) =>
+      inTurn(async () => {
+        const loss = await differentiate(batch, steps);
+        const gradNorm = adamwStep(options);
+        steps++;
+        zeroGradients(engine.parameters);
+        return { loss, gradNorm };
+      }),
+    saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
+    merge: (directory) => inTurn(() => engine.merge(directory)),
+    loadTokenizer: () => inTurn(() => engine.loadTokenizer()),
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+const disposed = () =>
+  new TunesmithError("run", {
+    where: "model",
+    rule: "a model is not used after dispose()",
+    seen: "a call on a disposed model",
+    fix: "load it again with loadModel",
+  });
+
+const nothingTrained = () =>
+  new TunesmithError("config", {
+    where: "model",
+    rule: "gradients need something that is trained",
+    seen: "a model loaded to be run only",
+    fix: 'load it with a method, such as { method: { name: "lora" } }, or with trainable: true',
+  });
+
+const noLabels = ({ labels }: Batch) =>
+  new TunesmithError("data", {
+    where: "batch: labels",
+    rule: "at least one label after the first position counts",
+    seen: labels ? "labels of which none counts" : "no labels",
+    fix: "pass labels: the token ids themselves, with -100 where the loss must not look",
+  });

@@ -1,0 +1,69 @@
+// A model in numbers: what `loadModel` returns. For research, and for anyone who wants to hold
+// tunesmith against another implementation: plain arrays in, plain arrays out.
+
+import type { Batch } from "../engine/batch.ts";
+import type { NumericArray } from "../engine/model.ts";
+import type { Tokenizer } from "../hub/index.ts";
+
+export interface ForwardResult {
+  /** [batch, seq, vocabulary]. */
+  readonly logits: NumericArray;
+  /** Mean over the labels that are not -100, shifted by one; only where there are labels. */
+  readonly loss?: number;
+}
+
+export interface LossAndGradients {
+  readonly loss: number;
+  /** Copies, by the key that each trained tensor has in the saved file. */
+  readonly gradients: Record<string, NumericArray>;
+}
+
+export interface GradientSettings {
+  /** Seeds dropout, which is on as in training. Default 0. */
+  readonly seed?: number;
+}
+
+/** Of `torch.optim.AdamW`, with its defaults: every trained tensor decays, biases and norms too. */
+export interface TrainStepOptions {
+  readonly learningRate: number;
+  /** Decoupled from the gradient. Default 0.01. */
+  readonly weightDecay?: number;
+  /** Decay rates of the two moments. Default [0.9, 0.999]. */
+  readonly betas?: readonly [number, number];
+  /** Default 1e-8. */
+  readonly eps?: number;
+  /** All gradients together are scaled down to this norm; without it they are left as they are. */
+  readonly maxGradNorm?: number;
+}
+
+export interface TrainStepResult {
+  /** Before the update. */
+  readonly loss: number;
+  /** Norm of all gradients together, before clipping. */
+  readonly gradNorm: number;
+}
+
+/**
+ * A model in memory. Calls may overlap; they are carried out one after another. After `dispose`
+ * every other method throws a TunesmithError (run).
+ */
+export interface LoadedModel extends AsyncDisposable {
+  /** The trained tensors' current values, by the key that each has in the saved file: not copies. */
+  readonly parameters: Readonly<Record<string, NumericArray>>;
+  /** Runs the model without dropout. @throws TunesmithError (data, shape) for a batch it cannot read */
+  forward(batch: Batch): Promise<ForwardResult>;
+  /**
+   * The mean loss and its gradient, leaving the model as it was.
+   * @throws TunesmithError (config) where nothing is trained, (data) where no label counts
+   */
+  lossAndGradients(batch: Batch, settings?: GradientSettings): Promise<LossAndGradients>;
+  /** One AdamW update; the optimizer's state stays from call to call. Throws as `lossAndGradients`. */
+  trainStep(batch: Batch, options: TrainStepOptions): Promise<TrainStepResult>;
+  /** Writes the trained tensors as PEFT does (all weights, if those were trained) into a folder. */
+  saveAdapter(directory: string): Promise<void>;
+  /** Writes a checkpoint folder with everything trained made part of the weights. */
+  merge(directory: string): Promise<void>;
+  loadTokenizer(): Promise<Tokenizer>;
+  /** Frees memory and files. Calling it again does nothing. */
+  dispose(): Promise<void>;
+}

@@ -1,0 +1,112 @@
+// The public names of tunesmith. Importing this file runs nothing and loads no engine: each function
+// brings in what it needs when it is called first.
+
+import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
+import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
+import type { MergeOptions } from "./recipe/merge.ts";
+import type { Plan } from "./recipe/plan.ts";
+import type { PrepareOptions, RecipeSource } from "./recipe/prepare.ts";
+import type { TrainOptions } from "./recipe/train.ts";
+import type { TrainEvent } from "./train/events.ts";
+
+export type {
+  ForwardResult,
+  GradientSettings,
+  LoadedModel,
+  LoadModelOptions,
+  LossAndGradients,
+  TrainStepOptions,
+  TrainStepResult,
+} from "./api/index.ts";
+export type { Batch } from "./engine/batch.ts";
+export type { NumericArray } from "./engine/model.ts";
+export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
+export type { ChatMessage, Tokenizer } from "./hub/tokenizer-types.ts";
+export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
+export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
+export type { MergeOptions } from "./recipe/merge.ts";
+export type { Override } from "./recipe/overrides.ts";
+export type { Plan } from "./recipe/plan.ts";
+export type { RecipeSource } from "./recipe/prepare.ts";
+export type { RecipeInput } from "./recipe/schema.ts";
+export type { TrainOptions } from "./recipe/train.ts";
+export type {
+  CheckpointSaved,
+  EvaluationFinished,
+  RunFinished,
+  RunStarted,
+  StepFinished,
+  StopReason,
+  TrainEvent,
+} from "./train/events.ts";
+
+/**
+ * Trains as a recipe says: a recipe file, or the same as an object. Nothing happens before the first
+ * event is asked for; leaving the loop ends the run.
+ *
+ * @throws TunesmithError for anything wrong with the recipe, the model, the data or the run folder.
+ * @example
+ *     for await (const event of train("recipe.yaml"))
+ *       if (event.type === "step-finished") console.log(event.step, event.loss);
+ */
+export async function* train(
+  recipe: RecipeSource,
+  options: TrainOptions = {},
+): AsyncGenerator<TrainEvent, void> {
+  const { train } = await import("./recipe/train.ts");
+  yield* train(recipe, options);
+}
+
+/**
+ * What `train` would do: every value of the recipe with its source, a preview of the data, and
+ * estimates of memory and time.
+ *
+ * @throws TunesmithError for everything that would keep the recipe from starting.
+ */
+export async function plan(recipe: RecipeSource, options: PrepareOptions = {}): Promise<Plan> {
+  const { planRecipe } = await import("./recipe/plan.ts");
+  return planRecipe(recipe, options);
+}
+
+/**
+ * Held-out loss of a model, and of the same model with an adapter.
+ *
+ * @throws TunesmithError where there is nothing to evaluate.
+ */
+export async function evaluate(options: EvaluateOptions): Promise<EvaluationReport> {
+  const { evaluateRecipe } = await import("./recipe/evaluate.ts");
+  return evaluateRecipe(options);
+}
+
+/**
+ * Writes a model with an adapter made part of its weights.
+ *
+ * @throws TunesmithError where the files do not fit each other or the folder holds something.
+ */
+export async function merge(options: MergeOptions): Promise<void> {
+  const { merge } = await import("./recipe/merge.ts");
+  return merge(options);
+}
+
+/**
+ * Loads a model to be run, differentiated, trained and asked to continue texts, in plain arrays.
+ *
+ * @param reference a checkpoint folder, a GGUF file, or a hub id such as `owner/name`
+ * @throws TunesmithError for files that are damaged or do not fit each other, and for options that
+ *   do not.
+ * @example
+ *     await using model = await loadModel("./SmolLM2-135M-Instruct", {
+ *       method: { name: "lora", rank: 8, targets: ["q_proj", "v_proj"] },
+ *     });
+ *     const inputIds = [[1, 4093, 198, 2]];
+ *     const { loss, gradients } = await model.lossAndGradients({ inputIds, labels: inputIds });
+ *     await model.trainStep({ inputIds, labels: inputIds }, { learningRate: 2e-4, maxGradNorm: 1 });
+ *     await model.saveAdapter("./my-adapter");
+ */
+export async function loadModel(
+  reference: string,
+  options: LoadModelOptions = {},
+): Promise<LoadedModel> {
+  const { loadModel } = await import("./api/index.ts");
+  return loadModel(reference, options);
+}
