@@ -78,6 +78,11 @@ describe("a template without them", () => {
     ]);
   });
 
+  it("begins with a token that reaches from the header into the turn", () => {
+    const messages = [conversation[1]!, { role: "assistant", content: "\n\nGood day." }];
+    expect(marked(chatml, messages)).toEqual(["\n\n\nGood day.<|im_end|>\n"]);
+  });
+
   it("marks a first turn before which the template refuses to render anything", () => {
     const strict = withTemplate(
       `{% if not messages %}{{ raise_exception('empty') }}{% endif %}${chatml.chatTemplate}`,

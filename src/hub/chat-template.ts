@@ -63,18 +63,53 @@ export function encodeChat(
       ? taggedSpans(pieces)
       : turnSpans(tokenizer, safe, text, options.maskRoles ?? ["assistant"]);
 
+  const tokenSpans =
+    cutTokens(text, spans, inputIds, encode) ?? compareTokens(text, spans, inputIds, encode);
   const assistantMask = inputIds.map(() => false);
-  // Tokens before a character: as many as the text up to it has in common with the whole.
-  const tokensBefore = (position: number) =>
-    position === text.length
-      ? inputIds.length
-      : commonPrefix(encode(text.slice(0, position)), inputIds);
-  for (const [start, end] of spans)
-    assistantMask.fill(true, tokensBefore(start), tokensBefore(end));
+  for (const [start, end] of tokenSpans) assistantMask.fill(true, start, end);
   return { inputIds, assistantMask };
 }
 
 type Span = readonly [start: number, end: number];
+type Encode = (text: string) => number[];
+
+/**
+ * The tokens of each span, by encoding the text cut up at its ends. Undefined where the parts give
+ * other tokens than the whole, because some token reaches across a cut.
+ */
+function cutTokens(
+  text: string,
+  spans: readonly Span[],
+  inputIds: readonly number[],
+  encode: Encode,
+): Span[] | undefined {
+  const parts: number[] = [];
+  let position = 0;
+  const encodeUpTo = (end: number) => {
+    if (end > position) for (const id of encode(text.slice(position, end))) parts.push(id);
+    position = end;
+    return parts.length;
+  };
+  const tokenSpans = spans.map(([start, end]): Span => [encodeUpTo(start), encodeUpTo(end)]);
+  encodeUpTo(text.length);
+  const isWhole =
+    parts.length === inputIds.length && commonPrefix(parts, inputIds) === parts.length;
+  return isWhole ? tokenSpans : undefined;
+}
+
+/** The same by rule: before a character come the tokens that the text up to it shares with the whole. */
+function compareTokens(
+  text: string,
+  spans: readonly Span[],
+  inputIds: readonly number[],
+  encode: Encode,
+): Span[] {
+  const tokensBefore = (position: number) =>
+    position === text.length
+      ? inputIds.length
+      : commonPrefix(encode(text.slice(0, position)), inputIds);
+  return spans.map(([start, end]) => [tokensBefore(start), tokensBefore(end)]);
+}
 
 /** Every second piece was between generation tags. */
 function taggedSpans(pieces: readonly string[]): Span[] {

@@ -96,9 +96,10 @@ async function readRows<Target extends Float32Array | Uint8Array>(
   if (target.length !== targetRow * rows)
     throw new RangeError(`${tensor.name} needs ${targetRow * rows} elements, not ${target.length}`);
   const rowsAtOnce = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
+  const chunk = new Uint8Array(Math.min(rowsAtOnce, rows) * rowBytes);
   for (let from = 0; from < rows; from += rowsAtOnce) {
     const count = Math.min(rowsAtOnce, rows - from);
-    const bytes = new Uint8Array(count * rowBytes);
+    const bytes = chunk.subarray(0, count * rowBytes);
     await file.readInto(tensor.name, bytes, from * rowBytes);
     const part = (row: number, length: number) =>
       target.subarray(row * targetRow, (row + length) * targetRow) as Target;

@@ -15,10 +15,15 @@ const CHUNK_BYTES = 4 << 20;
 const DECODERS: Partial<
   Record<SafetensorsDtype, (bytes: Uint8Array, target: Float32Array) => void>
 > = {
-  F16: (bytes, target) => decodeHalf(new Uint16Array(bytes.buffer), "F16", target),
-  BF16: (bytes, target) => decodeHalf(new Uint16Array(bytes.buffer), "BF16", target),
-  F64: (bytes, target) => target.set(new Float64Array(bytes.buffer)),
+  F16: (bytes, target) => decodeHalf(words(bytes), "F16", target),
+  BF16: (bytes, target) => decodeHalf(words(bytes), "BF16", target),
+  F64: (bytes, target) => target.set(new Float64Array(bytes.buffer, 0, bytes.length / 8)),
 };
+
+/** `bytes` begins its buffer. */
+function words(bytes: Uint8Array): Uint16Array {
+  return new Uint16Array(bytes.buffer, 0, bytes.length / 2);
+}
 
 /**
  * Decodes one tensor of a safetensors file into `target`, a few MiB at a time.
@@ -47,8 +52,9 @@ export async function readFloat32(
       seen: tensor.dtype,
       fix: "use an unquantised safetensors checkpoint, or a GGUF file of the model",
     });
+  const chunk = new Uint8Array(Math.min(CHUNK_BYTES, tensor.byteLength));
   for (let from = 0; from < tensor.byteLength; from += CHUNK_BYTES) {
-    const bytes = new Uint8Array(Math.min(CHUNK_BYTES, tensor.byteLength - from));
+    const bytes = chunk.subarray(0, Math.min(CHUNK_BYTES, tensor.byteLength - from));
     await file.readInto(name, bytes, from);
     decode(bytes, target.subarray(from / elementBytes, (from + bytes.length) / elementBytes));
   }
