@@ -32,7 +32,7 @@ describe.runIf(process.env.TUNESMITH_SLOW)("a file of 200 MB", () => {
   afterAll(() => rm(folder, { recursive: true }));
 
   it.each(["plain", "packed"])(
-    "trains in less memory than it is long (%s)",
+    "trains in bounded memory, baseline of Node included (%s)",
     async (packing) => {
       const script = join(import.meta.dirname, "testing", "stream-large.ts");
       const { stdout } = await promisify(execFile)(process.execPath, [script, file, packing]);
