@@ -1,7 +1,7 @@
 // The options that `generate` and `chat` share: which model, and how its next token is chosen.
 
 import type { Command } from "commander";
-import { TunesmithError } from "../errors.ts";
+import { type Fault, TunesmithError } from "../errors.ts";
 import type { Sampling } from "../recipe/conversation.ts";
 
 export interface SamplingFlags {
@@ -42,8 +42,8 @@ const RANGES = {
 
 /** Reads the numbers; throws with all that are out of range. */
 export function readSampling(flags: SamplingFlags): Sampling {
-  const faults = [];
-  const sampling: { -readonly [Key in keyof Sampling]: number } = {};
+  const faults: Fault[] = [];
+  const sampling: { -readonly [Key in keyof Sampling]: Sampling[Key] } = {};
   for (const [key, [low, high]] of Object.entries(RANGES)) {
     const text = flags[key as keyof SamplingFlags];
     if (text === undefined) continue;
