@@ -1,0 +1,55 @@
+// The estimate against arithmetic done by hand, and the directions in which it must move.
+
+import { expect, it } from "vitest";
+import { type EstimateInput, estimate } from "./estimate.ts";
+
+/** One layer with one 8 × 8 matrix and a vocabulary of 16. */
+const input: EstimateInput = {
+  dimensions: {
+    layers: 1,
+    hiddenSize: 8,
+    vocabularySize: 16,
+    heads: 2,
+    keyValueHeads: 2,
+    headSize: 4,
+    maximumPositions: 64,
+  },
+  weights: [
+    { name: "embed", shape: [16, 8], role: "embedding" },
+    { name: "layers.0.q_proj.weight", shape: [8, 8], role: "linear" },
+  ],
+  weightBytes: 768,
+  trainable: 10,
+  optimizerSlots: 2,
+  rows: 2,
+  rowTokens: 4,
+  memory: "fast",
+  stepTokens: 8,
+  stepTargets: 4,
+  steps: 3,
+};
+
+it("adds up what a step holds and computes", () => {
+  const { memory, memoryBytes, floatingPointOperations } = estimate(input);
+  const bytes = Object.fromEntries(memory.map((term) => [term.name, term.bytes]));
+  expect(bytes["frozen weights"]).toBe(768);
+  expect(bytes["trained weights, gradients, optimizer"]).toBe(10 * 4 * 4);
+  expect(bytes["saved for the backward pass"]).toBe(8 * (8 + 8) * 4);
+  expect(memoryBytes).toBe(memory.reduce((sum, term) => sum + term.bytes, 0));
+  const perToken = 2 * (2 * 64 + 2 * 2 * 4 * 4) + 6 * 10;
+  expect(floatingPointOperations).toBe(3 * (8 * perToken + 4 * 2 * 2 * 8 * 16));
+});
+
+it("trades memory for arithmetic when lean", () => {
+  const fast = estimate(input);
+  const lean = estimate({ ...input, memory: "lean" });
+  expect(lean.memoryBytes).toBeLessThan(fast.memoryBytes);
+  expect(lean.floatingPointOperations).toBeGreaterThan(fast.floatingPointOperations);
+});
+
+it("charges nothing to the head for tokens that are only read", () => {
+  const all = estimate({ ...input, stepTargets: 8 });
+  expect(all.floatingPointOperations - estimate(input).floatingPointOperations).toBe(
+    3 * 4 * 2 * 2 * 8 * 16,
+  );
+});
