@@ -116,3 +116,27 @@ it("saves at Ctrl-C and goes on with --resume", async () => {
     '"peft_type": "LORA"',
   );
 }, 120_000);
+
+it("generates the same text for the same seed", async () => {
+  const generate = (seed: string) =>
+    tunesmith([
+      "generate",
+      "hi",
+      "--model",
+      "model",
+      "--temperature",
+      "1",
+      "--seed",
+      seed,
+      "--max-new-tokens",
+      "9",
+      "--json",
+    ]);
+  const [first, same, other] = [await generate("1"), await generate("1"), await generate("2")];
+  expect(first.code, first.err).toBe(0);
+  const { prompt, text } = JSON.parse(first.out);
+  expect(prompt).toBe("hi");
+  expect(text.length).toBeGreaterThan(0);
+  expect(same.out).toBe(first.out);
+  expect(other.out).not.toBe(first.out);
+}, 120_000);
