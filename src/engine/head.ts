@@ -5,6 +5,7 @@
 // (w / s) · Σ_j e_j E_j − w · E[label], where the rows of E[label] are copied, not looked up by
 // the kernel. Reference for the numbers: torch.nn.functional.cross_entropy.
 
+import type { ParameterSpec } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
 import {
@@ -58,7 +59,8 @@ export interface HeadOptions {
  */
 export interface Head {
   readonly step: { readonly kernel: Step["kernel"]; readonly feeds: readonly HeadFeed[] };
-  readonly normParameters: readonly string[];
+  /** What is trained before the output matrix, in the order of the outputs. */
+  readonly trained: readonly ParameterSpec[];
 }
 
 export async function compileHead(
@@ -83,10 +85,10 @@ export async function compileHead(
     ),
     ...tracer.bindings,
   ]);
-  const finish = async (outputs: readonly Tensor[], normParameters: readonly string[] = []) => {
+  const finish = async (outputs: readonly Tensor[], trained: readonly ParameterSpec[] = []) => {
     const given = [...feeds.keys()];
     const kernel = await runtime.compile(outputs, given);
-    return { step: { kernel, feeds: [...feeds.values()] }, normParameters };
+    return { step: { kernel, feeds: [...feeds.values()] }, trained };
   };
   if (gradients === "logits") return finish(logits);
 
@@ -129,8 +131,5 @@ export async function compileHead(
     outputs.push(normed);
     for (const block of exponentials) outputs.push(matmul(block, scaled, { transposeA: true }));
   }
-  return finish(
-    outputs,
-    [...parameters.keys()].map((spec) => spec.key),
-  );
+  return finish(outputs, [...parameters.keys()]);
 }

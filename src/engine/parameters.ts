@@ -38,3 +38,8 @@ export async function createParameters(
     value: (spec) => entries.get(spec.key)!.value,
   };
 }
+
+/** target += values, element by element. */
+export function addInto(target: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < target.length; i++) target[i]! += values[i]!;
+}

@@ -2,7 +2,7 @@
 
 import { TunesmithError } from "../errors.ts";
 import { type LoraConfig, loraConfig } from "../hub/index.ts";
-import type { LoraOptions } from "./lora.ts";
+import type { LoraOptions } from "./lora-options.ts";
 
 /** What PEFT writes for these options. `all-linear` is resolved to the names it stands for. */
 export function toPeftConfig(

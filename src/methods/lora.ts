@@ -3,30 +3,11 @@
 
 import { add, constant, linear, multiply } from "../tensor/index.ts";
 import { toPeftConfig } from "./lora-config.ts";
-import { type LoraInit, loraInitials } from "./lora-init.ts";
+import { loraInitials } from "./lora-init.ts";
+import type { LoraOptions } from "./lora-options.ts";
 import type { BoundMethod, ModelDescription, ParameterSpec } from "./method.ts";
 import { savedModules, trainedBiases } from "./saved-modules.ts";
 import { patternValue, selectTargets } from "./targets.ts";
-
-export interface LoraOptions {
-  readonly name: "lora";
-  /** Default 8. */
-  readonly rank?: number;
-  /** Scaling is alpha / rank. Default 8, as PEFT's. */
-  readonly alpha?: number;
-  /** Default ["q_proj", "v_proj"]. */
-  readonly targets?: string | readonly string[];
-  readonly exclude?: string | readonly string[];
-  readonly rankPattern?: Readonly<Record<string, number>>;
-  readonly alphaPattern?: Readonly<Record<string, number>>;
-  /** Scaling alpha / sqrt(rank) (Kalajdzievski 2023). */
-  readonly rslora?: boolean;
-  readonly dropout?: number;
-  readonly bias?: "none" | "all" | "lora_only";
-  readonly modulesToSave?: readonly string[];
-  readonly layersToTransform?: readonly number[];
-  readonly init?: LoraInit;
-}
 
 interface AdaptedModule {
   readonly a: ParameterSpec;

@@ -1,7 +1,8 @@
 // The tuning methods there are, by name.
 
 import { bindFull, type FullOptions } from "./full.ts";
-import { bindLora, type LoraOptions } from "./lora.ts";
+import { bindLora } from "./lora.ts";
+import type { LoraOptions } from "./lora-options.ts";
 import type { BoundMethod, ModelDescription } from "./method.ts";
 
 export type MethodOptions = LoraOptions | FullOptions;

@@ -1,0 +1,32 @@
+// Finding the value for each input of a kernel.
+
+import type { Value } from "../runtime/kernel.ts";
+import { dropoutMask } from "./dropout.ts";
+import type { ParameterSet } from "./parameters.ts";
+import type { Binding, SharedName } from "./trace.ts";
+import type { WeightStore } from "./weights.ts";
+
+/** What a run of the model brings beside weights and parameters. */
+export interface RunValues {
+  readonly shared?: Readonly<Record<SharedName, Value>>;
+  /** Seeds dropout. */
+  readonly seed?: number;
+}
+
+export type Bind = (binding: Binding, slot: number, run: RunValues) => Value;
+
+/** `slot` is the input's place in its kernel, where a 16-bit weight is widened to. */
+export function createBind(weights: WeightStore, parameters: ParameterSet): Bind {
+  return (binding, slot, run) => {
+    switch (binding.kind) {
+      case "weight":
+        return weights.value(binding.name, slot);
+      case "parameter":
+        return parameters.value(binding.spec);
+      case "shared":
+        return run.shared![binding.name];
+      case "dropout":
+        return dropoutMask(run.seed ?? 0, binding.site, binding.probability, binding.shape);
+    }
+  };
+}
