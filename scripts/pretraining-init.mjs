@@ -6,6 +6,7 @@
  */
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { installInduction } from "./pretraining/induction.mjs";
 import { createRandom } from "./pretraining/random.mjs";
 
 const config = {
@@ -75,19 +76,18 @@ writeFileSync(join(outDirectory, "model.safetensors"), encodeSafetensors(initial
 function initialWeights() {
   const random = createRandom(1);
   const deviation = config.initializer_range;
+  const embeddingDeviation = 1.5 * deviation;
   const residual = deviation / Math.sqrt(2 * config.num_hidden_layers);
-  const normal = () =>
-    Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
   const matrix = (rows, columns, scale) => ({
     shape: [rows, columns],
-    data: Float32Array.from({ length: rows * columns }, () => scale * normal()),
+    data: Float32Array.from({ length: rows * columns }, () => scale * random.normal()),
   });
   const ones = (length) => ({ shape: [length], data: new Float32Array(length).fill(1) });
 
   const { hidden_size: hidden, intermediate_size: inner, head_dim: head } = config;
   const queries = config.num_attention_heads * head;
   const keys = config.num_key_value_heads * head;
-  const tensors = { "model.embed_tokens.weight": matrix(config.vocab_size, hidden, deviation) };
+  const tensors = { "model.embed_tokens.weight": matrix(config.vocab_size, hidden, embeddingDeviation) };
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const own = {
       "self_attn.q_proj": matrix(queries, hidden, deviation),
@@ -104,6 +104,7 @@ function initialWeights() {
       tensors[`model.layers.${layer}.${name}.weight`] = tensor;
   }
   tensors["model.norm.weight"] = ones(hidden);
+  installInduction(tensors, config, embeddingDeviation, random);
   return tensors;
 }
 

@@ -16,6 +16,8 @@ export function createRandom(seed) {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
+  /** A number of the standard normal distribution (Box-Muller). */
+  const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
   /** An integer in [low, high], both included. */
   const integer = (low, high) => low + Math.floor(next() * (high - low + 1));
   /** One entry of a list. */
@@ -37,7 +39,7 @@ export function createRandom(seed) {
     while (chosen.size < Math.min(count, list.length)) chosen.add(pick(list));
     return [...chosen];
   };
-  return { next, integer, pick, chance, shuffle, sample };
+  return { next, normal, integer, pick, chance, shuffle, sample };
 }
 
 /** @typedef {ReturnType<typeof createRandom>} Random */
