@@ -86,7 +86,9 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   const [rows, inner] = lastTwo(a.shape, transposeA);
   const [innerB, columns] = lastTwo(b.shape, transposeB);
   const leading = a.shape.slice(0, -2);
-  const leadingFits = b.shape.length === 2 || sameShape(leading, b.shape.slice(0, -2));
+  // A shared [k, n] is multiplied with all rows of `a` at once, which a transposed batch has not.
+  const shared = b.shape.length === 2 && (leading.length === 0 || !transposeA);
+  const leadingFits = shared || sameShape(leading, b.shape.slice(0, -2));
   if (a.shape.length < 2 || b.shape.length < 2 || inner !== innerB || !leadingFits)
     throw shapeFault("matmul", "inner lengths and leading axes must agree", [a, b]);
   const shape = [...leading, rows, columns];
