@@ -4,6 +4,7 @@ import type { Batch } from "../engine/batch.ts";
 import { countTargets } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
+import { generate } from "../generate/index.ts";
 import { resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { zeroGradients } from "../runtime/optimizer.ts";
@@ -129,6 +130,11 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
         steps++;
         zeroGradients(engine.parameters);
         return { loss, gradNorm };
+      }),
+    generate: (options) =>
+      inTurn(async () => {
+        const tokenizer = options.stopStrings?.length ? await engine.loadTokenizer() : undefined;
+        return generate(engine, { tokenizer, ...options });
       }),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
     merge: (directory) => inTurn(() => engine.merge(directory)),

@@ -3,6 +3,7 @@
 
 import type { Batch } from "../engine/batch.ts";
 import type { NumericArray } from "../engine/model.ts";
+import type { GenerateOptions, GenerateResult } from "../generate/index.ts";
 import type { Tokenizer } from "../hub/index.ts";
 
 export interface ForwardResult {
@@ -59,6 +60,11 @@ export interface LoadedModel extends AsyncDisposable {
   lossAndGradients(batch: Batch, settings?: GradientSettings): Promise<LossAndGradients>;
   /** One AdamW update; the optimizer's state stays from call to call. Throws as `lossAndGradients`. */
   trainStep(batch: Batch, options: TrainStepOptions): Promise<TrainStepResult>;
+  /**
+   * Continues prompts of any lengths; greedy unless a temperature is given.
+   * @throws TunesmithError (config) for options out of range or prompts that leave no room
+   */
+  generate(options: GenerateOptions): Promise<GenerateResult>;
   /** Writes the trained tensors as PEFT does (all weights, if those were trained) into a folder. */
   saveAdapter(directory: string): Promise<void>;
   /** Writes a checkpoint folder with everything trained made part of the weights. */

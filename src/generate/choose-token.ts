@@ -1,18 +1,9 @@
-// Chooses the next token from logits: the likeliest one, or a draw from those that the filters leave,
-// in the order in which Transformers applies them.
+// Chooses the next token from logits: the likeliest one, or a draw from what the filters leave.
 
 import type { Random } from "../runtime/random.ts";
+import { likeliest, NEUTRAL, type Sampling, scoreProcessors } from "./score-processors.ts";
 
-export interface Sampling {
-  /** 0 (default) takes the likeliest token. */
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  /** Leaves out tokens below this share of the likeliest one's probability. */
-  readonly minP?: number;
-  /** Above 1: tokens that occurred become less likely (Keskar et al. 2019). */
-  readonly repetitionPenalty?: number;
-}
+export type { Sampling } from "./score-processors.ts";
 
 /**
  * The id of the next token. Does not change `logits` [vocabulary].
@@ -25,52 +16,25 @@ export function chooseToken(
   seen: Iterable<number>,
   random: Random,
 ): number {
-  const { temperature = 0, topK, topP = 1, minP = 0, repetitionPenalty = 1 } = sampling;
-  const scores = repetitionPenalty === 1 ? logits : penalised(logits, repetitionPenalty, seen);
-  if (temperature === 0) return likeliest(scores);
-  const largest = scores[likeliest(scores)]!;
-  let candidates = Array.from(scores, (score, id) => ({
-    id,
-    weight: Math.exp((score - largest) / temperature),
-  }));
-  candidates.sort((a, b) => b.weight - a.weight || a.id - b.id);
-  if (topK !== undefined) candidates = candidates.slice(0, topK);
-  if (topP < 1) candidates = nucleus(candidates, topP);
-  // Weights are relative to the likeliest token, which always stays.
-  if (minP > 0) candidates = candidates.filter(({ weight }) => weight >= minP);
-  let rest = random.uniform() * candidates.reduce((sum, { weight }) => sum + weight, 0);
-  for (const { id, weight } of candidates) {
-    rest -= weight;
+  const greedy = (sampling.temperature ?? 0) === 0;
+  const scores = logits.slice();
+  for (const [name, process] of Object.entries(scoreProcessors)) {
+    const setting = name as keyof Sampling;
+    if (greedy && setting !== "repetitionPenalty") continue;
+    const value = sampling[setting] ?? NEUTRAL[setting];
+    if (value !== NEUTRAL[setting]) process(scores, value, seen);
+  }
+  return greedy ? likeliest(scores) : draw(scores, random);
+}
+
+/** A draw from the softmax of the scores. */
+function draw(scores: Float32Array, random: Random): number {
+  const best = likeliest(scores);
+  const weights = Float64Array.from(scores, (score) => Math.exp(score - scores[best]!));
+  let rest = random.uniform() * weights.reduce((sum, weight) => sum + weight, 0);
+  for (let id = 0; id < weights.length; id++) {
+    rest -= weights[id]!;
     if (rest < 0) return id;
   }
-  return candidates[0]!.id;
-}
-
-function likeliest(scores: Float32Array): number {
-  let best = 0;
-  for (let id = 1; id < scores.length; id++) if (scores[id]! > scores[best]!) best = id;
   return best;
-}
-
-function penalised(logits: Float32Array, penalty: number, seen: Iterable<number>): Float32Array {
-  const scores = logits.slice();
-  for (const id of new Set(seen)) {
-    const score = logits[id]!;
-    scores[id] = score < 0 ? score * penalty : score / penalty;
-  }
-  return scores;
-}
-
-/** The likeliest tokens until their share reaches `topP`; at least one. */
-function nucleus<T extends { readonly weight: number }>(
-  candidates: readonly T[],
-  topP: number,
-): T[] {
-  const total = candidates.reduce((sum, { weight }) => sum + weight, 0);
-  let share = 0;
-  const end = candidates.findIndex(({ weight }) => {
-    share += weight / total;
-    return share >= topP;
-  });
-  return candidates.slice(0, end === -1 ? undefined : end + 1);
 }

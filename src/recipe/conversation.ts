@@ -1,11 +1,15 @@
 // A model to talk to: messages in, text out as it comes.
 
-import { createDecoder } from "../engine/decoder.ts";
+import { freemem } from "node:os";
 import { openModel } from "../engine/load.ts";
-import { chooseToken, type Sampling as TokenChoice } from "../generate/choose-token.ts";
+import {
+  createTextStream,
+  DEFAULT_NEW_TOKENS,
+  type Sampling as TokenChoice,
+  withModelDefaults,
+} from "../generate/index.ts";
 import { resolveModel } from "../hub/download.ts";
-import { type ChatMessage, encodeChat, type Tokenizer } from "../hub/index.ts";
-import { createRandom } from "../runtime/random.ts";
+import { type ChatMessage, encodeChat, openCheckpoint, type Tokenizer } from "../hub/index.ts";
 
 export interface Sampling extends TokenChoice {
   /** Default 256. */
@@ -46,48 +50,33 @@ export interface ConversationOptions {
  *       process.stdout.write(piece);
  */
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
-  const model = await openModel(await resolveModel(options.model), { adapter: options.adapter });
+  const path = await resolveModel(options.model);
+  const dtype = (await fitsWidened(path)) ? "float32" : "auto";
+  const model = await openModel(path, { adapter: options.adapter, dtype });
   const tokenizer = await model.loadTokenizer();
   const context = model.architecture.dimensions.maximumPositions;
 
-  async function* tokens(
-    prompt: readonly number[],
+  const stream = createTextStream(model, tokenizer);
+
+  async function* text(
+    promptIds: readonly number[],
     sampling: Sampling,
     signal?: AbortSignal,
-  ): AsyncGenerator<number, void> {
-    const { maxNewTokens = 256, seed = 0 } = sampling;
-    const random = createRandom(seed);
-    const decoder = createDecoder(model);
-    const all = [...prompt];
-    let fresh: readonly number[] = prompt;
-    const end = Math.min(prompt.length + maxNewTokens, context);
-    while (all.length < end && !signal?.aborted) {
-      const [logits] = await decoder.append([fresh]);
-      const next = chooseToken(logits!, sampling, all, random);
-      if (tokenizer.stopTokenIds.includes(next)) return;
-      all.push(next);
-      fresh = [next];
-      yield next;
-    }
-  }
-
-  async function* text(ids: AsyncIterable<number>): AsyncGenerator<string, void> {
-    const all: number[] = [];
-    let written = "";
-    for await (const id of ids) {
-      all.push(id);
-      const decoded = tokenizer.decode(all, { skipSpecialTokens: true });
-      // A character may take several tokens; until it is whole it decodes to a replacement mark.
-      if (decoded.endsWith("\ufffd")) continue;
-      yield decoded.slice(written.length);
-      written = decoded;
-    }
-    const decoded = tokenizer.decode(all, { skipSpecialTokens: true });
-    if (decoded.length > written.length) yield decoded.slice(written.length);
+  ): AsyncGenerator<string, void> {
+    // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
+    const room = Math.max(1, context - promptIds.length);
+    const options = withModelDefaults(sampling, model.generationConfig);
+    const pieces = stream.continue(promptIds, {
+      ...options,
+      maxNewTokens: Math.min(sampling.maxNewTokens ?? DEFAULT_NEW_TOKENS, room),
+      stopTokenIds: tokenizer.stopTokenIds,
+      signal,
+    });
+    for await (const { text } of pieces) if (text !== "") yield text;
   }
 
   const continueText: Conversation["continueText"] = (prompt, sampling = {}, signal) =>
-    text(tokens(tokenizer.encode(prompt), sampling, signal));
+    text(tokenizer.encode(prompt), sampling, signal);
   return {
     tokenizer,
     continueText,
@@ -95,8 +84,24 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       if (tokenizer.chatTemplate === undefined)
         return continueText(messages.at(-1)?.content ?? "", sampling, signal);
       const { inputIds } = encodeChat(tokenizer, messages, { addGenerationPrompt: true });
-      return text(tokens(inputIds, sampling, signal));
+      return text(inputIds, sampling, signal);
     },
     dispose: () => model.dispose(),
   };
+}
+
+/**
+ * Whether the weights fit well into free memory as 32-bit numbers. Every token reads all of them, and
+ * widening 16-bit ones takes several times as long as using them: then they are widened once.
+ */
+async function fitsWidened(path: string): Promise<boolean> {
+  const checkpoint = await openCheckpoint(path);
+  try {
+    let bytes = 0;
+    for (const { shape } of checkpoint.tensors.values())
+      bytes += 4 * shape.reduce((size, length) => size * length, 1);
+    return bytes < freemem() / 2;
+  } finally {
+    await checkpoint.close();
+  }
 }

@@ -1,0 +1,18 @@
+// Public names of generation.
+export { type Chat, createChat } from "./chat.ts";
+export { chooseToken } from "./choose-token.ts";
+export {
+  type GenerateOptions,
+  type GenerateResult,
+  type GenerativeModel,
+  generate,
+} from "./generate.ts";
+export {
+  DEFAULT_NEW_TOKENS,
+  endTokenIds,
+  type GenerationOptions,
+  type StopReason,
+  withModelDefaults,
+} from "./options.ts";
+export { type Sampling, scoreProcessors } from "./score-processors.ts";
+export { createTextStream, streamText, type TextPiece, type TextStream } from "./stream-text.ts";

@@ -1,0 +1,53 @@
+// One sequence being continued: how its next token is chosen, and when it is at its end.
+
+import { createRandom } from "../runtime/random.ts";
+import { chooseToken } from "./choose-token.ts";
+import {
+  DEFAULT_NEW_TOKENS,
+  endTokenIds,
+  type GenerationOptions,
+  type GenerationSource,
+  type StopReason,
+} from "./options.ts";
+
+export interface Sequence {
+  /** New tokens so far, the one that ended the sequence included. */
+  readonly tokenIds: readonly number[];
+  readonly stoppedBecause: StopReason | undefined;
+  /** Chooses the token that follows. @param logits [vocabulary] */
+  next(logits: Float32Array): number;
+  /** Ends the sequence at its last token. */
+  stop(reason: StopReason): void;
+}
+
+/** @param row tells sequences with the same seed apart */
+export function startSequence(
+  model: GenerationSource,
+  prompt: readonly number[],
+  options: GenerationOptions,
+  row = 0,
+): Sequence {
+  const { maxNewTokens = DEFAULT_NEW_TOKENS, seed = 0, ignoreEos = false } = options;
+  const stops = new Set(ignoreEos ? [] : (options.stopTokenIds ?? endTokenIds(model)));
+  const random = createRandom(seed).fork(row);
+  const all = [...prompt];
+  const tokenIds: number[] = [];
+  let stoppedBecause: StopReason | undefined;
+  return {
+    tokenIds,
+    get stoppedBecause() {
+      return stoppedBecause;
+    },
+    next(logits) {
+      const id = chooseToken(logits, options, all, random);
+      all.push(id);
+      tokenIds.push(id);
+      if (stops.has(id)) stoppedBecause = "stop-token";
+      else if (tokenIds.length >= maxNewTokens) stoppedBecause = "length";
+      return id;
+    },
+    stop(reason) {
+      stoppedBecause = reason;
+    },
+  };
+}

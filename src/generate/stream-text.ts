@@ -1,0 +1,95 @@
+// Text as it is generated. A stream keeps its decoder's cache between prompts, so a prompt that
+// begins like the last one, as a conversation's next turn does, is read from where it differs.
+
+import { createDecoder } from "../engine/decoder.ts";
+import type { Tokenizer } from "../hub/index.ts";
+import type { GenerativeModel } from "./generate.ts";
+import { checkGeneration, type GenerationOptions } from "./options.ts";
+import { startSequence } from "./sequence.ts";
+import { createStopStrings } from "./stop-strings.ts";
+import { createTextPieces } from "./text-pieces.ts";
+
+export interface TextPiece {
+  /** Text that became certain with this token; may be empty, never part of a character. */
+  readonly text: string;
+  readonly tokenId: number;
+}
+
+export interface TextStream {
+  /** Continues a prompt. One continuation at a time. */
+  continue(
+    promptIds: readonly number[],
+    options?: GenerationOptions,
+  ): AsyncGenerator<TextPiece, void>;
+}
+
+/** A source of continuations that share what they have in common at the beginning. */
+export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): TextStream {
+  const decoder = createDecoder(model);
+  let cached: number[] = []; // tokens whose keys and values the decoder holds
+
+  /** Reads a prompt, or a token, behind what is cached. */
+  const read = async (ids: readonly number[]): Promise<Float32Array> => {
+    const [logits] = await decoder.append([ids]);
+    cached.push(...ids);
+    return logits!;
+  };
+
+  return {
+    async *continue(promptIds, options = {}) {
+      checkGeneration([promptIds], options, model.architecture.dimensions.maximumPositions);
+      const { signal, stopStrings = [] } = options;
+      // At least the last token is read again: its logits are what comes next.
+      const common = Math.min(commonPrefix(cached, promptIds), promptIds.length - 1);
+      decoder.truncate(0, common);
+      cached = cached.slice(0, common);
+
+      const sequence = startSequence(model, promptIds, options);
+      const pieces = createTextPieces(tokenizer, promptIds);
+      const stops = createStopStrings(stopStrings);
+      let fresh = promptIds.slice(common);
+      while (!signal?.aborted) {
+        const tokenId = sequence.next(await read(fresh));
+        const added = stops.add(pieces.add(tokenId));
+        if (added.stopped) sequence.stop("stop-string");
+        const ended = sequence.stoppedBecause !== undefined;
+        const rest = ended && !added.stopped ? endOf(pieces, stops) : "";
+        yield { text: added.text + rest, tokenId };
+        if (ended) return;
+        fresh = [tokenId];
+      }
+    },
+  };
+}
+
+/**
+ * Continues a prompt as text that comes piece by piece; an abort of the signal ends it.
+ *
+ * @throws TunesmithError (config) for options out of range and a prompt that does not fit
+ * @example
+ *     for await (const { text } of streamText(model, tokenizer, tokenizer.encode("Once upon")))
+ *       process.stdout.write(text);
+ */
+export function streamText(
+  model: GenerativeModel,
+  tokenizer: Tokenizer,
+  promptIds: readonly number[],
+  options: GenerationOptions = {},
+): AsyncGenerator<TextPiece, void> {
+  return createTextStream(model, tokenizer).continue(promptIds, options);
+}
+
+/** What both were still holding back. */
+function endOf(
+  pieces: ReturnType<typeof createTextPieces>,
+  stops: ReturnType<typeof createStopStrings>,
+): string {
+  const last = stops.add(pieces.finish());
+  return last.stopped ? last.text : last.text + stops.finish();
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a[length] === b[length]) length++;
+  return length;
+}
