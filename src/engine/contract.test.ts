@@ -1,0 +1,193 @@
+// What every method keeps to on every architecture. A new method or architecture joins by an entry
+// in one of the two tables; the types and the first test say when one is missing.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { MethodOptions } from "../methods/index.ts";
+import { supportedModelTypes } from "../models/index.ts";
+import { createOptimizer } from "../runtime/optimizer.ts";
+import { sizeOf } from "../tensor/index.ts";
+import type { Batch } from "./batch.ts";
+import type { EngineModel } from "./load.ts";
+import { openModel } from "./load.ts";
+import {
+  arrayDifference,
+  batchOf,
+  differentiate,
+  largestDifference,
+  openTiny,
+  randomRows,
+  type TinyModel,
+} from "./testing/tiny-models.ts";
+
+interface MethodEntry {
+  readonly name: string;
+  readonly options: MethodOptions;
+  /** Whether a model with the method's first values computes what the base does. */
+  readonly startsAsBase: boolean;
+  readonly learningRate: number;
+}
+
+const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> = {
+  lora: [
+    {
+      name: "LoRA",
+      options: { name: "lora", rank: 4, alpha: 8 },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "LoRA with every option",
+      options: {
+        name: "lora",
+        rank: 4,
+        targets: "all-linear",
+        exclude: ["up_proj"],
+        rankPattern: { q_proj: 2 },
+        alphaPattern: { "v_proj|o_proj": 3 },
+        rslora: true,
+        bias: "all",
+        modulesToSave: ["embed_tokens", "lm_head"],
+        layersToTransform: [1],
+        init: "gaussian",
+      },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "LoRA that starts anywhere",
+      options: { name: "lora", rank: 2, init: false, targets: ["down_proj"] },
+      startsAsBase: false,
+      learningRate: 1e-2,
+    },
+  ],
+  full: [
+    {
+      name: "full fine-tuning",
+      options: { name: "full" },
+      startsAsBase: true,
+      learningRate: 1e-3,
+    },
+  ],
+};
+
+const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
+  llama: ["base", "untied-head", "biases", "head-dim"],
+};
+
+const pairs = Object.values(ARCHITECTURES)
+  .flat()
+  .flatMap((tiny) =>
+    Object.values(METHODS)
+      .flat()
+      .map((entry) => ({ tiny, method: entry.name, entry })),
+  );
+
+it("the contract covers every architecture", () => {
+  expect(Object.keys(ARCHITECTURES).sort()).toEqual([...supportedModelTypes].sort());
+});
+
+const rows = randomRows([9, 6], 3) as [number[], number[]];
+const batch: Batch = {
+  inputIds: [rows[0], [...rows[1], 0, 0, 0]],
+  labels: [rows[0], [...rows[1], -100, -100, -100]],
+  attentionMask: [rows[0].map(() => 1), [1, 1, 1, 1, 1, 1, 0, 0, 0]],
+};
+const packed: Batch = {
+  inputIds: [[...rows[0], ...rows[1]]],
+  labels: [[...rows[0], -100, ...rows[1].slice(1)]],
+  segmentIds: [[...rows[0].map(() => 1), ...rows[1].map(() => 2)]],
+  positionIds: [[...rows[0].keys(), ...rows[1].keys()]],
+};
+
+const logitsOf = async (model: EngineModel) =>
+  (await model.forward({ inputIds: [rows[0]] })).logits.data;
+
+describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
+  const { options, startsAsBase, learningRate } = entry;
+  let folder: string;
+  let model: EngineModel;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "tunesmith-contract-"));
+    model = await openTiny(tiny, { method: options, seed: 7 });
+  });
+  afterAll(async () => {
+    await model.dispose();
+    await rm(folder, { recursive: true });
+  });
+
+  it("declares tensors of its own names and shapes", () => {
+    expect(model.parameters.length).toBeGreaterThan(0);
+    expect(new Set(model.parameters.map(({ name }) => name)).size).toBe(model.parameters.length);
+    for (const { shape, data, gradient } of model.parameters) {
+      expect(data.length).toBe(sizeOf(shape));
+      expect(gradient.length).toBe(sizeOf(shape));
+    }
+  });
+
+  it.runIf(startsAsBase)("changes nothing before it is trained", async () => {
+    const base = await openTiny(tiny);
+    expect(arrayDifference(await logitsOf(model), await logitsOf(base))).toBeLessThan(1e-6);
+    await base.dispose();
+  });
+
+  it("gives the same gradients lean or fast, padded or packed", async () => {
+    const padded = await differentiate(model, [batch]);
+    expect(largestDifference(await differentiate(model, [packed]), padded)).toBeLessThan(1e-4);
+    const lean = await openTiny(tiny, { method: options, seed: 7, memory: "lean" });
+    expect(largestDifference(await differentiate(lean, [batch]), padded)).toBeLessThan(1e-4);
+    await lean.dispose();
+  });
+
+  it("learns, and stays what it was through saving, loading and merging", async () => {
+    const optimizer = createOptimizer(model.parameters, { name: "adamw" });
+    const before = (await model.evaluateLoss(batch)).lossSum;
+    for (let step = 0; step < 8; step++) {
+      await differentiate(model, [batch]);
+      optimizer.step(learningRate);
+    }
+    expect((await model.evaluateLoss(batch)).lossSum).toBeLessThan(0.95 * before);
+    for (const { name, gradient } of model.parameters)
+      expect(
+        gradient.some((value) => value !== 0),
+        name,
+      ).toBe(true);
+
+    const trained = await logitsOf(model);
+    await model.saveAdapter(join(folder, "saved"));
+    const saved =
+      options.name === "full"
+        ? await openModel(join(folder, "saved"), { threads: 1 })
+        : await openTiny(tiny, { adapter: join(folder, "saved") });
+    expect(arrayDifference(await logitsOf(saved), trained)).toBeLessThan(1e-6);
+    await saved.dispose();
+
+    await model.merge(join(folder, "merged"));
+    const merged = await openModel(join(folder, "merged"), { threads: 1 });
+    expect(arrayDifference(await logitsOf(merged), trained)).toBeLessThan(1e-5);
+    await merged.dispose();
+    expect(await logitsOf(model)).toEqual(trained);
+  });
+});
+
+it("a 16-bit checkpoint stays 16-bit in memory, and computes what its widened form does", async () => {
+  const [half, wide] = [
+    await openTiny("f16-weights"),
+    await openTiny("f16-weights", { dtype: "float32" }),
+  ];
+  expect(half.weights.bytes).toBeLessThan(0.6 * wide.weights.bytes);
+  const inputIds = [[1, 5, 9, 13]];
+  expect(await half.forward({ inputIds })).toEqual(await wide.forward({ inputIds }));
+  await half.dispose();
+  await wide.dispose();
+});
+
+it("rows do not see each other", async () => {
+  const model = await openTiny("base");
+  const together = (await model.forward(batchOf([rows[0], [...rows[1], 0, 0, 0]]))).logits.data;
+  const alone = (await model.forward(batchOf([rows[0]]))).logits.data;
+  expect(arrayDifference(together.slice(0, alone.length), alone)).toBeLessThan(1e-5);
+  await model.dispose();
+});

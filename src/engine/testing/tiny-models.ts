@@ -1,0 +1,72 @@
+// Tiny checkpoints and batches for tests of the engine: the models of the parity cases.
+
+import { join } from "node:path";
+import { createRandom } from "../../runtime/random.ts";
+import { type Batch, countTargets } from "../batch.ts";
+import { type EngineModel, type OpenOptions, openModel } from "../load.ts";
+import type { GradientOptions } from "../model.ts";
+
+const CASES = join(import.meta.dirname, "../../../tests/parity/cases/llama");
+
+/** Two layers, hidden size 32, vocabulary of 97; each a parity case of that name. */
+export type TinyModel = "base" | "untied-head" | "biases" | "head-dim" | "f16-weights";
+
+export const VOCABULARY = 97;
+
+export const tinyModelFolder = (name: TinyModel): string => join(CASES, name, "model");
+
+export const openTiny = (name: TinyModel, options: OpenOptions = {}): Promise<EngineModel> =>
+  openModel(tinyModelFolder(name), { threads: 1, ...options });
+
+/** Random tokens, all of them trained on. */
+export function randomRows(lengths: readonly number[], seed = 1): number[][] {
+  const random = createRandom(seed);
+  return lengths.map((length) => Array.from({ length }, () => random.below(VOCABULARY)));
+}
+
+export const batchOf = (rows: readonly (readonly number[])[]): Batch => ({
+  inputIds: rows,
+  labels: rows,
+});
+
+export interface Differentiated {
+  /** Sum over targets. */
+  readonly lossSum: number;
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+}
+
+/** Loss and gradients of the mean over all targets of some batches, accumulated one after another. */
+export async function differentiate(
+  model: Pick<EngineModel, "parameters" | "accumulateGradients">,
+  batches: readonly Batch[],
+  options: Partial<GradientOptions> = {},
+): Promise<Differentiated> {
+  for (const { gradient } of model.parameters) gradient.fill(0);
+  const targets = batches.reduce((sum, { labels }) => sum + countTargets(labels ?? []), 0);
+  let lossSum = 0;
+  for (const batch of batches)
+    lossSum += (await model.accumulateGradients(batch, { scale: 1 / targets, ...options })).lossSum;
+  const gradients = new Map(model.parameters.map(({ name, gradient }) => [name, gradient.slice()]));
+  return { lossSum, gradients };
+}
+
+/** The largest difference between two runs as a share of the largest magnitude of each tensor. */
+export function largestDifference(a: Differentiated, b: Differentiated): number {
+  let worst = Math.abs(a.lossSum - b.lossSum) / Math.abs(b.lossSum);
+  for (const [name, values] of b.gradients)
+    worst = Math.max(worst, arrayDifference(a.gradients.get(name)!, values));
+  return worst;
+}
+
+/** As a share of the largest magnitude of the second; Infinity where the lengths differ. */
+export function arrayDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY;
+  let difference = 0;
+  let largest = 0;
+  for (let i = 0; i < b.length; i++) {
+    const gap = Math.abs(a[i]! - b[i]!);
+    if (!(gap <= difference)) difference = gap;
+    largest = Math.max(largest, Math.abs(b[i]!));
+  }
+  return difference === 0 ? 0 : difference / largest;
+}
