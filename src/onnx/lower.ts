@@ -121,7 +121,8 @@ export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): Onn
   const copies: [from: Tensor, name: string][] = [];
   outputs.forEach((output, i) => {
     const tensor = standsFor(output, givenSet);
-    if (names.has(tensor)) copies.push([tensor, `out${i}`]);
+    const named = names.has(tensor) || tensor.operator === "constant";
+    if (named) copies.push([tensor, `out${i}`]);
     else names.set(tensor, `out${i}`);
   });
 

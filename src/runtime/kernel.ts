@@ -51,6 +51,8 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
     else {
       compiled++;
       entry = { session: createSession(outputs, given, threads), inUse: 0 };
+      // What failed once may be tried again, and leaves nothing to release.
+      entry.session.catch(() => entries.delete(key));
     }
     entries.set(key, entry);
     return entry;

@@ -1,0 +1,185 @@
+// What becomes a node of its own, what is fused, and that graphs with odd outputs still run.
+
+import { afterAll, describe, expect, it } from "vitest";
+import { createRuntime, type Value } from "../runtime/kernel.ts";
+import { createRandom } from "../runtime/random.ts";
+import { evaluateGraph, randomFloats } from "../runtime/testing/evaluate.ts";
+import { floats } from "../runtime/values.ts";
+import {
+  add,
+  constant,
+  gradient,
+  input,
+  linear,
+  matmul,
+  multiply,
+  rmsNorm,
+  sizeOf,
+  stopGradient,
+  sum,
+  type Tensor,
+  tanh,
+  transpose,
+  withGradient,
+} from "../tensor/index.ts";
+import { lower } from "./lower.ts";
+
+const x = input("x", [2, 3]);
+const w = input("w", [4, 3]);
+const row = input("row", [4]);
+const matrix = input("matrix", [2, 4]);
+
+const typesOf = (outputs: readonly Tensor[], given: readonly Tensor[]): string[] =>
+  lower(outputs, given).nodes.map(({ type }) => type);
+
+describe("a sum with a product is one Gemm", () => {
+  it.each([
+    ["a row on the right", add(linear(x, w), row), [x, w, row]],
+    ["a row on the left", add(row, linear(x, w)), [x, w, row]],
+    ["a matrix", add(linear(x, w), matrix), [x, w, matrix]],
+    ["through an alias", add(stopGradient(linear(x, w)), row), [x, w, row]],
+  ])("%s", (_name, y, given) => {
+    const [gemm, ...others] = lower([y], given).nodes;
+    expect(others).toEqual([]);
+    expect(gemm).toMatchObject({ type: "Gemm", inputs: ["in0", "in1", "in2"], outputs: ["out0"] });
+  });
+
+  it.each([
+    ["the product is used twice", [add(linear(x, w), row), "again"] as const, [x, w, row]],
+    ["the other side is wider", [add(linear(x, w), input("wide", [5, 2, 4]))] as const, undefined],
+  ])("unless %s", (_name, [y, again], given) => {
+    const product = y.inputs.find((side) => side.operator === "matmul")!;
+    const outputs = again ? [y, tanh(product)] : [y];
+    expect(typesOf(outputs, given ?? [x, w, y.inputs[1]!])).toContain("Add");
+  });
+
+  it("takes one of two products only", () => {
+    const y = add(linear(x, w), linear(multiply(x, x), w));
+    expect(typesOf([y], [x, w])).toEqual(["Mul", "Gemm", "Gemm"]);
+  });
+
+  it("leaves products of more axes to FusedMatMul and Add", () => {
+    const batched = matmul(input("a", [2, 2, 3]), w, { transposeB: true });
+    expect(typesOf([add(batched, row)], [batched.inputs[0]!, w, row])).toEqual([
+      "FusedMatMul",
+      "Add",
+    ]);
+  });
+});
+
+describe("a norm and the inverse root that its gradient needs", () => {
+  const weight = input("weight", [3]);
+  const seed = input("seed", [2, 3]);
+  const norm = rmsNorm(x, weight, 1e-6);
+  const [ofX] = gradient([[norm, seed]], [x]) as [Tensor];
+
+  it("are one node where both are wanted", () => {
+    const { nodes } = lower([norm, ofX], [x, weight, seed]);
+    const norms = nodes.filter(({ type }) => type === "SimplifiedLayerNormalization");
+    expect(norms).toHaveLength(1);
+    expect(norms[0]!.outputs).toHaveLength(2);
+  });
+
+  it("are one node where only the inverse root is", () => {
+    const types = typesOf([ofX], [x, weight, seed]);
+    expect(types.filter((type) => type === "SimplifiedLayerNormalization")).toHaveLength(1);
+  });
+
+  it("are two where epsilon differs", () => {
+    const other = rmsNorm(x, weight, 1e-3);
+    const types = typesOf([norm, other, ofX], [x, weight, seed]);
+    expect(types.filter((type) => type === "SimplifiedLayerNormalization")).toHaveLength(2);
+  });
+});
+
+describe("names", () => {
+  it("aliases of differentiation have no node", () => {
+    const marked = withGradient(tanh(stopGradient(x)), [x], (d) => [d]);
+    expect(typesOf([marked], [x])).toEqual(["Tanh"]);
+  });
+
+  it("equal constants are kept once", () => {
+    const y = multiply(add(x, constant(2)), constant(2));
+    expect(lower([y], [x]).constants.map(({ name }) => name)).toEqual(["scalar_2"]);
+  });
+
+  it("what is given is not entered", () => {
+    const middle = tanh(x);
+    expect(typesOf([tanh(middle)], [middle])).toEqual(["Tanh"]);
+  });
+
+  it("unused inputs stay, so that values are fed by position", () => {
+    const { inputs } = lower([tanh(x)], [w, x, row]);
+    expect(inputs.map(({ name, shape }) => [name, shape])).toEqual([
+      ["in0", [4, 3]],
+      ["in1", [2, 3]],
+      ["in2", [4]],
+    ]);
+  });
+});
+
+describe("ONNX Runtime runs", () => {
+  const runtime = createRuntime({ threads: 1 });
+  afterAll(() => runtime.dispose());
+  const random = createRandom(3);
+  const values = (...given: Tensor[]) =>
+    new Map<Tensor, Value>(
+      given.map((tensor) => [
+        tensor,
+        floats(randomFloats(random, sizeOf(tensor.shape)), tensor.shape),
+      ]),
+    );
+
+  it("outputs that are inputs, that are the same, and that are aliases", async () => {
+    const fed = values(x, w);
+    const y = tanh(x);
+    const [plain, again, alias, given] = await evaluateGraph(
+      runtime,
+      [y, y, stopGradient(y), x],
+      fed,
+    );
+    expect(again).toEqual(plain);
+    expect(alias).toEqual(plain);
+    expect(given).toEqual(fed.get(x)!.data);
+  });
+
+  it("a constant as an output", async () => {
+    expect(await evaluateGraph(runtime, [constant(2.5)], values(x))).toEqual([
+      Float32Array.of(2.5),
+    ]);
+  });
+
+  it("a fused sum whose product is transposed and scaled", async () => {
+    const fed = values(x, w, matrix);
+    const product = matmul(transpose(x, [1, 0]), transpose(w, [1, 0]), {
+      transposeA: true,
+      scale: 0.5,
+    });
+    const [fused, apart, addend] = await evaluateGraph(
+      runtime,
+      [add(product, matrix), multiply(linear(x, w), constant(0.5)), multiply(matrix, constant(1))],
+      fed,
+    );
+    fused!.forEach((value, i) => {
+      expect(value).toBeCloseTo(apart![i]! + addend![i]!, 6);
+    });
+  });
+
+  it("a fused norm that gives what its parts give", async () => {
+    const weight = input("weight", [3]);
+    const norm = rmsNorm(x, weight, 1e-6);
+    const seed = input("seed", [2, 3]);
+    const [ofX, ofWeight] = gradient([[norm, seed]], [x, weight]) as [Tensor, Tensor];
+    const fed = values(x, weight, seed);
+    const [both, , alone] = await evaluateGraph(runtime, [norm, ofX, ofWeight], fed);
+    expect((await evaluateGraph(runtime, [norm], fed))[0]).toEqual(both);
+    expect((await evaluateGraph(runtime, [ofWeight], fed))[0]).toEqual(alone);
+  });
+
+  it("a sum down to a scalar", async () => {
+    const fed = values(x);
+    const [total] = await evaluateGraph(runtime, [sum(x, [0, 1])], fed);
+    const expected = (fed.get(x)!.data as Float32Array).reduce((a, b) => a + b, 0);
+    expect(total![0]).toBeCloseTo(expected, 5);
+  });
+});
