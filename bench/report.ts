@@ -1,0 +1,140 @@
+// The tables and pictures of docs/benchmarks.md, drawn from bench/results/ and put between markers;
+// the words around them are written by hand.
+//
+//     node bench/report.ts
+
+import { mkdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { writeFileAtomically } from "../src/hub/index.ts";
+import { PAGE, PICTURES_FOLDER } from "./paths.ts";
+import { drawSpeedPicture } from "./picture.ts";
+import { type MachineFacts, type Results, readResults, type Session } from "./results.ts";
+import {
+  aimsOf,
+  failuresOf,
+  GFLOP_PER_TOKEN,
+  type Peaks,
+  peaksOf,
+  percent,
+  type ScalingPoint,
+  type Side,
+  scalingOf,
+  sidesOf,
+} from "./summary.ts";
+
+const BEGIN = "<!-- results: written by bench/report.ts -->";
+const END = "<!-- end of results -->";
+const GIB = 2 ** 30;
+
+/** Writes the page and its pictures; returns the page's path. */
+export async function writePage(): Promise<string> {
+  const sections: string[] = [];
+  for (const [kind, results] of await readResults()) sections.push(await section(kind, results));
+  const page = await readFile(PAGE, "utf8");
+  const [before, rest] = page.split(BEGIN);
+  const after = rest?.split(END)[1];
+  if (before === undefined || after === undefined)
+    throw new Error(`${PAGE}: the markers "${BEGIN}" and "${END}" are missing`);
+  const text = `${before}${BEGIN}\n\n${sections.join("\n\n")}\n\n${END}${after}`;
+  await writeFileAtomically(PAGE, text);
+  return PAGE;
+}
+
+async function section(kind: string, results: Results): Promise<string> {
+  const { machine, speed, scaling } = results;
+  const parts = [`### ${title(machine)}`];
+  if (speed) {
+    const sides = sidesOf(speed);
+    const peaks = peaksOf(speed);
+    await mkdir(PICTURES_FOLDER, { recursive: true });
+    const picture = join(PICTURES_FOLDER, `${kind}.svg`);
+    await writeFileAtomically(picture, drawSpeedPicture(sides, roof(peaks), title(machine)));
+    const link = `pictures/${basename(picture)}`;
+    parts.push(facts(machine, speed), `![Speed and memory](${link})`, speedTable(sides, peaks));
+    parts.push(peakNote(peaks), aimTable(results));
+    for (const [label, reason] of failuresOf(speed))
+      parts.push(`Not measured: ${label} (\`${reason}\`).`);
+  }
+  if (scaling)
+    parts.push(
+      "Against the arithmetic (1.00 is what the standard workload's speed predicts; more is worse):",
+      scalingTable(scalingOf(scaling)),
+    );
+  return parts.filter((part) => part !== "").join("\n\n");
+}
+
+const title = ({ processor, features, cores }: MachineFacts): string =>
+  `${processor}, ${cores} cores, ${features.includes("AVX-512") ? "AVX-512" : (features[0] ?? "")}`;
+
+function facts(machine: MachineFacts, session: Session<object>): string {
+  const versions = Object.entries(session.versions).map(([name, version]) => `${name} ${version}`);
+  return (
+    `${session.date}; ${machine.system}, ${machine.features.join(", ")}; ` +
+    `${(machine.memory / GIB).toFixed(0)} GiB memory; load average before the run ` +
+    `${session.loadBefore.toFixed(1)}; ${versions.join(", ")}.`
+  );
+}
+
+const roof = (peaks: Peaks | undefined): number | undefined =>
+  peaks && Math.max(peaks.tunesmith, peaks.torch ?? 0) / GFLOP_PER_TOKEN;
+
+function speedTable(sides: readonly Side[], peaks: Peaks | undefined): string {
+  const eager = sides.find(({ name }) => name === "peft-eager");
+  return table(
+    ["", "tokens/s", "rounds", "× PEFT eager", "of GEMM peak", "peak memory", "first step"],
+    sides.map(({ name, label, tokensPerSecond, range, peakBytes, secondsToFirstStep }) => [
+      label,
+      tokensPerSecond.toFixed(0),
+      range.map((speed) => speed.toFixed(0)).join("–"),
+      eager ? (tokensPerSecond / eager.tokensPerSecond).toFixed(2) : "",
+      // The arithmetic is that of the whole loss.
+      peaks && !name.endsWith("quarter")
+        ? percent((tokensPerSecond * GFLOP_PER_TOKEN) / peaks.tunesmith)
+        : "",
+      `${(peakBytes / GIB).toFixed(2)} GiB`,
+      `${secondsToFirstStep.toFixed(1)} s`,
+    ]),
+  );
+}
+
+function peakNote(peaks: Peaks | undefined): string {
+  if (!peaks) return "";
+  const torch = peaks.torch === undefined ? "" : `, torch's ${peaks.torch.toFixed(0)}`;
+  return (
+    `GEMM peak (1024 × 576 × 1536, best of all rounds): ONNX Runtime's ${peaks.tunesmith.toFixed(0)} ` +
+    `GFLOP/s${torch}. At ${GFLOP_PER_TOKEN.toFixed(2)} GFLOP a token the roof of any float32 ` +
+    `implementation on this machine is ${roof(peaks)!.toFixed(0)} tokens/s.`
+  );
+}
+
+const aimTable = (results: Results): string =>
+  table(
+    ["aim", "measured", "aimed at", ""],
+    aimsOf(results).map(({ what, measured, aim, met }) => [
+      what,
+      measured,
+      aim,
+      met ? "met" : "**not met**",
+    ]),
+  );
+
+const scalingTable = (points: readonly ScalingPoint[]): string =>
+  table(
+    ["", "step", "seconds", "by arithmetic", "ratio", "peak memory"],
+    points.map(({ name, shape, seconds, predictedSeconds, peakBytes }) => [
+      name,
+      shape,
+      seconds.toFixed(2),
+      predictedSeconds.toFixed(2),
+      (seconds / predictedSeconds).toFixed(2),
+      `${(peakBytes / GIB).toFixed(2)} GiB`,
+    ]),
+  );
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return "";
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+if (import.meta.main) console.log(await writePage());

@@ -1,0 +1,99 @@
+// Speed and memory of a LoRA step beside Hugging Face PEFT on the same machine: every side in turn,
+// several rounds of all, each measurement in a process of its own. Writes bench/results/ and the
+// tables of docs/benchmarks.md.
+//
+//     npm run bench -- --rounds 2
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type Command, type GemmReport, ours, type StepReport } from "./child.ts";
+import { MODEL_FOLDER, PEERS_FOLDER, PYTHON } from "./paths.ts";
+import { writePage } from "./report.ts";
+import { keepSession, today, versionsOf } from "./results.ts";
+import { measureAll, type Planned, say } from "./session.ts";
+import { readCount, STANDARD, workloadFlags } from "./workload.ts";
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string" },
+    steps: { type: "string" },
+    warmup: { type: "string" },
+    model: { type: "string", default: MODEL_FOLDER },
+    python: { type: "string", default: PYTHON },
+    only: { type: "string", multiple: true },
+  },
+});
+const rounds = readCount("rounds", values.rounds, 2);
+const steps = readCount("steps", values.steps, 4);
+const warmup = readCount("warmup", values.warmup, 2);
+
+if (!existsSync(join(values.model, "config.json")) || !existsSync(values.python)) {
+  say(
+    `bench: needs the model (${values.model}) and Python with the peers' libraries (${values.python})\n` +
+      "  fix: see docs/benchmarks.md; or pass --model FOLDER and --python PATH",
+  );
+  process.exit(1);
+}
+
+/** A quarter of each row is trained on, as where only completions are. */
+const COMPLETIONS = { ...STANDARD, trainableFraction: 0.25 };
+const run = ["--steps", String(steps), "--warmup", String(warmup), "--model", values.model];
+
+const tunesmith = (memory: "fast" | "lean", workload = STANDARD): Command =>
+  ours(
+    join(import.meta.dirname, "step.ts"),
+    "--memory",
+    memory,
+    ...run,
+    ...workloadFlags(workload),
+  );
+
+const peft = (mode: "eager" | "compile" | "checkpointing", workload = STANDARD): Command => ({
+  program: values.python,
+  args: [join(PEERS_FOLDER, "peft-step.py"), "--mode", mode, ...run, ...workloadFlags(workload)],
+});
+
+/** Ours and theirs in turn. */
+const plan: readonly Planned[] = [
+  { name: "gemm-tunesmith", command: ours(join(import.meta.dirname, "gemm-peak.ts")) },
+  {
+    name: "gemm-torch",
+    command: {
+      program: values.python,
+      args: [
+        join(PEERS_FOLDER, "gemm-peak.py"),
+        ...["--shape", "1024x576x1536", "--backend", "torch"],
+      ],
+    },
+  },
+  { name: "tunesmith-fast", command: tunesmith("fast") },
+  { name: "peft-eager", command: peft("eager") },
+  { name: "tunesmith-lean", command: tunesmith("lean") },
+  { name: "peft-checkpointing", command: peft("checkpointing") },
+  { name: "tunesmith-quarter", command: tunesmith("fast", COMPLETIONS) },
+  { name: "peft-quarter", command: peft("eager", COMPLETIONS) },
+  { name: "peft-compile", command: peft("compile") },
+];
+const wanted = values.only
+  ? plan.filter(({ name }) => values.only!.some((part) => name.includes(part)))
+  : plan;
+
+const describe = (report: object): string =>
+  "peak_gflops" in report
+    ? `${(report as GemmReport).peak_gflops.toFixed(0)} GFLOP/s`
+    : `${(report as StepReport).tokens_per_second.toFixed(0)} tokens/s, ` +
+      `${((report as StepReport).peak_rss_bytes / 2 ** 30).toFixed(2)} GiB, ` +
+      `first step after ${(report as StepReport).seconds_to_first_step.toFixed(1)} s`;
+
+const { loadBefore, measured } = await measureAll<StepReport | GemmReport>(wanted, {
+  name: "speed",
+  rounds,
+  describe,
+});
+if (values.only) say("Not kept: only a part was measured.");
+else {
+  const session = { date: today(), loadBefore, versions: versionsOf(measured), measured };
+  say(`Kept in ${await keepSession({ speed: session })}.`);
+  say(`Tables in ${await writePage()}.`);
+}

@@ -1,0 +1,120 @@
+// Times LoRA training steps of tunesmith in float32; one process is one measurement. Prints one line
+// of JSON of the same shape as bench/peers/peft-step.py.
+//
+//     node bench/step.ts --memory fast --batch 4 --length 256
+//
+// A step is: forward, loss, backward, gradient clipping, AdamW. Warm-up steps come first and are left
+// out of the median; `seconds_to_first_step` counts from the start of the process to the end of the
+// very first one.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { countTargets } from "../src/engine/batch.ts";
+import { openModel } from "../src/engine/load.ts";
+import { clipGradients, createOptimizer, zeroGradients } from "../src/runtime/optimizer.ts";
+import { MODEL_FOLDER } from "./paths.ts";
+import { withDepth } from "./shallow-model.ts";
+import { median } from "./statistics.ts";
+import { makeBatch, readCount, readWorkload, WORKLOAD_FLAGS, type Workload } from "./workload.ts";
+
+interface StepOptions {
+  readonly workload: Workload;
+  readonly memory: "fast" | "lean";
+  readonly model: string;
+  readonly steps: number;
+  readonly warmup: number;
+  readonly threads: number;
+}
+
+function readOptions(): StepOptions {
+  const { values } = parseArgs({
+    options: {
+      ...WORKLOAD_FLAGS,
+      memory: { type: "string", default: "fast" },
+      model: { type: "string", default: MODEL_FOLDER },
+      steps: { type: "string" },
+      warmup: { type: "string" },
+      threads: { type: "string" },
+    },
+  });
+  const { memory, model } = values;
+  if (memory !== "fast" && memory !== "lean")
+    throw new RangeError(`--memory must be fast or lean, not "${memory}"`);
+  return {
+    workload: readWorkload(values),
+    memory,
+    model,
+    steps: readCount("steps", values.steps, 5),
+    warmup: readCount("warmup", values.warmup, 2),
+    threads: readCount("threads", values.threads, availableParallelism()),
+  };
+}
+
+/** When the parent started this process, or the system did, in milliseconds since the epoch. */
+const startedAt = () => Number(process.env.TUNESMITH_BENCH_SPAWNED ?? performance.timeOrigin);
+
+/** Peak resident memory in bytes: VmHWM on Linux (as the peers report it). */
+function peakBytes(): number {
+  const status =
+    process.platform === "linux" ? readFileSync("/proc/self/status", "utf8") : undefined;
+  const kilobytes = /^VmHWM:\s*(\d+) kB$/m.exec(status ?? "")?.[1];
+  return 1024 * Number(kilobytes ?? process.resourceUsage().maxRSS);
+}
+
+async function measure({ workload, memory, model: path, steps, warmup, threads }: StepOptions) {
+  const { rank, batch: rows, length } = workload;
+  const model = await openModel(path, {
+    method: { name: "lora", rank, alpha: 16, targets: ["q_proj", "v_proj"] },
+    memory,
+    threads,
+  });
+  const { layers, vocabularySize } = model.architecture.dimensions;
+  const batch = makeBatch(workload, vocabularySize);
+  const targets = countTargets(batch.labels!);
+  const optimizer = createOptimizer(model.parameters, { name: "adamw", weightDecay: 0.01 });
+  const seconds: number[] = [];
+  const losses: number[] = [];
+  let first: number | undefined;
+  for (let step = 0; step < warmup + steps; step++) {
+    const began = performance.now();
+    zeroGradients(model.parameters);
+    const { lossSum } = await model.accumulateGradients(batch, { scale: 1 / targets });
+    clipGradients(model.parameters, 1);
+    optimizer.step(2e-4);
+    losses.push(lossSum / targets);
+    seconds.push((performance.now() - began) / 1000);
+    first ??= (Date.now() - startedAt()) / 1000;
+  }
+  await model.dispose();
+  const measured = seconds.slice(warmup);
+  return {
+    peer: `tunesmith-${memory}`,
+    tokens_per_second: (rows * length) / median(measured),
+    steps: measured,
+    warmup_steps: seconds.slice(0, warmup),
+    seconds_to_first_step: first,
+    peak_rss_bytes: peakBytes(),
+    loss: losses.at(-1),
+    losses,
+    batch: rows,
+    length,
+    rank,
+    depth: layers,
+    trainable_fraction: workload.trainableFraction,
+    threads,
+    versions: { node: process.versions.node, "onnxruntime-node": ortVersion() },
+  };
+}
+
+function ortVersion(): string {
+  const require = createRequire(import.meta.url);
+  return (require("onnxruntime-node/package.json") as { version: string }).version;
+}
+
+const options = readOptions();
+const line = await withDepth(options.model, options.workload.depth, (model) =>
+  measure({ ...options, model }),
+);
+console.log(JSON.stringify(line));
