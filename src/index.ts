@@ -21,6 +21,7 @@ export type {
 export type { Batch } from "./engine/batch.ts";
 export type { NumericArray } from "./engine/model.ts";
 export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
+export type { GenerateOptions, GenerateResult } from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
 export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
