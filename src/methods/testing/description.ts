@@ -1,0 +1,27 @@
+// A small LLaMA as methods see it, for their tests.
+
+import { architectureFor } from "../../models/index.ts";
+import type { ModelDescription } from "../method.ts";
+
+const CONFIG = {
+  model_type: "llama",
+  hidden_size: 64,
+  intermediate_size: 96,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  vocab_size: 50,
+  tie_word_embeddings: true,
+};
+
+export function describeModel(changes: Record<string, unknown> = {}): ModelDescription {
+  const architecture = architectureFor({ ...CONFIG, ...changes });
+  return {
+    modelType: "llama",
+    dimensions: architecture.dimensions,
+    weights: architecture.weights,
+    outputPath: architecture.outputPath,
+    outputName: architecture.outputName,
+    source: "tiny-llama",
+  };
+}

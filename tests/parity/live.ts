@@ -1,0 +1,140 @@
+// `npm run parity:live`: the stored cases rebuilt with the real libraries, and adapters trained here
+// checked in the real PEFT. Needs Python; what it compares with is stored, so that Node alone can
+// check the rest. REFERENCE_PYTHON names an interpreter that has the libraries already.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TensorToWrite, writeSafetensors } from "../../src/hub/index.ts";
+import { type Batch, type LoadedModel, type LoraOptions, loadModel } from "../../src/index.ts";
+
+const PARITY = import.meta.dirname;
+const ROOT = join(PARITY, "../..");
+
+/** Adapters to train: every option that changes what is saved or computed, at least once. */
+const ADAPTERS: readonly { name: string; model: string; method: Omit<LoraOptions, "name"> }[] = [
+  { name: "defaults", model: "base", method: {} },
+  { name: "all linear modules", model: "base", method: { targets: "all-linear", rank: 4 } },
+  {
+    name: "patterns, rsLoRA, some layers",
+    model: "base",
+    method: {
+      targets: ["q_proj", "o_proj", "down_proj"],
+      exclude: ["model.layers.0.self_attn.o_proj"],
+      rankPattern: { q_proj: 2 },
+      alphaPattern: { down_proj: 24 },
+      rslora: true,
+    },
+  },
+  {
+    name: "a regular expression",
+    model: "base",
+    method: { targets: ".*\\.1\\.(self_attn\\.k_proj|mlp\\.gate_proj)" },
+  },
+  { name: "every bias", model: "biases", method: { bias: "all" } },
+  { name: "biases of adapted modules", model: "biases", method: { bias: "lora_only" } },
+  {
+    name: "the head and the embeddings",
+    model: "untied-head",
+    method: { modulesToSave: ["lm_head", "embed_tokens"] },
+  },
+  { name: "orthogonal initialisation", model: "head-dim", method: { init: "orthogonal" } },
+];
+
+const rows = [
+  [5, 17, 4, 33, 46, 8, 50, 52, 12],
+  [52, 54, 41, 9, 43, 0, 0, 0, 0],
+];
+const BATCH: Batch = {
+  inputIds: rows,
+  attentionMask: rows.map((row) => row.map((id) => (id === 0 ? 0 : 1))),
+  labels: rows.map((row) => row.map((id) => (id === 0 ? -100 : id))),
+};
+
+interface Tally {
+  passed: number;
+  failed: number;
+}
+
+/** Runs a program with its output shown; its exit code and what it printed. */
+function run(program: string, args: readonly string[]): Promise<{ code: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.setEncoding("utf8").on("data", (part: string) => {
+      text += part;
+      process.stdout.write(part);
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code: code ?? 1, text }));
+  });
+}
+
+async function referencePython(): Promise<string> {
+  const given = process.env.REFERENCE_PYTHON;
+  if (given) return given;
+  const { code } = await run("sh", ["scripts/reference-venv.sh"]);
+  if (code !== 0) throw new Error("parity:live: the reference libraries could not be installed");
+  return join(ROOT, ".venv/bin/python");
+}
+
+/** One check for each stored file; a rebuild that breaks off counts as one that failed. */
+async function rebuildCases(python: string, tally: Tally): Promise<void> {
+  const { code, text } = await run(python, [join(PARITY, "make-cases.py"), "--check"]);
+  const [, compared = 0, differ = 0] =
+    /(\d+) files compared, (\d+) differ/.exec(text)?.map(Number) ?? [];
+  tally.passed += compared - differ;
+  tally.failed += code === 0 ? 0 : Math.max(1, differ);
+}
+
+async function checkAdapters(python: string, tally: Tally): Promise<void> {
+  for (const { name, model: folder, method } of ADAPTERS) {
+    const scratch = await mkdtemp(join(tmpdir(), "tunesmith-live-"));
+    try {
+      const reference = join(PARITY, "cases/llama", folder, "model");
+      await using model = await loadModel(reference, { method: { ...method, name: "lora" } });
+      for (let step = 0; step < 10; step++)
+        await model.trainStep(BATCH, { learningRate: 0.02, maxGradNorm: 1 });
+      await model.saveAdapter(scratch);
+      const io = join(scratch, "io.safetensors");
+      await writeResults(io, model);
+      process.stdout.write(`\nan adapter trained here, in PEFT: ${name}\n`);
+      const { code } = await run(python, [
+        join(PARITY, "check-adapter.py"),
+        scratch,
+        reference,
+        io,
+      ]);
+      if (code === 0) tally.passed++;
+      else tally.failed++;
+    } finally {
+      await rm(scratch, { recursive: true });
+    }
+  }
+}
+
+/** What check-adapter.py reads: the batch, and what the trained model makes of it. */
+async function writeResults(path: string, model: LoadedModel): Promise<void> {
+  const { logits, loss } = await model.forward(BATCH);
+  const whole = (name: string, values: readonly (readonly number[])[]): TensorToWrite => ({
+    name,
+    dtype: "I64",
+    shape: [values.length, values[0]!.length],
+    data: new Uint8Array(BigInt64Array.from(values.flat(), BigInt).buffer),
+  });
+  await writeSafetensors(path, [
+    whole("inputIds", BATCH.inputIds),
+    whole("attentionMask", BATCH.attentionMask!),
+    whole("labels", BATCH.labels!),
+    { name: "logits", dtype: "F32", ...logits },
+    { name: "loss", dtype: "F32", shape: [1], data: Float32Array.of(loss!) },
+  ]);
+}
+
+const tally: Tally = { passed: 0, failed: 0 };
+const python = await referencePython();
+await rebuildCases(python, tally);
+await checkAdapters(python, tally);
+process.stdout.write(`\n${tally.passed} passed, ${tally.failed} failed\n`);
+process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
