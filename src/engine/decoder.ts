@@ -122,7 +122,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
         added.push(attended);
         return attended.output;
       },
-      cache.capacity,
+      rotaryLength(sequence),
     );
     const y = group.reduce(
       (states, layer) =>
@@ -150,14 +150,21 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     return values;
   };
 
-  const rotaryTables = () => {
-    const shape = [cache.capacity, headSize / 2];
-    if (rotary?.cosines.dims[0] !== cache.capacity) {
+  const rotaryTables = (length: number) => {
+    const shape = [length, headSize / 2];
+    if (rotary?.cosines.dims[0] !== length) {
       const { cosines, sines } = architecture.rotaryTables(cache.capacity);
-      rotary = { cosines: floats(cosines, shape), sines: floats(sines, shape) };
+      const table = (values: Float32Array) => {
+        const extended = new Float32Array(sizeOf(shape));
+        extended.set(values);
+        return floats(extended, shape);
+      };
+      rotary = { cosines: table(cosines), sines: table(sines) };
     }
     return rotary!;
   };
+  /** The kernel wants a row for every position of a padded prompt, whether or not it is used. */
+  const rotaryLength = (sequence: number) => Math.max(cache.capacity, sequence);
 
   const embed = (ids: readonly number[], target: Float32Array) => {
     if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, target);
@@ -187,7 +194,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       for (let t = 0; t < count; t++) positions[row * sequence + t] = BigInt(lengths[row]! + t);
     });
     const shared = {
-      ...rotaryTables(),
+      ...rotaryTables(rotaryLength(sequence)),
       mask,
       positions: integers(positions, [batch, sequence]),
     };

@@ -18,7 +18,8 @@ const REPLACEMENT = "\ufffd";
 export function createTextPieces(tokenizer: Tokenizer, prompt: readonly number[]): TextPieces {
   const decode = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
   let window = prompt.slice(-CONTEXT_TOKENS);
-  let written = decode(window);
+  // A prompt that ends within a character has not shown it.
+  let written = decode(window).replace(/\ufffd+$/, "");
   let shown = window.length; // tokens of the window whose text was given out
 
   const take = (text: string): string => {

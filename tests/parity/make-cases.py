@@ -26,6 +26,7 @@ from reference.compare import compare  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
+from reference.sampling_cases import write_sampling_cases  # noqa: E402
 from reference.tokenizer_cases import write_tokenizer_cases  # noqa: E402
 from reference.versions import version_differences, write_versions  # noqa: E402
 
@@ -33,6 +34,7 @@ GROUPS = {
     "gguf": write_gguf_cases,
     "llama": write_llama_cases,
     "lora": write_lora_cases,
+    "sampling": write_sampling_cases,
     "tokenizer": write_tokenizer_cases,
 }
 CASES = Path(__file__).parent / "cases"

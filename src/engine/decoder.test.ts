@@ -1,0 +1,116 @@
+// Decoding with a cache gives what the full forward pass gives, whatever the cache goes through:
+// growth, chunks, rows of unequal length, rows that rest, truncation, adapters.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { createDecoder, type DecoderOptions } from "./decoder.ts";
+import { type EngineModel, openModel } from "./load.ts";
+
+const CASES = join(import.meta.dirname, "../../tests/parity/cases");
+const BASE = join(CASES, "llama/base/model");
+/** Ids of a made-up text, all within the base model's vocabulary. */
+const tokens = (count: number, seed = 1) =>
+  Array.from({ length: count }, (_, i) => (i * i * 7 + i * 13 + seed * 31) % 90);
+
+async function withModel(
+  path: string,
+  adapter: string | undefined,
+  use: (model: EngineModel) => Promise<void>,
+): Promise<void> {
+  const model = await openModel(path, { ...(adapter ? { adapter } : {}), threads: 1 });
+  try {
+    await use(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Logits of the position after each prefix of `ids`, from one full pass. */
+async function fullLogits(model: EngineModel, ids: number[]): Promise<Float32Array[]> {
+  const { logits } = await model.forward({ inputIds: [ids] });
+  const width = logits.shape[2]!;
+  return ids.map((_, t) => logits.data.slice(t * width, (t + 1) * width));
+}
+
+function expectEqual(seen: Float32Array | undefined, wanted: Float32Array | undefined): void {
+  if (!seen || !wanted) throw new Error("logits are missing");
+  let largest = 0;
+  let difference = 0;
+  for (let i = 0; i < wanted.length; i++) {
+    largest = Math.max(largest, Math.abs(wanted[i]!));
+    difference = Math.max(difference, Math.abs(wanted[i]! - seen[i]!));
+  }
+  expect(seen.length).toBe(wanted.length);
+  expect(difference / largest).toBeLessThan(2e-5);
+}
+
+async function expectStepsMatch(model: EngineModel, options: DecoderOptions): Promise<void> {
+  // Dynamic scaling changes all rotations beyond the context, which no cache can follow.
+  const { maximumPositions, vocabularySize } = model.architecture.dimensions;
+  const ids = tokens(Math.min(40, maximumPositions)).map((id) => id % vocabularySize);
+  const wanted = await fullLogits(model, ids);
+  const decoder = createDecoder(model, options);
+  const prompt = Math.floor(ids.length / 2);
+  let [logits] = await decoder.append([ids.slice(0, prompt)]);
+  expectEqual(logits, wanted[prompt - 1]);
+  for (let t = prompt; t < ids.length; t++) {
+    [logits] = await decoder.append([[ids[t]!]]);
+    expectEqual(logits, wanted[t]);
+  }
+  expect(decoder.lengths).toEqual([ids.length]);
+}
+
+describe("a decoder's logits are those of the full pass", () => {
+  const cases = readdirSync(join(CASES, "llama")).map((name) => `llama/${name}`);
+  const adapted = ["q-v", "all-linear", "bias-all", "save-embeddings", "save-head"];
+  it.each([...cases, ...adapted.map((name) => `lora/${name}`)])("for %s", (name) => {
+    const folder = join(CASES, name);
+    const stored = JSON.parse(readFileSync(join(folder, "case.json"), "utf8"));
+    const adapter = stored.adapter && join(folder, stored.adapter);
+    return withModel(join(folder, stored.model), adapter, (model) => expectStepsMatch(model, {}));
+  });
+
+  it.each<DecoderOptions>([{ capacity: 4 }, { chunk: 5 }, { capacity: 7, chunk: 3 }])(
+    "with %j: growth in mid-decode, prompts longer than a chunk",
+    (options) => withModel(BASE, undefined, (model) => expectStepsMatch(model, options)),
+  );
+
+  it("in a batch of unequal rows, some of which rest", () =>
+    withModel(BASE, undefined, async (model) => {
+      const rows = [tokens(30, 1), tokens(12, 2), tokens(21, 3)];
+      const wanted = await Promise.all(rows.map((ids) => fullLogits(model, ids)));
+      const decoder = createDecoder(model, { batch: 3, capacity: 8, chunk: 10 });
+      const cut = [14, 3, 21];
+      let logits = await decoder.append(rows.map((ids, b) => ids.slice(0, cut[b])));
+      logits.forEach((row, b) => {
+        expectEqual(row, wanted[b]![cut[b]! - 1]);
+      });
+      for (let step = 0; step < 9; step++) {
+        logits = await decoder.append(
+          rows.map((ids, b) => ids.slice(cut[b]! + step, cut[b]! + step + 1)),
+        );
+        logits.forEach((row, b) => {
+          const position = cut[b]! + step;
+          if (position < rows[b]!.length) expectEqual(row, wanted[b]![position]);
+          else expect(row).toBeUndefined();
+        });
+      }
+    }));
+
+  it("after truncation to a common beginning", () =>
+    withModel(BASE, undefined, async (model) => {
+      const first = tokens(20, 1);
+      const second = [...first.slice(0, 9), ...tokens(10, 5)];
+      const decoder = createDecoder(model);
+      await decoder.append([first]);
+      decoder.truncate(0, 9);
+      const [logits] = await decoder.append([second.slice(9)]);
+      expectEqual(logits, (await fullLogits(model, second)).at(-1));
+    }));
+});
+
+it("refuses ids outside the vocabulary", () =>
+  withModel(BASE, undefined, async (model) => {
+    await expect(createDecoder(model).append([[97]])).rejects.toThrow(/between 0 and 96/);
+  }));

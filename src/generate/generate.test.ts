@@ -1,0 +1,185 @@
+// Generation end to end on a tiny model: greedy equals the argmax of full passes, batches equal their
+// rows, sequences stop where they should, and faults come before any work.
+
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type EngineModel, openModel } from "../engine/load.ts";
+import { TunesmithError } from "../errors.ts";
+import type { Tokenizer } from "../hub/index.ts";
+import { createChat } from "./chat.ts";
+import { generate } from "./generate.ts";
+import { withModelDefaults } from "./options.ts";
+import { likeliest } from "./score-processors.ts";
+import { createTextStream, streamText } from "./stream-text.ts";
+
+const CASES = join(import.meta.dirname, "../../tests/parity/cases");
+const PROMPTS = [[5, 17, 33, 60], [71], [8, 9, 10, 44, 3, 90, 12]];
+const SAMPLED = { temperature: 1.5, topK: 40, topP: 0.95, seed: 3 };
+
+/** A tokenizer of one printable character for each of the tiny model's 97 ids. */
+const letters: Tokenizer = {
+  vocabularySize: 97,
+  stopTokenIds: [2],
+  chatTemplate:
+    "{% for m in messages %}{{ m.content }}|{% endfor %}{% if add_generation_prompt %}>{% endif %}",
+  encode: (text) => [...text].map((letter) => letter.codePointAt(0)! - 32),
+  decode: (ids) => ids.map((id) => String.fromCodePoint(id + 32)).join(""),
+  protect: (text) => text,
+  tokenToId: (token) => token.codePointAt(0)! - 32,
+  idToToken: (id) => String.fromCodePoint(id + 32),
+};
+
+let model: EngineModel;
+beforeAll(async () => {
+  model = await openModel(join(CASES, "llama/base/model"), { threads: 1 });
+});
+afterAll(() => model.dispose());
+
+const run = (inputIds: number[][], options = {}) =>
+  generate(model, { inputIds, maxNewTokens: 12, ignoreEos: true, ...options });
+
+async function collect(stream: AsyncIterable<{ text: string; tokenId: number }>) {
+  let text = "";
+  const tokenIds: number[] = [];
+  for await (const piece of stream) {
+    text += piece.text;
+    tokenIds.push(piece.tokenId);
+  }
+  return { text, tokenIds };
+}
+
+describe("greedy", () => {
+  it("takes the argmax of the full pass at every step", async () => {
+    const { tokenIds, stoppedBecause } = await run(PROMPTS);
+    expect(stoppedBecause).toEqual(["length", "length", "length"]);
+    for (const [row, prompt] of PROMPTS.entries()) {
+      const ids = [...prompt];
+      for (const tokenId of tokenIds[row]!) {
+        const { logits } = await model.forward({ inputIds: [ids] });
+        expect(tokenId).toBe(likeliest(logits.data.subarray(-logits.shape[2]!)));
+        ids.push(tokenId);
+      }
+      expect(ids.length).toBe(prompt.length + 12);
+    }
+  });
+
+  it("gives each row of a batch what it gets alone", async () => {
+    const together = await run(PROMPTS);
+    for (const [row, prompt] of PROMPTS.entries())
+      expect((await run([prompt])).tokenIds[0]).toEqual(together.tokenIds[row]);
+  });
+});
+
+describe("sampling", () => {
+  it("repeats with the same seed and differs with another", async () => {
+    const first = await run(PROMPTS, SAMPLED);
+    expect((await run(PROMPTS, SAMPLED)).tokenIds).toEqual(first.tokenIds);
+    expect((await run(PROMPTS, { ...SAMPLED, seed: 4 })).tokenIds).not.toEqual(first.tokenIds);
+  });
+
+  it("draws differently for equal prompts in a batch", async () => {
+    const { tokenIds } = await run([PROMPTS[0]!, PROMPTS[0]!], SAMPLED);
+    expect(tokenIds[0]).not.toEqual(tokenIds[1]);
+  });
+});
+
+describe("stopping", () => {
+  it("ends at a stop token, which is the last one, while other rows go on", async () => {
+    const free = (await run(PROMPTS, SAMPLED)).tokenIds;
+    const stop = free[0]![4]!;
+    const { tokenIds, stoppedBecause } = await run(PROMPTS, {
+      ...SAMPLED,
+      ignoreEos: false,
+      stopTokenIds: [stop],
+    });
+    for (const [row, ids] of free.entries()) {
+      const at = ids.indexOf(stop);
+      expect(tokenIds[row]).toEqual(at < 0 ? ids : ids.slice(0, at + 1));
+      expect(stoppedBecause[row]).toBe(at < 0 ? "length" : "stop-token");
+    }
+    expect(tokenIds[0]!.length).toBeLessThan(12);
+  });
+
+  it("ends at a stop string, none of which is streamed", async () => {
+    const [ids] = (await run([PROMPTS[0]!], SAMPLED)).tokenIds;
+    const stopString = letters.decode(ids!.slice(5, 8));
+    const options = { ...SAMPLED, stopStrings: [stopString] };
+    const { tokenIds, stoppedBecause } = await run([PROMPTS[0]!], {
+      ...options,
+      tokenizer: letters,
+    });
+    expect(stoppedBecause).toEqual(["stop-string"]);
+    expect(tokenIds[0]).toEqual(ids!.slice(0, 8));
+    const streamed = await collect(
+      streamText(model, letters, PROMPTS[0]!, { ...options, maxNewTokens: 12, ignoreEos: true }),
+    );
+    expect(streamed.text).toBe(letters.decode(ids!.slice(0, 5)));
+  });
+
+  it("stops when its signal aborts", async () => {
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(run(PROMPTS, { signal })).rejects.toThrow("enough");
+    expect(await collect(streamText(model, letters, [5], { signal, maxNewTokens: 4 }))).toEqual({
+      text: "",
+      tokenIds: [],
+    });
+  });
+});
+
+describe("streams", () => {
+  it("give the tokens of generate, also when they go on from a cached beginning", async () => {
+    const stream = createTextStream(model, letters);
+    const options = { ...SAMPLED, maxNewTokens: 8, ignoreEos: true };
+    const prompts = [PROMPTS[2]!, [...PROMPTS[2]!, 40, 41], PROMPTS[2]!.slice(0, 3), PROMPTS[2]!];
+    for (const prompt of prompts) {
+      const { tokenIds } = await generate(model, { ...options, inputIds: [prompt] });
+      const streamed = await collect(stream.continue(prompt, options));
+      expect(streamed).toEqual({ text: letters.decode(tokenIds[0]!), tokenIds: tokenIds[0] });
+    }
+  });
+
+  it("make a chat whose history is the conversation, also when an answer is left", async () => {
+    const chat = createChat(model, letters, [{ role: "system", content: "s" }]);
+    const { text } = await collect(chat.send("ab", { maxNewTokens: 5, stopTokenIds: [] }));
+    for await (const _ of chat.send("c", { maxNewTokens: 5, stopTokenIds: [] })) break;
+    expect(chat.messages.slice(0, 4)).toEqual([
+      { role: "system", content: "s" },
+      { role: "user", content: "ab" },
+      { role: "assistant", content: text },
+      { role: "user", content: "c" },
+    ]);
+    expect(chat.messages[4]!.content).toHaveLength(1);
+  });
+});
+
+describe("faults", () => {
+  it.each<[string, number[][], object, RegExp]>([
+    [
+      "no room",
+      [[1, 2]],
+      { maxNewTokens: 63 },
+      /context of 64[\s\S]*2 \+ maxNewTokens 63[\s\S]*at most 62/,
+    ],
+    ["no prompt", [[]], {}, /at least one token/],
+    ["no prompts", [], {}, /at least one prompt/],
+    ["topP", [[1]], { topP: 0 }, /topP: above 0/],
+    ["no tokenizer", [[1]], { stopStrings: ["x"] }, /tokenizer/],
+  ])("are told: %s", async (_, inputIds, options, message) => {
+    const error = await run(inputIds, options).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(TunesmithError);
+    expect(String(error)).toMatch(message);
+  });
+});
+
+describe("defaults of generation_config.json", () => {
+  const file = { do_sample: true, temperature: 0.6, top_k: 0, top_p: 0.9, repetition_penalty: 1.1 };
+  it.each<[object, object | undefined, object]>([
+    [{}, undefined, { temperature: 0 }],
+    [{}, file, { temperature: 0.6, topP: 0.9, repetitionPenalty: 1.1 }],
+    [{ temperature: 0 }, file, { temperature: 0, topP: 0.9, repetitionPenalty: 1.1 }],
+    [{ topP: 1 }, { do_sample: true, top_p: 0.5 }, { temperature: 1, topP: 1 }],
+    [{ topP: undefined }, { do_sample: false, top_p: 0.5 }, { temperature: 0, topP: 0.5 }],
+  ])("fill %j from %j", (options, generationConfig, expected) =>
+    expect(withModelDefaults(options, generationConfig as never)).toEqual(expected),
+  );
+});
