@@ -8,12 +8,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MethodOptions } from "../methods/index.ts";
 import { supportedModelTypes } from "../models/index.ts";
 import { createOptimizer } from "../runtime/optimizer.ts";
+import { arrayDifference } from "../runtime/testing/array-difference.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { Batch } from "./batch.ts";
 import type { EngineModel } from "./load.ts";
 import { openModel } from "./load.ts";
 import {
-  arrayDifference,
   batchOf,
   differentiate,
   largestDifference,

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { createRandom } from "../../runtime/random.ts";
+import { arrayDifference } from "../../runtime/testing/array-difference.ts";
 import { type Batch, countTargets } from "../batch.ts";
 import { type EngineModel, type OpenOptions, openModel } from "../load.ts";
 import type { GradientOptions } from "../model.ts";
@@ -56,17 +57,4 @@ export function largestDifference(a: Differentiated, b: Differentiated): number 
   for (const [name, values] of b.gradients)
     worst = Math.max(worst, arrayDifference(a.gradients.get(name)!, values));
   return worst;
-}
-
-/** As a share of the largest magnitude of the second; Infinity where the lengths differ. */
-export function arrayDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return Number.POSITIVE_INFINITY;
-  let difference = 0;
-  let largest = 0;
-  for (let i = 0; i < b.length; i++) {
-    const gap = Math.abs(a[i]! - b[i]!);
-    if (!(gap <= difference)) difference = gap;
-    largest = Math.max(largest, Math.abs(b[i]!));
-  }
-  return difference === 0 ? 0 : difference / largest;
 }

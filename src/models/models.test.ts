@@ -1,0 +1,134 @@
+// What config.json must say, and attention in blocks against attention in one.
+
+import { afterAll, describe, expect, it } from "vitest";
+import { TunesmithError } from "../errors.ts";
+import { createRuntime } from "../runtime/kernel.ts";
+import { createRandom } from "../runtime/random.ts";
+import { arrayDifference } from "../runtime/testing/array-difference.ts";
+import { evaluateGraph, randomFloats } from "../runtime/testing/evaluate.ts";
+import { floats } from "../runtime/values.ts";
+import { gradient, input, sizeOf, type Tensor } from "../tensor/index.ts";
+import { causalAttention, queryBlocks } from "./attention.ts";
+import { architectureFor } from "./registry.ts";
+
+const CONFIG = {
+  model_type: "llama",
+  hidden_size: 32,
+  intermediate_size: 40,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  vocab_size: 50,
+};
+
+describe("config.json", () => {
+  const faultsOf = (changes: Record<string, unknown>) => {
+    try {
+      architectureFor({ ...CONFIG, ...changes });
+    } catch (error) {
+      if (error instanceof TunesmithError) return error.faults.map(({ where }) => where);
+      throw error;
+    }
+    return [];
+  };
+
+  it("is told all that is wrong at once", () => {
+    const faults = faultsOf({
+      hidden_size: undefined,
+      vocab_size: "many",
+      num_hidden_layers: 1.5,
+      tie_word_embeddings: "yes",
+      hidden_act: "gelu",
+      num_key_value_heads: 3,
+      rope_scaling: { rope_type: "stretched", factor: 2 },
+    });
+    for (const key of [
+      "hidden_size",
+      "vocab_size",
+      "num_hidden_layers",
+      "tie_word_embeddings",
+      "hidden_act",
+      "num_key_value_heads",
+      "rope_scaling: rope_type",
+    ])
+      expect(faults).toContain(`config.json: ${key}`);
+  });
+
+  it.each([
+    ["tensor parallel pretraining", { pretraining_tp: 2 }, "pretraining_tp"],
+    [
+      "part of a head rotated",
+      { rope_parameters: { rope_type: "default", partial_rotary_factor: 0.5 } },
+      "rope_parameters: partial_rotary_factor",
+    ],
+    ["an odd head size", { head_dim: 7 }, "head_dim"],
+    ["scaling without a factor", { rope_scaling: { type: "linear" } }, "rope_scaling: factor"],
+  ])("is refused where it changes the math: %s", (_name, changes, key) => {
+    expect(faultsOf(changes)).toEqual([`config.json: ${key}`]);
+  });
+
+  it("says which architecture is nearest", () => {
+    expect(() => architectureFor({ model_type: "lama" })).toThrow(
+      /must be a supported architecture[\s\S]*"model_type": "llama"/,
+    );
+    expect(() => architectureFor({ model_type: "mamba2" })).toThrow("use another model");
+    expect(() => architectureFor({})).toThrow("no such key");
+  });
+
+  it("decides which tensors the checkpoint holds", () => {
+    const names = (changes: Record<string, unknown>) =>
+      architectureFor({ ...CONFIG, ...changes }).weights.map(({ name }) => name);
+    expect(names({}).at(-1)).toBe("lm_head.weight");
+    expect(names({ tie_word_embeddings: true })).not.toContain("lm_head.weight");
+    expect(names({ attention_bias: true })).toContain("model.layers.1.self_attn.o_proj.bias");
+    expect(names({ mlp_bias: true })).toContain("model.layers.0.mlp.up_proj.bias");
+  });
+});
+
+describe("attention", () => {
+  const runtime = createRuntime({ threads: 1 });
+  afterAll(() => runtime.dispose());
+
+  it("is cut into blocks that cover the sequence once", () => {
+    for (const sequence of [1, 127, 128, 300, 1024, 5000]) {
+      const blocks = queryBlocks(sequence);
+      expect(blocks[0]![0]).toBe(0);
+      expect(blocks.at(-1)![1]).toBe(sequence);
+      for (let i = 1; i < blocks.length; i++) expect(blocks[i]![0]).toBe(blocks[i - 1]![1]);
+    }
+    expect(queryBlocks(300).length).toBeGreaterThan(1);
+  });
+
+  it("gives in blocks what one block gives, gradients too", async () => {
+    const [long, short, batch, heads, keyValueHeads, headSize] = [300, 100, 1, 4, 2, 8];
+    const random = createRandom(2);
+    // The first rows of a causal sequence are the shorter sequence, which is one block.
+    const run = async (sequence: number, data: Float32Array[]) => {
+      const q = input("q", [batch * sequence, heads * headSize]);
+      const k = input("k", [batch * sequence, keyValueHeads * headSize]);
+      const v = input("v", k.shape);
+      const mask = input("mask", [1, 1, sequence, sequence]);
+      const seed = input("seed", q.shape);
+      const shape = { batch, sequence, heads, keyValueHeads, headSize };
+      const y = causalAttention(q, k, v, mask, 0.3, shape);
+      const gradients = gradient([[y, seed]], [q, k, v]) as Tensor[];
+      const hidden = Float32Array.from({ length: sequence * sequence }, (_, i) =>
+        i % sequence > Math.floor(i / sequence) ? -1e30 : 0,
+      );
+      const cut = (values: Float32Array, { shape: size }: Tensor) =>
+        floats(values.slice(0, sizeOf(size)), size);
+      const values = new Map([
+        ...[q, k, v, seed].map((tensor, i) => [tensor, cut(data[i]!, tensor)] as const),
+        [mask, floats(hidden, mask.shape)] as const,
+      ]);
+      return evaluateGraph(runtime, [y, ...gradients], values);
+    };
+    const width = [heads, keyValueHeads, keyValueHeads, heads].map((count) => count * headSize);
+    const data = width.map((size) => randomFloats(random, long * size));
+    // What comes after the shorter sequence must not reach back through the gradient either.
+    data[3]!.fill(0, short * heads * headSize);
+    expect(queryBlocks(short)).toHaveLength(1);
+    const [whole, first] = [await run(long, data), await run(short, data)];
+    for (const [i, values] of first.entries())
+      expect(arrayDifference(whole[i]!.slice(0, values.length), values)).toBeLessThan(1e-5);
+  });
+});
