@@ -23,6 +23,7 @@ import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, type ParameterSet } from "./parameters.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
+import { takeStartingPart } from "./starting-part.ts";
 import { loadWeights, type WeightStore } from "./weights.ts";
 
 export interface OpenOptions {
@@ -85,11 +86,13 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   const methodOptions = adapter ? fromPeftConfig(adapter.config, adapterFolder!) : options.method;
   const method = methodOptions && bindMethod(methodOptions, description);
   const weights = await loadWeights(checkpoint, architecture.weights, dtype);
+  const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
+  const initial = method ? await takeStartingPart(method, weights, seed) : new Map();
   const parameters = await createParameters(
     method?.parameters ?? [],
     seed,
     async (name) => weights.copy(name),
-    adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined,
+    stored ?? new Map([...initial].map(([key, data]) => [key, data.slice()])),
   );
   forgetReplaced(weights, architecture, method);
 
@@ -101,6 +104,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     method,
     weights,
     parameters,
+    initial,
     outputPath: architecture.outputPath,
     outputName: architecture.outputName,
   };

@@ -21,6 +21,8 @@ export interface Trained {
   readonly method: BoundMethod | undefined;
   readonly weights: WeightStore;
   readonly parameters: ParameterSet;
+  /** First values, by key, of the parameters that started as a part of the base. */
+  readonly initial: ReadonlyMap<string, Float32Array>;
   /** The module that makes logits, and the weight it reads. */
   readonly outputPath: string;
   readonly outputName: string;
@@ -31,9 +33,12 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
   await mkdir(directory, { recursive: true });
   const saved = trained.method?.saved ?? "checkpoint";
   if (saved === "checkpoint") return saveMerged(trained, directory);
-  const tensors = new Map(
-    trained.parameters.all.map(({ name, shape, data }) => [name, { shape, data }]),
-  );
+  const { parameters, initial } = trained;
+  const tensors =
+    saved.tensors?.(
+      (spec) => parameters.parameter(spec).data,
+      ({ key }) => initial.get(key)!,
+    ) ?? new Map(parameters.all.map(({ name, shape, data }) => [name, { shape, data }]));
   await writeAdapter(directory, saved.peftConfig, tensors);
 }
 

@@ -20,6 +20,8 @@ export interface WeightStore {
   /** Copies rows of a matrix (an embedding) into `target`, one after another. */
   readRows(name: string, rows: ArrayLike<number>, target: Float32Array): void;
   has(name: string): boolean;
+  /** Puts other numbers in a weight's place; it is float32 from then on. */
+  replace(name: string, data: Float32Array): void;
   /** Forgets weights that are trained and therefore live elsewhere. */
   drop(name: string): void;
   /** Bytes of all weights. */
@@ -94,6 +96,10 @@ export async function loadWeights(
       }
     },
     has: (name) => stored.has(name),
+    replace(name, data) {
+      const { spec } = get(name);
+      stored.set(name, { spec, floats: floats(data, spec.shape) });
+    },
     drop: (name) => void stored.delete(name),
     get bytes() {
       let total = 0;

@@ -2,6 +2,6 @@
 export type { FullOptions } from "./full.ts";
 export { fromPeftConfig } from "./lora-config.ts";
 export type { LoraOptions } from "./lora-options.ts";
-export type { BoundMethod, ModelDescription, ParameterSpec } from "./method.ts";
+export type { BoundMethod, ModelDescription, ParameterSpec, ParameterValues } from "./method.ts";
 export { bindMethod, type MethodOptions, methodNames } from "./registry.ts";
 export { linearModules } from "./targets.ts";

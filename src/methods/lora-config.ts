@@ -59,8 +59,10 @@ export function fromPeftConfig(config: LoraConfig, folder: string): LoraOptions 
     }),
   );
   const init = config.init_lora_weights;
-  // Trained beside a base that the initialisation changed: on the original base it would be wrong.
-  if (typeof init === "string" && !["gaussian", "orthogonal", "eva"].includes(init))
+  // "pissa" and "olora" took a part out of the base that the base alone determines; it is taken out
+  // again, as PEFT does. What data or chance had a part in cannot be found again.
+  const partOfBase = init === "pissa" || init === "olora";
+  if (typeof init === "string" && !partOfBase && !["gaussian", "orthogonal", "eva"].includes(init))
     faults.push({
       where: `${folder}/adapter_config.json: init_lora_weights`,
       rule: "an adapter must fit the base model as it was published",
@@ -82,5 +84,6 @@ export function fromPeftConfig(config: LoraConfig, folder: string): LoraOptions 
     bias: config.bias,
     modulesToSave: config.modules_to_save ?? [],
     layersToTransform: typeof layers === "number" ? [layers] : (layers ?? undefined),
+    ...(partOfBase ? { init } : {}),
   };
 }

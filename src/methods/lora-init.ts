@@ -1,16 +1,41 @@
 // First values of LoRA's matrices, as PEFT's `init_lora_weights` names them
-// (`peft/tuners/lora/layer.py`): those that need neither data nor the frozen weight.
+// (`peft/tuners/lora/layer.py`): those that need no data. Where they are a part of the frozen weight
+// (`startsAsPartOfBase`), that part is taken out of it, and the model starts out as it was.
 
 import { TunesmithError } from "../errors.ts";
 import type { Random } from "../runtime/random.ts";
+import {
+  appendOrthonormal,
+  type DenseMatrix,
+  leadingQr,
+  leadingTriplets,
+  normals,
+  type SingularTriplets,
+  sampledTriplets,
+} from "./decompositions.ts";
 import type { ParameterSpec } from "./method.ts";
 import type { LinearModule } from "./targets.ts";
 
-/** `true` is PEFT's default, `false` its debugging aid where B is not zero either. */
-export type LoraInit = boolean | "gaussian" | "orthogonal";
+/**
+ * `true` is PEFT's default, `false` its debugging aid where B is not zero either. "olora" starts
+ * from the leading part of W = Q R, "pissa" from the leading singular triplets of W, and
+ * "pissa_niter_N" from an approximation of them in N iterations.
+ */
+export type LoraInit =
+  | boolean
+  | "gaussian"
+  | "orthogonal"
+  | "olora"
+  | "pissa"
+  | `pissa_niter_${number}`;
+
+/** Whether an initialisation takes s · B A away from the frozen weights. */
+export const startsAsPartOfBase = (init: LoraInit): boolean =>
+  typeof init === "string" && (init === "olora" || init.startsWith("pissa"));
 
 interface Site extends LinearModule {
   readonly rank: number;
+  readonly scaling: number;
 }
 
 type Initial = ParameterSpec["initial"];
@@ -53,7 +78,94 @@ export function loraInitials(init: LoraInit, site: Site): Initials {
       };
     case "orthogonal":
       return orthogonalInitials(site);
+    case "olora":
+      return fromBase(site, (weight, random) => {
+        const { q, r } = leadingQr(weight, rank, random);
+        return { columns: q, rows: r };
+      });
+    case "pissa":
+      return fromBase(site, (weight, random) =>
+        equalShares(leadingTriplets(weight, rank, random), site.scaling),
+      );
+    default: {
+      const iterations = iterationsOf(init);
+      return fromBase(site, (weight, random) =>
+        equalShares(sampledTriplets(weight, rank, iterations, random), site.scaling),
+      );
+    }
   }
+}
+
+/** The N of "pissa_niter_N". @throws TunesmithError (config) for a name that is no initialisation */
+function iterationsOf(init: string): number {
+  const digits = /^pissa_niter_(\d+)$/.exec(init)?.[1];
+  if (digits !== undefined) return Number(digits);
+  throw new TunesmithError("config", {
+    where: "method.init",
+    rule: "names an initialisation: true, false, gaussian, orthogonal, olora, pissa, pissa_niter_16",
+    seen: JSON.stringify(init),
+    fix: "use true, or pissa_niter_ with a number of iterations",
+  });
+}
+
+/** Columns of B and rows of A. */
+interface Factors {
+  readonly columns: readonly Float64Array[];
+  readonly rows: readonly Float64Array[];
+}
+
+/** A and B carry the square roots of the singular values, divided by the scaling that B A gets. */
+function equalShares({ values, left, right }: SingularTriplets, scaling: number): Factors {
+  const scaled = (vectors: readonly Float64Array[]) =>
+    vectors.map((vector, i) => {
+      const share = Math.sqrt(values[i]! / scaling);
+      return vector.map((x) => x * share);
+    });
+  return { columns: scaled(left), rows: scaled(right) };
+}
+
+/** @throws TunesmithError (config) for a rank that the weight cannot have */
+function fromBase(
+  { path, rank, inputSize, outputSize }: Site,
+  factorize: (weight: DenseMatrix, random: Random) => Factors,
+): Initials {
+  const largest = Math.min(inputSize, outputSize);
+  if (rank > largest)
+    throw new TunesmithError("config", {
+      where: "method.init",
+      rule: "an adapter that starts as a part of its weight has at most the weight's own rank",
+      seen: `rank ${rank} at ${path}, a weight of shape [${outputSize}, ${inputSize}]`,
+      fix: `use rank ${largest} or less there (method.rankPattern), or init: true`,
+    });
+  // A and B are asked for one after the other, with the same stream: one decomposition serves both.
+  const found = new WeakMap<Random, Promise<Factors>>();
+  const factors = (...[random, base]: Parameters<Initial>): Promise<Factors> => {
+    let promise = found.get(random);
+    if (!promise) {
+      promise = base(`${path}.weight`).then((data) =>
+        factorize({ data, rows: outputSize, columns: inputSize }, random.fork(`${path} start`)),
+      );
+      found.set(random, promise);
+    }
+    return promise;
+  };
+  return {
+    a: async (random, base) => {
+      const { rows } = await factors(random, base);
+      const a = new Float32Array(rank * inputSize);
+      rows.forEach((row, r) => {
+        a.set(row, r * inputSize);
+      });
+      return a;
+    },
+    b: async (random, base) => {
+      const { columns } = await factors(random, base);
+      return Float32Array.from(
+        { length: outputSize * rank },
+        (_, i) => columns[i % rank]![Math.floor(i / rank)]!,
+      );
+    },
+  };
 }
 
 /**
@@ -97,18 +209,9 @@ function orthogonalInitials({ path, rank, inputSize, outputSize }: Site): Initia
   };
 }
 
-/** Rows of a random orthogonal matrix: Gram-Schmidt on normal draws, twice for accuracy. */
+/** Rows of a random orthogonal matrix. */
 function orthogonalMatrix(size: number, random: Random): Float64Array[] {
   const rows: Float64Array[] = [];
-  for (let i = 0; i < size; i++) {
-    const row = Float64Array.from({ length: size }, () => random.normal());
-    for (let pass = 0; pass < 2; pass++)
-      for (const other of rows) {
-        const overlap = row.reduce((total, value, j) => total + value * other[j]!, 0);
-        for (let j = 0; j < size; j++) row[j]! -= overlap * other[j]!;
-      }
-    const norm = Math.hypot(...row);
-    rows.push(row.map((value) => value / norm));
-  }
+  for (let i = 0; i < size; i++) appendOrthonormal(rows, normals(size, random), random);
   return rows;
 }

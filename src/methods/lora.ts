@@ -3,9 +3,10 @@
 
 import { add, constant, linear, multiply } from "../tensor/index.ts";
 import { toPeftConfig } from "./lora-config.ts";
-import { loraInitials } from "./lora-init.ts";
+import { convertedOptions, convertedTensors } from "./lora-conversion.ts";
+import { loraInitials, startsAsPartOfBase } from "./lora-init.ts";
 import type { LoraOptions } from "./lora-options.ts";
-import type { BoundMethod, ModelDescription, ParameterSpec } from "./method.ts";
+import type { BoundMethod, ModelDescription, ParameterSpec, ParameterValues } from "./method.ts";
 import { savedModules, trainedBiases } from "./saved-modules.ts";
 import { patternValue, selectTargets } from "./targets.ts";
 
@@ -45,7 +46,7 @@ export function bindLora(options: LoraOptions, model: ModelDescription): BoundMe
     const ownRank = patternValue(rankPattern, path, "method.rankPattern") ?? rank;
     const ownAlpha = patternValue(alphaPattern, path, "method.alphaPattern") ?? alpha;
     const scaling = ownAlpha / (rslora ? Math.sqrt(ownRank) : ownRank);
-    const initial = loraInitials(init, { ...module, rank: ownRank });
+    const initial = loraInitials(init, { ...module, rank: ownRank, scaling });
     const prefix = `base_model.model.${path}`;
     modules.set(path, {
       a: { key: `${prefix}.lora_A.weight`, shape: [ownRank, inputSize], initial: initial.a },
@@ -57,6 +58,21 @@ export function bindLora(options: LoraOptions, model: ModelDescription): BoundMe
     });
   }
   const replaces = new Map([...trainedBiases(model, bias, selected), ...replaced]);
+  const settings = {
+    ...options,
+    rank,
+    alpha,
+    targets,
+    rankPattern,
+    alphaPattern,
+    rslora,
+    dropout,
+    bias,
+    modulesToSave,
+    init,
+  };
+  const adaptedNames = [...new Set(selected.map(({ path }) => path.split(".").at(-1)!))];
+  const fromBase = startsAsPartOfBase(init);
 
   return {
     name: "lora",
@@ -75,24 +91,24 @@ export function bindLora(options: LoraOptions, model: ModelDescription): BoundMe
       if (!module || !weight.endsWith(".weight")) return;
       addProduct(data, parameter(module.b), parameter(module.a), module);
     },
+    ...(fromBase && {
+      takenFromBase: new Map([...modules].map(([path, { a, b }]) => [`${path}.weight`, [a, b]])),
+    }),
     saved: {
       peftConfig: toPeftConfig(
-        {
-          ...options,
-          rank,
-          alpha,
-          targets,
-          rankPattern,
-          alphaPattern,
-          rslora,
-          dropout,
-          bias,
-          modulesToSave,
-          init,
-        },
+        fromBase ? convertedOptions(settings) : settings,
         model.source,
-        [...new Set(selected.map(({ path }) => path.split(".").at(-1)!))],
+        adaptedNames,
       ),
+      ...(fromBase && {
+        tensors: (values: ParameterValues, initial: ParameterValues) =>
+          new Map([
+            ...[...modules.values()].flatMap((module) => convertedTensors(module, values, initial)),
+            ...[...replaces.values()].map(
+              (spec) => [spec.key, { shape: spec.shape, data: values(spec) }] as const,
+            ),
+          ]),
+      }),
     },
   };
 }

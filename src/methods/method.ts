@@ -34,6 +34,19 @@ export interface ModelDescription {
   readonly source: string;
 }
 
+/** The numbers of a parameter. */
+export type ParameterValues = (spec: ParameterSpec) => Float32Array;
+
+/** An adapter file. */
+export interface SavedAdapter {
+  readonly peftConfig: LoraConfig;
+  /** Its tensors by key, where they are not the parameters themselves. */
+  readonly tensors?: (
+    values: ParameterValues,
+    initial: ParameterValues,
+  ) => ReadonlyMap<string, { readonly shape: Shape; readonly data: Float32Array }>;
+}
+
 /** A method bound to a model. */
 export interface BoundMethod {
   readonly name: string;
@@ -43,11 +56,12 @@ export interface BoundMethod {
   /** Around a linear module: from its input and its output (bias included) to the new output. */
   readonly linear?: (path: string, x: Tensor, output: Tensor, scope: MethodScope) => Tensor;
   /** Merging: adds what the method does to a weight's data; most weights are left as they are. */
-  readonly mergeInto?: (
-    weight: string,
-    data: Float32Array,
-    parameter: (spec: ParameterSpec) => Float32Array,
-  ) => void;
-  /** How results are saved: a PEFT adapter with this config, or a whole checkpoint. */
-  readonly saved: { readonly peftConfig: LoraConfig } | "checkpoint";
+  readonly mergeInto?: (weight: string, data: Float32Array, values: ParameterValues) => void;
+  /**
+   * The weights that `mergeInto` changes already by the first values of these parameters. So much is
+   * taken away from them before anything else, and the model starts out as the base.
+   */
+  readonly takenFromBase?: ReadonlyMap<string, readonly ParameterSpec[]>;
+  /** How results are saved: a PEFT adapter, or a whole checkpoint. */
+  readonly saved: SavedAdapter | "checkpoint";
 }

@@ -96,6 +96,8 @@ function typeText(schema: Schema): string {
   const options = schema.anyOf ?? schema.oneOf;
   if (options !== undefined) return options.map((each) => typeText(each as Schema)).join(" | ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
+  // A pattern of words is named by its title.
+  if (schema.title !== undefined && schema.pattern !== undefined) return `"${schema.title}"`;
   if (schema.enum !== undefined) return schema.enum.map((each) => JSON.stringify(each)).join(" | ");
   if (schema.prefixItems !== undefined)
     return `[${schema.prefixItems.map((each) => typeText(each as Schema)).join(", ")}]`;

@@ -35,7 +35,10 @@ const TRUNCATIONS = [
   "drop",
 ] as const satisfies readonly TruncationRule[];
 const SCHEDULES = ["constant", "linear", "cosine"] as const satisfies readonly ScheduleName[];
-const INITS = ["gaussian", "orthogonal"] as const satisfies readonly LoraInit[];
+const PISSA_ITERATIONS = z
+  .templateLiteral(["pissa_niter_", z.int().min(0)])
+  .meta({ title: "pissa_niter_N" });
+const INITS = ["gaussian", "orthogonal", "olora", "pissa"] as const satisfies readonly LoraInit[];
 const OPTIMIZERS = ["adamw", "sgd"] as const satisfies readonly OptimizerName[];
 
 const modelSchema = z.strictObject({
@@ -135,9 +138,11 @@ const loraSchema = z.strictObject({
     .describe("Only these layer numbers, from 0.")
     .meta(derived("all layers")),
   init: z
-    .union([z.boolean(), z.enum(INITS)])
+    .union([z.boolean(), z.enum(INITS), PISSA_ITERATIONS])
     .default(true)
-    .describe("How adapters start: true is PEFT's default, which changes nothing at first."),
+    .describe(
+      "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight.",
+    ),
 });
 
 const fullSchema = z.strictObject({
