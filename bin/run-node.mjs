@@ -1,5 +1,5 @@
-// Runs a script under another Node.js as if it were this process: same terminal, same signals,
-// same exit code.
+// Runs a script under another Node.js, or in another environment, as if it were this process: same
+// terminal, same signals, same exit code.
 
 import { spawn } from "node:child_process";
 import { delimiter, dirname } from "node:path";
@@ -8,16 +8,25 @@ import { delimiter, dirname } from "node:path";
 export const QUIET = "--disable-warning=ExperimentalWarning";
 
 /**
- * Starts `node args…` and resolves to its exit code. Ctrl-C reaches the child through the terminal
- * that both share, so this process only has to outlive it; other signals are passed on.
+ * Becomes `node args…` where this Node.js can do that: then there is one process to signal and none
+ * that idles beside it. Elsewhere starts a child and resolves to its exit code.
  */
-export function runNode(node, args, options = {}) {
+export async function runNode(node, args, options = {}) {
   const path = [dirname(node), ...(options.path ?? []), process.env.PATH].join(delimiter);
-  const child = spawn(node, [QUIET, ...args], {
-    stdio: "inherit",
-    cwd: options.cwd,
-    env: { ...process.env, PATH: path, ...options.env },
-  });
+  const env = { ...process.env, PATH: path, ...options.env };
+  if (process.execve !== undefined && process.platform !== "win32") {
+    if (options.cwd !== undefined) process.chdir(options.cwd);
+    process.execve(node, [node, QUIET, ...args], env);
+  }
+  return runChild(node, args, { cwd: options.cwd, env });
+}
+
+/**
+ * Ctrl-C reaches the child through the terminal that both share, so this process only has to outlive
+ * it; other signals are passed on.
+ */
+function runChild(node, args, { cwd, env }) {
+  const child = spawn(node, [QUIET, ...args], { stdio: "inherit", cwd, env });
   process.on("SIGINT", () => {
     if (!process.stdin.isTTY) child.kill("SIGINT");
   });
