@@ -46,6 +46,8 @@ export function leadingQr(
 
 /** How far the leading eigenvectors of W Wᵀ may be from being that, as a share of the value. */
 const TOLERANCE = 1e-9;
+/** What cannot be told from zero, as a share of the largest value. */
+const ROUNDING = 1e-14;
 /** Enough for spectra that fall by a tenth of a percent from one value to the next. */
 const MOST_RESTARTS = 100;
 
@@ -81,7 +83,9 @@ export function leadingTriplets(
     const { values, vectors } = eigenpairs(projected);
     const leading = combine(basis, vectors.slice(0, kept));
     const distances = vectors.slice(0, count).map((vector) => remainder * Math.abs(vector.at(-1)!));
-    const found = distances.every((distance, i) => distance <= TOLERANCE * Math.abs(values[i]!));
+    const found = distances.every(
+      (distance, i) => distance <= TOLERANCE * values[i]! + ROUNDING * values[0]!,
+    );
     if (found || restart === MOST_RESTARTS) return withinSpan(weight, leading.slice(0, count));
 
     basis = [...leading, basis[size]!];
