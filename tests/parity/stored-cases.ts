@@ -104,20 +104,6 @@ export async function expectedTensors(
   }
 }
 
-/** The largest difference as a share of the largest expected magnitude; NaN if there is one. */
-export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  if (actual.length !== expected.length)
-    throw new Error(`${actual.length} values where ${expected.length} are expected`);
-  let difference = 0;
-  let largest = 0;
-  for (let i = 0; i < expected.length; i++) {
-    const gap = Math.abs(actual[i]! - expected[i]!);
-    if (!(gap <= difference)) difference = gap;
-    largest = Math.max(largest, Math.abs(expected[i]!));
-  }
-  return difference === 0 ? 0 : difference / largest;
-}
-
 /** Logits with those at padded positions set to zero, as they are stored: nothing defines them. */
 export function withoutPadding(logits: Float32Array, { inputIds, attentionMask }: Batch) {
   const real = attentionMask?.flat() ?? [];
@@ -128,3 +114,5 @@ export function withoutPadding(logits: Float32Array, { inputIds, attentionMask }
   });
   return kept;
 }
+
+export { arrayDifference as relativeDifference } from "../../src/runtime/testing/array-difference.ts";

@@ -1,0 +1,57 @@
+import { afterAll, expect, it } from "vitest";
+import type { BoundMethod } from "../methods/index.ts";
+import { architectureFor } from "../models/index.ts";
+import { createRuntime } from "../runtime/kernel.ts";
+import { evaluateGraph } from "../runtime/testing/evaluate.ts";
+import { bytes, floats } from "../runtime/values.ts";
+import { input, type Tensor } from "../tensor/index.ts";
+import { dropoutMask } from "./dropout.ts";
+import { createTracer } from "./trace.ts";
+
+const runtime = createRuntime({ threads: 1 });
+afterAll(() => runtime.dispose());
+
+it("drops the share that it is told to, by seed and by site", () => {
+  const mask = (seed: number, site: string) =>
+    dropoutMask(seed, site, 0.25, [40, 50]).data as Uint8Array;
+  const kept = mask(1, "q").reduce((sum, bit) => sum + bit, 0) / 2000;
+  expect(Math.abs(kept - 0.75)).toBeLessThan(0.04);
+  expect(mask(1, "q")).toEqual(mask(1, "q"));
+  expect(mask(1, "q")).not.toEqual(mask(2, "q"));
+  expect(mask(1, "q")).not.toEqual(mask(1, "v"));
+});
+
+it("scales what it keeps, so that the mean stays", async () => {
+  const architecture = architectureFor({
+    model_type: "llama",
+    hidden_size: 4,
+    intermediate_size: 4,
+    num_hidden_layers: 1,
+    num_attention_heads: 1,
+    vocab_size: 4,
+  });
+  let dropped: Tensor | undefined;
+  const method: BoundMethod = {
+    name: "probe",
+    parameters: [],
+    replaces: new Map(),
+    linear(path, x, output, scope) {
+      dropped = scope.dropout(x, 0.25, path);
+      return output;
+    },
+    saved: "checkpoint",
+  };
+  const shape = { batch: 1, sequence: 2, maskBatch: 1, training: true };
+  const tracer = createTracer(architecture, method, shape);
+  const x = input("x", [2, 4]);
+  tracer.scope.linear("model.layers.0.mlp.up_proj", x);
+  const [kept] = [...tracer.bindings].find(([, binding]) => binding.kind === "dropout")!;
+  const values = new Map([
+    [x, floats(Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8), [2, 4])],
+    [kept, bytes(Uint8Array.of(1, 1, 0, 1, 1, 0, 1, 1), [2, 4])],
+  ]);
+  const [result] = await evaluateGraph(runtime, [dropped!], values);
+  [1, 2, 0, 4, 5, 0, 7, 8].forEach((value, i) => {
+    expect(result![i]).toBeCloseTo(value / 0.75, 5);
+  });
+});
