@@ -30,8 +30,8 @@ export const SMOLLM2: ModelShape = {
  *
  * - every frozen matrix: two products, the output and the gradient of the input;
  * - the output matrix: the same, at trained positions alone;
- * - attention: two products forward, four backward, over all pairs of positions of a row (a causal
- *   implementation could leave out half of them; neither side does);
+ * - attention: two products forward, four backward, over the pairs of positions that the causal mask
+ *   allows (an implementation that multiplies all pairs does about twice as much);
  * - LoRA on q_proj and v_proj: A and B have a third product each, their own gradient.
  */
 export function stepFlops(workload: Workload, model: ModelShape = SMOLLM2): number {
@@ -42,7 +42,8 @@ export function stepFlops(workload: Workload, model: ModelShape = SMOLLM2): numb
   const { hidden, intermediate } = model;
   const frozen = 2 * hidden * (queries + keys) + 3 * hidden * intermediate;
   const lora = rank * (hidden + queries + hidden + keys);
-  const perToken = depth * (4 * frozen + 6 * lora + 12 * length * queries);
+  const attention = 12 * queries * ((length + 1) / 2);
+  const perToken = depth * (4 * frozen + 6 * lora + attention);
   const perTrained = 4 * hidden * model.vocabulary;
   return tokens * perToken + batch * trainedPositions(workload) * perTrained;
 }

@@ -14,6 +14,7 @@ export const PYTHON =
 /** Measurements of a run that was broken off. */
 export const PROGRESS_FOLDER = join(ROOT, ".cache", "bench");
 export const RESULTS_FOLDER = join(ROOT, "bench", "results");
+export const README = join(ROOT, "README.md");
 export const PAGE = join(ROOT, "docs", "benchmarks.md");
 export const PICTURES_FOLDER = join(ROOT, "docs", "pictures");
 export const PEERS_FOLDER = join(ROOT, "bench", "peers");

@@ -6,7 +6,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomically } from "../src/hub/index.ts";
-import { PAGE, PICTURES_FOLDER } from "./paths.ts";
+import { PAGE, PICTURES_FOLDER, README } from "./paths.ts";
 import { drawSpeedPicture } from "./picture.ts";
 import { type MachineFacts, type Results, readResults, type Session } from "./results.ts";
 import {
@@ -22,22 +22,44 @@ import {
   sidesOf,
 } from "./summary.ts";
 
-const BEGIN = "<!-- results: written by bench/report.ts -->";
-const END = "<!-- end of results -->";
+const BEGIN = "<!-- bench:begin -->";
+const END = "<!-- bench:end -->";
 const GIB = 2 ** 30;
+/** Of the loss, between float32 implementations. */
+const LOSS_TOLERANCE = 1e-4;
 
-/** Writes the page and its pictures; returns the page's path. */
+/** Writes the page, its pictures and the summary in the README; returns the page's path. */
 export async function writePage(): Promise<string> {
   const sections: string[] = [];
-  for (const [kind, results] of await readResults()) sections.push(await section(kind, results));
-  const page = await readFile(PAGE, "utf8");
+  const summaries: string[] = [];
+  for (const [kind, results] of await readResults()) {
+    sections.push(await section(kind, results));
+    summaries.push(summary(kind, results));
+  }
+  await fill(PAGE, sections.join("\n\n"));
+  await fill(README, summaries.join("\n\n"));
+  return PAGE;
+}
+
+/** Puts `text` between the markers of a page. */
+async function fill(file: string, text: string): Promise<void> {
+  const page = await readFile(file, "utf8");
   const [before, rest] = page.split(BEGIN);
   const after = rest?.split(END)[1];
   if (before === undefined || after === undefined)
-    throw new Error(`${PAGE}: the markers "${BEGIN}" and "${END}" are missing`);
-  const text = `${before}${BEGIN}\n\n${sections.join("\n\n")}\n\n${END}${after}`;
-  await writeFileAtomically(PAGE, text);
-  return PAGE;
+    throw new Error(`${file}: the markers "${BEGIN}" and "${END}" are missing`);
+  const filling = text === "" ? "\n" : `\n\n${text}\n\n`;
+  await writeFileAtomically(file, `${before}${BEGIN}${filling}${END}${after}`);
+}
+
+function summary(kind: string, results: Results): string {
+  const { machine, speed } = results;
+  if (!speed) return "";
+  return [
+    `LoRA step of SmolLM2-135M, 4 × 256 tokens, float32, on ${title(machine)} (${speed.date}):`,
+    `![Speed and memory](docs/pictures/${kind}.svg)`,
+    aimTable(results),
+  ].join("\n\n");
 }
 
 async function section(kind: string, results: Results): Promise<string> {
@@ -51,7 +73,7 @@ async function section(kind: string, results: Results): Promise<string> {
     await writeFileAtomically(picture, drawSpeedPicture(sides, roof(peaks), title(machine)));
     const link = `pictures/${basename(picture)}`;
     parts.push(facts(machine, speed), `![Speed and memory](${link})`, speedTable(sides, peaks));
-    parts.push(peakNote(peaks), aimTable(results));
+    parts.push(peakNote(peaks), lossNote(sides), aimTable(results));
     for (const [label, reason] of failuresOf(speed))
       parts.push(`Not measured: ${label} (\`${reason}\`).`);
   }
@@ -106,6 +128,22 @@ function peakNote(peaks: Peaks | undefined): string {
     `implementation on this machine is ${roof(peaks)!.toFixed(0)} tokens/s.`
   );
 }
+
+/** Sides that train on the same labels start from the same loss, or they did not run the same step. */
+function lossNote(sides: readonly Side[]): string {
+  const losses = sides
+    .filter(({ name }) => !name.endsWith("quarter"))
+    .map(({ label, firstLoss }) => ({ label, firstLoss }));
+  const apart = relativeSpread(losses.map(({ firstLoss }) => firstLoss));
+  if (losses.length < 2) return "";
+  if (apart <= LOSS_TOLERANCE)
+    return `Loss of the first step: ${losses[0]!.firstLoss.toFixed(4)} on all sides (${apart.toExponential(0)} apart).`;
+  const list = losses.map(({ label, firstLoss }) => `${label} ${firstLoss.toFixed(4)}`);
+  return `**The sides did not run the same step**: losses of the first step are ${list.join(", ")}.`;
+}
+
+const relativeSpread = (values: readonly number[]): number =>
+  (Math.max(...values) - Math.min(...values)) / Math.max(...values);
 
 const aimTable = (results: Results): string =>
   table(

@@ -74,6 +74,7 @@ export async function keepSession(session: Partial<Results>): Promise<string> {
 
 /** All results by kind of machine. */
 export async function readResults(): Promise<Map<string, Results>> {
+  await mkdir(RESULTS_FOLDER, { recursive: true });
   const names = (await readdir(RESULTS_FOLDER)).filter((name) => name.endsWith(".json")).sort();
   const results = new Map<string, Results>();
   for (const name of names) {
