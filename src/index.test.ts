@@ -30,13 +30,14 @@ it("which would show if it did", async () => {
   expect(stdout).toContain("onnxruntime");
 });
 
-it("exports functions by the names of the commands, and the error family", async () => {
+it("exports what the commands do as functions, and the error family", async () => {
   const names = Object.keys(await import("./index.ts"));
   expect(names.sort()).toEqual([
     "TunesmithError",
     "evaluate",
     "loadModel",
     "merge",
+    "openConversation",
     "plan",
     "train",
   ]);

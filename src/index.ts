@@ -2,6 +2,7 @@
 // brings in what it needs when it is called first.
 
 import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
+import type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
 import type { MergeOptions } from "./recipe/merge.ts";
 import type { Plan } from "./recipe/plan.ts";
@@ -24,6 +25,7 @@ export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
 export type { GenerateOptions, GenerateResult } from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
+export type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
 export type { MergeOptions } from "./recipe/merge.ts";
 export type { Override } from "./recipe/overrides.ts";
@@ -110,4 +112,19 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const { loadModel } = await import("./api/index.ts");
   return loadModel(reference, options);
+}
+
+/**
+ * Opens a model to talk to: messages in, the answer as text that comes piece by piece.
+ *
+ * @throws TunesmithError for files that are damaged or do not fit each other.
+ * @example
+ *     const conversation = await openConversation({ model: "./my-model" });
+ *     for await (const piece of conversation.answer([{ role: "user", content: "Hello" }]))
+ *       process.stdout.write(piece);
+ *     await conversation.dispose();
+ */
+export async function openConversation(options: ConversationOptions): Promise<Conversation> {
+  const { openConversation } = await import("./recipe/conversation.ts");
+  return openConversation(options);
 }
