@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly rounds: number;
   /** One line about each finished measurement. */
   readonly describe: (report: object) => string;
+  /** Where to keep what has been measured so far. */
+  readonly folder?: string;
 }
 
 /** What a broken-off run leaves; it goes on only under the very same plan. */
@@ -40,15 +42,15 @@ interface Progress {
  */
 export async function measureAll<T extends object>(
   plan: readonly Planned[],
-  { name, rounds, describe }: SessionOptions,
+  { name, rounds, describe, folder = PROGRESS_FOLDER }: SessionOptions,
 ): Promise<{ loadBefore: number; measured: Measured<T>[] }> {
-  const file = join(PROGRESS_FOLDER, `${name}.json`);
+  const file = join(folder, `${name}.json`);
   const key = JSON.stringify({ plan, rounds });
   const earlier = await readProgress(file, key);
   const measured = [...(earlier?.measured ?? [])] as Measured<T>[];
   const loadBefore = earlier?.loadBefore ?? loadavg()[0]!;
   if (measured.length > 0) say(`Going on after ${measured.length} measurements (from ${file}).`);
-  await mkdir(PROGRESS_FOLDER, { recursive: true });
+  await mkdir(folder, { recursive: true });
   for (let round = 1; round <= rounds; round++)
     for (const { name, command } of plan) {
       if (measured.some((one) => one.name === name && one.round === round)) continue;
