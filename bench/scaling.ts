@@ -8,22 +8,28 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ours, type StepReport } from "./child.ts";
+import { flagsOrExit } from "./flags.ts";
 import { MODEL_FOLDER } from "./paths.ts";
 import { writePage } from "./report.ts";
 import { keepSession, today, versionsOf } from "./results.ts";
 import { measureAll, say } from "./session.ts";
 import { readCount, STANDARD, type Workload, workloadFlags } from "./workload.ts";
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string" },
-    steps: { type: "string" },
-    memory: { type: "string", default: "fast" },
-    model: { type: "string", default: MODEL_FOLDER },
-  },
+const { values, rounds, steps } = flagsOrExit(() => {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: "string" },
+      steps: { type: "string" },
+      memory: { type: "string", default: "fast" },
+      model: { type: "string", default: MODEL_FOLDER },
+    },
+  });
+  return {
+    values,
+    rounds: readCount("rounds", values.rounds, 1),
+    steps: readCount("steps", values.steps, 2),
+  };
 });
-const rounds = readCount("rounds", values.rounds, 1);
-const steps = readCount("steps", values.steps, 2);
 
 if (!existsSync(join(values.model, "config.json"))) {
   say(

@@ -8,25 +8,31 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Command, type GemmReport, ours, type StepReport } from "./child.ts";
+import { flagsOrExit } from "./flags.ts";
 import { MODEL_FOLDER, PEERS_FOLDER, PYTHON } from "./paths.ts";
 import { writePage } from "./report.ts";
 import { keepSession, today, versionsOf } from "./results.ts";
 import { measureAll, type Planned, say } from "./session.ts";
 import { readCount, STANDARD, workloadFlags } from "./workload.ts";
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string" },
-    steps: { type: "string" },
-    warmup: { type: "string" },
-    model: { type: "string", default: MODEL_FOLDER },
-    python: { type: "string", default: PYTHON },
-    only: { type: "string", multiple: true },
-  },
+const { values, rounds, steps, warmup } = flagsOrExit(() => {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: "string" },
+      steps: { type: "string" },
+      warmup: { type: "string" },
+      model: { type: "string", default: MODEL_FOLDER },
+      python: { type: "string", default: PYTHON },
+      only: { type: "string", multiple: true },
+    },
+  });
+  return {
+    values,
+    rounds: readCount("rounds", values.rounds, 2),
+    steps: readCount("steps", values.steps, 4),
+    warmup: readCount("warmup", values.warmup, 2),
+  };
 });
-const rounds = readCount("rounds", values.rounds, 2);
-const steps = readCount("steps", values.steps, 4);
-const warmup = readCount("warmup", values.warmup, 2);
 
 if (!existsSync(join(values.model, "config.json")) || !existsSync(values.python)) {
   say(

@@ -14,6 +14,7 @@ import { parseArgs } from "node:util";
 import { countTargets } from "../src/engine/batch.ts";
 import { openModel } from "../src/engine/load.ts";
 import { clipGradients, createOptimizer, zeroGradients } from "../src/runtime/optimizer.ts";
+import { flagsOrExit } from "./flags.ts";
 import { MODEL_FOLDER } from "./paths.ts";
 import { withDepth } from "./shallow-model.ts";
 import { median } from "./statistics.ts";
@@ -113,7 +114,7 @@ function ortVersion(): string {
   return (require("onnxruntime-node/package.json") as { version: string }).version;
 }
 
-const options = readOptions();
+const options = flagsOrExit(readOptions);
 const line = await withDepth(options.model, options.workload.depth, (model) =>
   measure({ ...options, model }),
 );
