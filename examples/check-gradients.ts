@@ -33,7 +33,7 @@ for (const name of [names[0]!, names[1]!, names.at(-2)!, names.at(-1)!]) {
   // Along the gradient itself the difference is largest, so rounding matters least.
   const norm = Math.hypot(...gradient);
   const direction = gradient.map((value) => value / norm);
-  const h = 0.004;
+  const h = 0.001;
   const up = await lossAt(data, from, direction, h);
   const down = await lossAt(data, from, direction, -h);
   data.set(from);
