@@ -13,6 +13,7 @@ import { CASES } from "./stored-cases.ts";
 const MINUTES = 60_000;
 const path = process.env.TUNESMITH_SMOLLM2 ?? "";
 const folder = join(dirname(path), "hf");
+const reference = join(CASES, "smollm2", "lora.json");
 const wanted = process.env.TUNESMITH_SLOW && path;
 
 describe.runIf(wanted && existsSync(folder))(
@@ -34,13 +35,13 @@ describe.runIf(wanted && existsSync(folder))(
   },
 );
 
-describe.runIf(wanted)("SmolLM2 LoRA (needs TUNESMITH_SLOW and TUNESMITH_SMOLLM2)", () => {
+const title =
+  "SmolLM2 LoRA (needs TUNESMITH_SLOW, TUNESMITH_SMOLLM2 and lora.json of `real-model.py lora`)";
+describe.runIf(wanted && existsSync(reference))(title, () => {
   it(
     "lowers the held-out loss by what PEFT reaches with the same settings",
     async () => {
-      const stored = JSON.parse(
-        readFileSync(join(CASES, "smollm2", "lora.json"), "utf8"),
-      ) as LoraCase;
+      const stored = JSON.parse(readFileSync(reference, "utf8")) as LoraCase;
       const own = await runLora(path, stored.method, stored.optimizer);
       const [first] = stored.runs;
       // Before the first update chance has no part in it: B is zero.
