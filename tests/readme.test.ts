@@ -9,6 +9,7 @@ import { LAYERS } from "../scripts/layers.ts";
 import { anchors, codeBlocks, commandLines, linkTargets } from "./testing/markdown.ts";
 import { checkBlock } from "./testing/run-block.ts";
 import { createSandbox, type Sandbox } from "./testing/sandbox.ts";
+import { typeFaults } from "./testing/type-check.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const docs = (await readdir(join(ROOT, "docs"), { recursive: true }))
@@ -44,6 +45,26 @@ describe.each(withCode)("%s", (_, blocks) => {
     (_line, _kind, block) => checkBlock(block, sandbox),
     180_000,
   );
+});
+
+describe("TypeScript", () => {
+  it("of all pages has the right types", async () => {
+    const programs = new Map(
+      withCode.flatMap(([page, blocks]) =>
+        blocks
+          .filter(({ kind }) => kind === "ts run")
+          .map(({ line, text }) => [`${page}:${line}`, text] as const),
+      ),
+    );
+    expect(programs.size).toBeGreaterThan(0);
+    expect(await typeFaults(programs)).toBe("");
+  });
+
+  it("is refused where it has not", async () => {
+    const text =
+      'import { loadModel } from "tunesmith";\nawait loadModel("x", { dtpye: "float32" });';
+    expect(await typeFaults(new Map([["a", text]]))).toContain("dtpye");
+  });
 });
 
 describe("links", () => {
