@@ -99,7 +99,8 @@ export function drawExample(random, fillIns, drawNumber) {
       ? `${pick(fillIns.firstNames)} ${pick(fillIns.lastNames)}`
       : pick(fillIns.firstNames),
     order: drawNumber(),
-    item: pick(fillIns.items),
+    // Written as a shop writes its products' names: "Snow Shovel".
+    item: pick(fillIns.items).split(" ").map(capitalise).join(" "),
     city: pick(fillIns.cities),
     phone: `0${drawNumber()}${integer(10, 99)}`,
     date: `${integer(1, 28)} ${pick(fillIns.months)}`,
