@@ -28,28 +28,33 @@ export interface BufferPool {
   readonly bytes: number;
 }
 
+/**
+ * A request is served by the smallest free buffer of at most twice its size. One that none serves is
+ * allocated in place of the next smaller free one, so that batches of many widths together hold
+ * about as much as the widest of them.
+ */
 export function createBufferPool(): BufferPool {
-  const free = new Map<number, Float32Array[]>();
+  const free: Float32Array[] = []; // shortest first
   let held = 0;
   return {
     take(shape) {
       const size = sizeOf(shape);
-      let data = free.get(size)?.pop();
-      if (!data) {
-        data = new Float32Array(size);
-        held += data.byteLength;
-      }
-      return floats(data, shape);
+      const found = free.findIndex((data) => data.length >= size);
+      const fits = found >= 0 && free[found]!.length <= 2 * size;
+      if (fits) return floats(free.splice(found, 1)[0]!.subarray(0, size), shape);
+      const smaller = (found < 0 ? free.length : found) - 1;
+      if (smaller >= 0) held -= free.splice(smaller, 1)[0]!.byteLength;
+      held += size * 4;
+      return floats(new Float32Array(size), shape);
     },
     give(value) {
-      const data = floatData(value);
-      const list = free.get(data.length);
-      if (list) list.push(data);
-      else free.set(data.length, [data]);
+      const whole = new Float32Array(floatData(value).buffer);
+      const place = free.findIndex((data) => data.length >= whole.length);
+      free.splice(place < 0 ? free.length : place, 0, whole);
     },
     clear() {
-      for (const list of free.values()) for (const data of list) held -= data.byteLength;
-      free.clear();
+      for (const data of free) held -= data.byteLength;
+      free.length = 0;
     },
     get bytes() {
       return held;
