@@ -87,7 +87,9 @@ function initialWeights() {
   const { hidden_size: hidden, intermediate_size: inner, head_dim: head } = config;
   const queries = config.num_attention_heads * head;
   const keys = config.num_key_value_heads * head;
-  const tensors = { "model.embed_tokens.weight": matrix(config.vocab_size, hidden, embeddingDeviation) };
+  const tensors = {
+    "model.embed_tokens.weight": matrix(config.vocab_size, hidden, embeddingDeviation),
+  };
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const own = {
       "self_attn.q_proj": matrix(queries, hidden, deviation),
