@@ -117,6 +117,20 @@ it("saves at Ctrl-C and goes on with --resume", async () => {
   );
 }, 120_000);
 
+it("measures and suggests the whole model that a full run leaves", async () => {
+  await writeFile(
+    join(folder, "full.yaml"),
+    "model: ./model\ndata: { train: train.jsonl, eval: 0.2 }\nmethod: full\n" +
+      "train: { epochs: 1, learningRate: 0.01, batchSize: 8 }\noutput: runs/full\n",
+  );
+  const trained = await tunesmith(["train", "full.yaml"]);
+  expect(trained.code, trained.err).toBe(0);
+  expect(trained.out).toMatch(/model in (\S+)\n\nNext:\n {2}tunesmith chat --model \1\n$/);
+  const [, after] = /before, ([\d.]+) after/.exec(trained.out)!;
+  const report = await tunesmith(["eval", "full.yaml", "--json"]);
+  expect(JSON.parse(report.out).adapted.loss, report.err).toBeCloseTo(Number(after), 3);
+}, 120_000);
+
 it("generates the same text for the same seed", async () => {
   const generate = (seed: string) =>
     tunesmith([

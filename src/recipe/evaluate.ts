@@ -1,4 +1,4 @@
-// Measures a held-out loss: of the model alone, and with an adapter.
+// Measures a held-out loss: of the model alone, and of what was trained (an adapter, or a whole model).
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,11 +8,11 @@ import { type Evaluation, evaluate, RUN_FILES } from "../train/index.ts";
 import { openRecipeData } from "./data.ts";
 import type { Recipe } from "./derive.ts";
 import type { Override } from "./overrides.ts";
-import { type Prepared, prepare } from "./prepare.ts";
+import { prepare } from "./prepare.ts";
 import type { RecipeInput } from "./schema.ts";
 
 export interface EvaluateOptions {
-  /** A recipe's file: its model, its evaluation data, its newest adapter. */
+  /** A recipe's file: its model, its evaluation data, what its newest run trained. */
   readonly recipe?: string;
   readonly overrides?: readonly Override[];
   /** Each goes before what the recipe says. */
@@ -26,6 +26,7 @@ export interface EvaluationReport {
   /** Positions measured. */
   readonly targetTokens: number;
   readonly base: Evaluation;
+  /** With the adapter; of a full run, its own checkpoint: `adapter` is its folder too. */
   readonly adapted?: Evaluation & { readonly adapter: string };
 }
 
@@ -44,11 +45,11 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
       seen: "data.eval is 0",
       fix: "give --data FILE, or set data.eval in the recipe",
     });
-  const measure = async (adapter?: string): Promise<Evaluation> => {
-    const { recipe, modelPath } = prepared;
+  const measure = async (path: string, adapter?: string): Promise<Evaluation> => {
+    const { recipe } = prepared;
     const { dtype } = recipe.model;
     const { threads } = recipe.compute;
-    const model = await openModel(modelPath, { adapter, dtype, threads });
+    const model = await openModel(path, { adapter, dtype, threads });
     try {
       const result = await evaluate(model, evaluation, options.signal);
       if (result === undefined) throw new DOMException("aborted", "AbortError");
@@ -57,13 +58,16 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
       await model.dispose();
     }
   };
-  const adapter = options.adapter ?? (await newestAdapter(prepared));
-  const base = await measure();
-  return {
-    targetTokens: base.targetTokens,
-    base,
-    ...(adapter === undefined ? {} : { adapted: { ...(await measure(adapter)), adapter } }),
-  };
+  const { modelPath } = prepared;
+  const trained: Trained | undefined =
+    options.adapter === undefined
+      ? await newestTrained(prepared.recipe)
+      : { folder: options.adapter, kind: "adapter" };
+  const base = await measure(modelPath);
+  if (trained === undefined) return { targetTokens: base.targetTokens, base };
+  const { folder, kind } = trained;
+  const adapted = await (kind === "model" ? measure(folder) : measure(modelPath, folder));
+  return { targetTokens: base.targetTokens, base, adapted: { ...adapted, adapter: folder } };
 }
 
 /** Data given alone are measured as a whole: they are the evaluation data of a recipe for nothing. */
@@ -83,9 +87,15 @@ function givenOptions({ recipe, model, data }: EvaluateOptions): Override[] {
   ];
 }
 
-async function newestAdapter(prepared: Prepared): Promise<string | undefined> {
-  const { output }: Recipe = prepared.recipe;
+interface Trained {
+  readonly folder: string;
+  readonly kind: "adapter" | "model";
+}
+
+/** What the recipe's run folder holds; a method that trains whole weights leaves a model there. */
+async function newestTrained({ output }: Recipe): Promise<Trained | undefined> {
   const folder = join(output, RUN_FILES.adapter);
   const files = await readdir(folder).catch((): string[] => []);
-  return files.includes("adapter_config.json") ? folder : undefined;
+  if (files.includes("adapter_config.json")) return { folder, kind: "adapter" };
+  return files.includes("config.json") ? { folder, kind: "model" } : undefined;
 }

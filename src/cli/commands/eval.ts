@@ -16,7 +16,7 @@ interface Options {
 export function evalCommand({ console, overrides }: Context): Command {
   return describeCommand({
     usage: "eval [recipe]",
-    summary: "measure the held-out loss of a model, with and without its adapter",
+    summary: "measure the held-out loss of a model, before and after its training",
     arguments: { recipe: "the recipe's file; its eval data are measured" },
     options: [
       ["--model <path|id>", "a model, instead of the recipe's"],

@@ -53,7 +53,13 @@ export function trainCommand(context: Context): Command {
       if (last?.stoppedBecause === "aborted") context.exitCode = 130;
       if (last !== undefined && !json) {
         const { path, id } = recipe.recipe.model;
-        console.out(describeEnd(last, file, path === undefined ? id! : shortPath(path)));
+        console.out(
+          describeEnd(last, {
+            recipe: file,
+            model: path === undefined ? id! : shortPath(path),
+            wholeModel: recipe.recipe.method.name === "full",
+          }),
+        );
       }
     } finally {
       show.finish();
@@ -69,8 +75,16 @@ function jsonLines(console: Console) {
   };
 }
 
+interface EndedRun {
+  /** The recipe's file, and its model as a person would write it. */
+  readonly recipe: string;
+  readonly model: string;
+  /** Whether the run leaves a checkpoint of its own instead of an adapter. */
+  readonly wholeModel: boolean;
+}
+
 /** What a person reads when a run has ended: what came of it and what to do with it. */
-function describeEnd(event: RunFinished, recipe: string, model: string): string {
+function describeEnd(event: RunFinished, { recipe, model, wholeModel }: EndedRun): string {
   const { step, seconds, peakMemoryBytes, lossBefore, lossAfter } = event;
   const adapter = shortPath(event.adapterFolder ?? "");
   const cost = `${step} steps in ${formatDuration(seconds)}, at most ${formatBytes(peakMemoryBytes)} of memory`;
@@ -81,8 +95,9 @@ function describeEnd(event: RunFinished, recipe: string, model: string): string 
     lossBefore === undefined || lossAfter === undefined
       ? ""
       : `held-out loss ${lossBefore.toFixed(4)} before, ${lossAfter.toFixed(4)} after\n`;
+  const next = wholeModel ? `--model ${adapter}` : `--model ${model} --adapter ${adapter}`;
   return (
-    `trained ${cost}${why}\n${gain}adapter in ${adapter}\n\n` +
-    `Next:\n  tunesmith chat --model ${model} --adapter ${adapter}\n`
+    `trained ${cost}${why}\n${gain}${wholeModel ? "model" : "adapter"} in ${adapter}\n\n` +
+    `Next:\n  tunesmith chat ${next}\n`
   );
 }
