@@ -17,7 +17,6 @@ export const LAYERS = [
   "data",
   "objectives",
   "train",
-  "api",
   "recipe",
   "api",
   "cli",
