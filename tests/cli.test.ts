@@ -117,6 +117,18 @@ it("saves at Ctrl-C and goes on with --resume", async () => {
   );
 }, 120_000);
 
+it("saves when nobody reads its output any more", async () => {
+  const flags = ["--output", "runs/unread", "--train.epochs", "400", "--data.eval", "0"];
+  const child = spawn(process.execPath, [PROGRAM, "train", "recipe.yaml", ...flags, "--json"], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  child.stdout.once("data", () => child.stdout.destroy());
+  const code = await new Promise((resolve) => child.on("exit", resolve));
+  expect(code).toBe(130);
+  expect(await readdir(join(folder, "runs/unread/checkpoints"))).toContain("latest");
+}, 120_000);
+
 it("measures and suggests the whole model that a full run leaves", async () => {
   await writeFile(
     join(folder, "full.yaml"),

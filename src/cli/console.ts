@@ -11,6 +11,8 @@ export interface Console {
   out(text: string): void;
   /** Everything else: progress, notes, errors. */
   err(text: string): void;
+  /** Aborted when nobody reads any more (`| head`, a closed terminal); writing is then without effect. */
+  readonly closed: AbortSignal;
   readonly outColors: Colors;
   readonly errColors: Colors;
   /** Whether a line on `err` can be redrawn in place. */
@@ -19,17 +21,24 @@ export interface Console {
   readonly width: number;
 }
 
+/** A pipe without its reader, a terminal that is gone. */
+const READER_GONE = new Set(["EPIPE", "EIO"]);
+
 /** The console of this process. */
 export function processConsole(): Console {
   const { stdout, stderr, env } = process;
-  // A reader that has seen enough (`| head`) closes the pipe; that is no fault.
-  stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(0);
-  });
+  const closed = new AbortController();
+  // A reader that has seen enough closes the pipe; that is no fault, and work in progress is saved.
+  const onError = (error: NodeJS.ErrnoException) => {
+    if (!READER_GONE.has(error.code ?? "")) throw error;
+    closed.abort();
+  };
+  stdout.on("error", onError);
+  stderr.on("error", onError);
   return {
     out: (text) => stdout.write(text),
     err: (text) => stderr.write(text),
+    closed: closed.signal,
     outColors: picocolors.createColors(hasColor(stdout)),
     errColors: picocolors.createColors(hasColor(stderr)),
     isLive: stderr.isTTY === true && env.TERM !== "dumb" && !env.CI,

@@ -37,7 +37,7 @@ export function generateCommand(context: Context): Command {
     const prompt = words.length > 0 ? words.join(" ") : await readInput();
     const { openConversation } = await import("../../recipe/conversation.ts");
     const conversation = await openConversation(options);
-    const interrupt = listenForInterrupt(() => {});
+    const interrupt = listenForInterrupt(() => {}, console.closed);
     let text = "";
     try {
       const pieces = options.raw

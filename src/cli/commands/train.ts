@@ -38,8 +38,9 @@ export function trainCommand(context: Context): Command {
     const { loadRecipe } = await import("../../recipe/load.ts");
     const recipe = await loadRecipe(file, { overrides });
     const { train } = await import("../../recipe/train.ts");
-    const interrupt = listenForInterrupt(() =>
-      console.err("\nstopping: the checkpoint is being saved (Ctrl-C again quits at once)\n"),
+    const interrupt = listenForInterrupt(
+      () => console.err("\nstopping: the checkpoint is being saved (Ctrl-C again quits at once)\n"),
+      console.closed,
     );
     const show = json ? jsonLines(console) : createProgress(console);
     try {

@@ -21,6 +21,7 @@ export function testConsole({ isLive = false } = {}): TestConsole {
     },
     outText: () => out,
     errText: () => err,
+    closed: new AbortController().signal,
     outColors: colors,
     errColors: colors,
     isLive,
