@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
@@ -80,4 +80,11 @@ it("goes to exactly one of many who want it at once, dead owner or not", async (
       if (outcome.status === "rejected") expect(String(outcome.reason)).toContain("by one process");
     expect(await readdir(folder)).toEqual(["run.lock"]);
   }
+});
+
+it("tells of a lock that cannot be read, instead of waiting for it", async () => {
+  const folder = await makeFolder();
+  await mkdir(join(folder, "run.lock"));
+  await expect(takeRunLock(folder)).rejects.toThrow("must be a file that can be read");
+  expect(await readdir(folder)).toEqual(["run.lock"]);
 });

@@ -20,7 +20,8 @@ interface LockOwner {
 
 /**
  * Takes the lock of a run folder, over from a dead owner if need be, and returns what releases it.
- * Throws a TunesmithError ("run") where a living process, or one on another host, holds it.
+ * Throws a TunesmithError ("run") where a living process, or one on another host, holds it, and where
+ * the lock cannot be read.
  */
 export async function takeRunLock(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, LOCK_FILE);
@@ -32,7 +33,7 @@ export async function takeRunLock(folder: string): Promise<() => Promise<void>> 
   };
   const text = `${JSON.stringify(owner)}\n`;
   while (!(await createWhole(path, text))) {
-    const seen = await readFile(path, "utf8").catch(() => undefined);
+    const seen = await readLock(path);
     // Released in this moment: try again.
     if (seen === undefined) continue;
     if (await isHeld(seen)) throw inUse(folder, path, seen);
@@ -43,6 +44,25 @@ export async function takeRunLock(folder: string): Promise<() => Promise<void>> 
     // Only one's own: after a suspended machine another process may have taken over.
     if ((await readFile(path, "utf8").catch(() => undefined)) === text) await unlink(path);
   };
+}
+
+/** The text of a lock; undefined where there is none. Any other failure would last, so it is told. */
+async function readLock(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new TunesmithError(
+      "run",
+      {
+        where: path,
+        rule: "the lock of a run folder must be a file that can be read",
+        seen: (error as Error).message,
+        fix: "give another run folder, or make it readable; delete it if no process works there",
+      },
+      { cause: error },
+    );
+  }
 }
 
 let counter = 0;
