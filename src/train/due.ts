@@ -26,17 +26,21 @@ export function isSaveDue(state: LoopState, settings: TrainingSettings): boolean
   return isBest || isAtInterval(settings.saveEvery, state);
 }
 
-/** Why the run stops here; undefined where it goes on. */
+/**
+ * Why the run stops here; undefined where it goes on. A run is completed only with its last
+ * evaluation: one that was aborted there has it left to do.
+ */
 export function stopReason(
   state: LoopState,
+  run: { readonly evaluation?: BatchSource; readonly signal?: AbortSignal },
   settings: TrainingSettings,
   plan: StepPlan,
-  signal?: AbortSignal,
 ): StopReason | undefined {
   const { earlyStoppingPatience: patience = Number.POSITIVE_INFINITY } = settings;
-  if (isDone(state, settings, plan)) return "completed";
+  if (isDone(state, settings, plan) && !isEvaluationDue(state, run, settings, plan))
+    return "completed";
   if (state.evaluationsWithoutGain >= patience) return "early-stopping";
-  return signal?.aborted ? "aborted" : undefined;
+  return run.signal?.aborted ? "aborted" : undefined;
 }
 
 /** Whether a step is reported: the first, the last, and every so many. */

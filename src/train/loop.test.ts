@@ -271,6 +271,28 @@ describe("resuming", () => {
     expect(second.evaluations.map(({ step }) => step)).toEqual([4, 8, 12]);
   });
 
+  it("is not completed by an aborted last evaluation, and does it when resumed", async () => {
+    const folder = await makeFolder();
+    const controller = new AbortController();
+    const model = createToyModel();
+    let calls = 0;
+    const aborting = {
+      ...model,
+      evaluateLoss: (...values: Parameters<typeof model.evaluateLoss>) => {
+        // Two batches at each of the steps 0, 4 and 8; the first one at step 12 is number 7.
+        if (++calls === 7) controller.abort();
+        return model.evaluateLoss(...values);
+      },
+    };
+    const first = await trainToEnd(
+      toyOptions(folder, { settings, model: aborting, signal: controller.signal }),
+    );
+    expect(first.finished).toMatchObject({ stoppedBecause: "aborted", step: 12 });
+    const second = await trainToEnd(toyOptions(folder, { settings, resume: true }));
+    expect(second.evaluations.map(({ step }) => step)).toEqual([12]);
+    expect(second.finished).toMatchObject({ stoppedBecause: "completed", step: 12 });
+  });
+
   it("begins at the beginning where nothing was saved", async () => {
     const { events } = await trainToEnd(toyOptions(await makeFolder(), { settings, resume: true }));
     expect(events[0]).not.toHaveProperty("resumedFromStep");

@@ -111,7 +111,7 @@ async function* train(
           yield event;
         }
       }
-      const stop = stopReason(state, settings, plan, signal);
+      const stop = stopReason(state, options, settings, plan);
       if (savedAt !== state.step && (stop || isSaveDue(state, settings))) {
         await journal.flush();
         state.seconds = clock.seconds();
