@@ -20,12 +20,28 @@ export interface RecipeData {
 }
 
 /** Opens the data of a prepared recipe. Throws a TunesmithError for faults of files and records. */
-export async function openRecipeData({ recipe, tokenizer }: Prepared): Promise<RecipeData> {
+export async function openRecipeData(
+  { recipe, tokenizer }: Prepared,
+  { signal, onProgress }: Pick<PrepareOptions, "signal" | "onProgress"> = {},
+): Promise<RecipeData> {
+  let opened = false;
+  const onRecords = (records: number) => {
+    // A stream is read again while it is trained on; the run's own signal stops that.
+    if (opened) return;
+    onProgress?.({ stage: "read", records });
+    signal?.throwIfAborted();
+  };
   const dataset: Dataset = await loadDataset(
-    { ...recipe.data, batchSize: recipe.train.batchSize, seed: recipe.train.seed },
+    {
+      ...recipe.data,
+      batchSize: recipe.train.batchSize,
+      seed: recipe.train.seed,
+      onProgress: onRecords,
+    },
     tokenizer,
     encodeChat,
   );
+  opened = true;
   return {
     train: dataset.train,
     evaluation: dataset.eval,
@@ -54,7 +70,7 @@ export async function previewRecipeData(
 ): Promise<DataPreview> {
   const prepared = await prepare(source, options);
   try {
-    const { report, preview } = await openRecipeData(prepared);
+    const { report, preview } = await openRecipeData(prepared, options);
     return { report, samples: await preview(options.samples) };
   } finally {
     await prepared.checkpoint.close();

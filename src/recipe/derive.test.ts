@@ -62,6 +62,9 @@ it("numbers run folders and finds the newest again", async () => {
   for (const folder of ["mine-2", "mine-10", "mine-x", "other-40"])
     await mkdir(join(parent, folder));
   expect(await name(false)).toBe("mine-11");
-  expect(await name(true)).toBe("mine-10");
+  // None of them has anything to resume.
+  expect(await name(true)).toBe("mine-11");
+  await mkdir(join(parent, "mine-2", "checkpoints", "step-000003"), { recursive: true });
+  expect(await name(true)).toBe("mine-2");
   await rm(parent, { recursive: true });
 });

@@ -4,6 +4,8 @@
 import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
+import { listCheckpoints } from "../train/checkpoint.ts";
+import { RUN_FILES } from "../train/run-folder.ts";
 import { valueAt } from "./faults.ts";
 import type { LoadedRecipe, Origin } from "./load.ts";
 import type { LoraInput, ParsedRecipe } from "./schema.ts";
@@ -90,7 +92,7 @@ export function deriveRecipe(loaded: LoadedRecipe, facts: Facts): ResolvedRecipe
 
 /**
  * The folder of a recipe's next run, `runs/<name>-<number>` below the current folder; with `resume`
- * the newest one there is, if there is any.
+ * the newest one that has a checkpoint, if there is any: one that failed before has nothing to resume.
  */
 export async function chooseRunFolder(
   name: string,
@@ -103,8 +105,12 @@ export async function chooseRunFolder(
     .map((each) => each.slice(name.length + 1))
     .filter((rest) => /^\d+$/.test(rest))
     .map(Number);
-  const newest = Math.max(0, ...numbers);
-  if (options.resume && newest > 0)
-    return { path: join(parent, `${name}-${newest}`), why: "the newest run of this recipe" };
-  return { path: join(parent, `${name}-${newest + 1}`), why: "the next free number" };
+  const numbered = (number: number) => join(parent, `${name}-${number}`);
+  if (options.resume)
+    for (const number of numbers.toSorted((a, b) => b - a)) {
+      const steps = await listCheckpoints(join(numbered(number), RUN_FILES.checkpoints));
+      if (steps.length > 0)
+        return { path: numbered(number), why: "the newest run of this recipe with a checkpoint" };
+    }
+  return { path: numbered(Math.max(0, ...numbers) + 1), why: "the next free number" };
 }

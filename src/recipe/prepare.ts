@@ -1,7 +1,13 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
-import { type Checkpoint, openCheckpoint, resolveModel, type Tokenizer } from "../hub/index.ts";
+import {
+  type Checkpoint,
+  type DownloadProgress,
+  openCheckpoint,
+  resolveModel,
+  type Tokenizer,
+} from "../hub/index.ts";
 import { type BoundMethod, bindMethod, type MethodOptions } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { chooseRunFolder, deriveRecipe, type Recipe, type ResolvedRecipe } from "./derive.ts";
@@ -11,9 +17,17 @@ import type { RecipeInput } from "./schema.ts";
 /** A recipe's file, the recipe as an object, or one that is already loaded. */
 export type RecipeSource = string | RecipeInput | LoadedRecipe;
 
+/** What is going on before a recipe's work begins. */
+export type PrepareProgress =
+  | ({ readonly stage: "download" } & DownloadProgress)
+  | { readonly stage: "read"; readonly records: number };
+
 export interface PrepareOptions extends LoadOptions {
   /** Whether the run folder is that of an earlier run. */
   readonly resume?: boolean;
+  /** Aborting ends a download or the reading of data with the signal's reason. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: PrepareProgress) => void;
 }
 
 export interface Prepared extends ResolvedRecipe {
@@ -36,7 +50,10 @@ export async function prepare(
 ): Promise<Prepared> {
   const loaded = isLoaded(source) ? source : await loadRecipe(source, options);
   const { model, output } = loaded.recipe;
-  const modelPath = await resolveModel(modelReference(model));
+  const modelPath = await resolveModel(modelReference(model), {
+    signal: options.signal,
+    onProgress: (progress) => options.onProgress?.({ stage: "download", ...progress }),
+  });
   const checkpoint = await openCheckpoint(modelPath);
   try {
     const architecture = architectureFor(checkpoint.config, modelPath);

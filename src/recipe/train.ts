@@ -44,7 +44,7 @@ export async function* train(
   };
   // What is wrong with the run folder or the data is told before a large model is read.
   await checkRunFolder(recipe.output, folderOptions);
-  const data = await openRecipeData(prepared);
+  const data = await openRecipeData(prepared, options);
   const model = await openModel(modelPath, {
     method: methodOptions(recipe),
     dtype: recipe.model.dtype,

@@ -6,6 +6,7 @@ import { type Context, describeCommand } from "../command.ts";
 import type { Console } from "../console.ts";
 import { formatBytes, formatDuration, shortPath } from "../format.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { createPreparing } from "../preparing.ts";
 import { createProgress } from "../progress.ts";
 
 interface Options {
@@ -42,11 +43,18 @@ export function trainCommand(context: Context): Command {
       () => console.err("\nstopping: the checkpoint is being saved (Ctrl-C again quits at once)\n"),
       console.closed,
     );
+    const preparing = createPreparing(console);
     const show = json ? jsonLines(console) : createProgress(console);
     try {
       let last: RunFinished | undefined;
-      const events = train(recipe, { resume, overwrite, signal: interrupt.signal });
+      const events = train(recipe, {
+        resume,
+        overwrite,
+        signal: interrupt.signal,
+        onProgress: preparing.show,
+      });
       for await (const event of events) {
+        preparing.finish();
         show.show(event);
         if (event.type === "run-finished") last = event;
       }
@@ -62,7 +70,12 @@ export function trainCommand(context: Context): Command {
           }),
         );
       }
+    } catch (error) {
+      if (!interrupt.signal.aborted || error !== interrupt.signal.reason) throw error;
+      // Stopped before the first step: there is nothing to save.
+      context.exitCode = 130;
     } finally {
+      preparing.finish();
       show.finish();
       interrupt.dispose();
     }
