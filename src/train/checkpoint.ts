@@ -42,7 +42,8 @@ export interface Checkpoint {
 }
 
 const FORMAT = 1;
-const STATE_FILE = "state.json";
+/** A folder that has it is a checkpoint of ours. */
+export const STATE_FILE = "state.json";
 const PARAMETERS_FILE = "parameters.safetensors";
 const OPTIMIZER_FILE = "optimizer.safetensors";
 const LATEST_FILE = "latest";

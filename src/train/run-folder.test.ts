@@ -7,6 +7,12 @@ import { toyOptions, trainToEnd, useTemporaryFolders } from "./testing/helpers.t
 const makeFolder = useTemporaryFolders();
 const settings = { maxSteps: 2 };
 
+async function makeCheckpoint(folder: string): Promise<void> {
+  const path = join(folder, "checkpoints", "step-000004");
+  await mkdir(path, { recursive: true });
+  await writeFile(join(path, "state.json"), "{}");
+}
+
 it("refuses a finished run, and replaces it on demand", async () => {
   const folder = await makeFolder();
   await trainToEnd(toyOptions(folder, { settings }));
@@ -19,7 +25,7 @@ it("refuses a finished run, and replaces it on demand", async () => {
 
 it("refuses an unfinished run without resume", async () => {
   const folder = await makeFolder();
-  await mkdir(join(folder, "checkpoints", "step-000004"), { recursive: true });
+  await makeCheckpoint(folder);
   await expect(openRunFolder(folder, {})).rejects.toThrow("a run that stopped after step 4");
   const opened = await openRunFolder(folder, { resume: true });
   expect(await opened.latestCheckpoint()).toBe(join(folder, "checkpoints", "step-000004"));
@@ -58,7 +64,7 @@ it("refuses what cannot be a folder, and orders that contradict each other", asy
 
 it("lets go of the lock when it refuses", async () => {
   const folder = await makeFolder();
-  await mkdir(join(folder, "checkpoints", "step-000004"), { recursive: true });
+  await makeCheckpoint(folder);
   await expect(openRunFolder(folder, {})).rejects.toThrow();
   expect(await readdir(folder)).toEqual(["checkpoints"]);
 });
@@ -74,4 +80,19 @@ it("can be asked beforehand, without anything being changed", async () => {
   const opened = await openRunFolder(folder, { resume: true });
   await expect(checkRunFolder(folder, { resume: true })).rejects.toThrow("by one process");
   await opened.close();
+});
+
+it("takes no folder of another tool for a run, whatever it is asked to do", async () => {
+  const folder = await makeFolder();
+  await mkdir(join(folder, "checkpoints", "checkpoint-500"), { recursive: true });
+  await mkdir(join(folder, "adapter"));
+  await writeFile(join(folder, "metrics.jsonl"), "theirs\n");
+  const before = await readdir(folder, { recursive: true });
+  for (const how of [{}, { resume: true }, { overwrite: true }]) {
+    await expect(openRunFolder(folder, how)).rejects.toThrow("would replace (adapter, checkpoints");
+    await expect(checkRunFolder(folder, how)).rejects.toThrow(
+      "would replace (adapter, checkpoints",
+    );
+  }
+  expect(await readdir(folder, { recursive: true })).toEqual(before);
 });

@@ -6,7 +6,7 @@ import { TunesmithError } from "../errors.ts";
 import { writeFileAtomically } from "../hub/atomic-file.ts";
 import { readTextIfPresent } from "../hub/json-file.ts";
 import { namesIn, removeUnfinished } from "./atomic-folder.ts";
-import { checkpointName, listCheckpoints, pointToLatest } from "./checkpoint.ts";
+import { checkpointName, listCheckpoints, pointToLatest, STATE_FILE } from "./checkpoint.ts";
 import { takeRunLock } from "./run-lock.ts";
 
 /** The names in a run folder. */
@@ -73,8 +73,7 @@ export async function checkRunFolder(path: string, options: RunFolderOptions): P
   if (options.resume && options.overwrite) throw contradiction();
   const release = await lockFolder(path);
   try {
-    if (!options.resume && !options.overwrite)
-      await refuseEarlierRun(path, pathsIn(path), options.recipeText);
+    await refuseTakenFolder(path, pathsIn(path), options);
   } catch (error) {
     throw asFolderFault(path, error);
   } finally {
@@ -99,11 +98,12 @@ async function lockFolder(path: string): Promise<() => Promise<void>> {
 async function clearFolder(
   path: string,
   paths: RunFolder["paths"],
-  { resume, overwrite, recipeText }: RunFolderOptions,
+  options: RunFolderOptions,
 ): Promise<void> {
+  const { overwrite, recipeText } = options;
+  await refuseTakenFolder(path, paths, options);
   if (overwrite)
     for (const target of Object.values(paths)) await rm(target, { recursive: true, force: true });
-  else if (!resume) await refuseEarlierRun(path, paths, recipeText);
   await mkdir(paths.checkpoints, { recursive: true });
   const checkpoints = (await listCheckpoints(paths.checkpoints)).map((step) =>
     join(paths.checkpoints, checkpointName(step)),
@@ -115,44 +115,62 @@ async function clearFolder(
 }
 
 /**
- * Throws where a new run would destroy something: results of an earlier run, or files of somebody
- * else under the names of a run. A run that died before its first checkpoint is nothing to keep.
+ * Throws where a run would destroy something: results of an earlier run that the options do not speak
+ * of, or files of somebody else under the names of a run, which no option gives away. A run that died
+ * before its first checkpoint is nothing to keep.
  */
-async function refuseEarlierRun(
+async function refuseTakenFolder(
   path: string,
   paths: RunFolder["paths"],
-  recipeText?: string,
+  { resume, overwrite, recipeText }: RunFolderOptions,
 ): Promise<void> {
-  const refuse = (seen: string, fix: string) =>
-    new TunesmithError("run", {
-      where: path,
-      rule: "a new run needs a folder without an earlier run",
-      seen,
-      fix,
-    });
-  const names = await namesIn(path);
-  if (names.includes(RUN_FILES.summary))
+  const refuse = (rule: string, seen: string, fix: string) =>
+    new TunesmithError("run", { where: path, rule, seen, fix });
+  const foreign = await findForeign(path, paths, recipeText);
+  if (foreign.length > 0)
     throw refuse(
+      "a run replaces no files but those of an earlier run",
+      `files that it would replace (${foreign.join(", ")})`,
+      "give another run folder, or move them away",
+    );
+  if (resume || overwrite) return;
+  const rule = "a new run needs a folder without an earlier run";
+  if ((await namesIn(path)).includes(RUN_FILES.summary))
+    throw refuse(
+      rule,
       "a run that is finished",
       "give another run folder, or overwrite this one (--overwrite)",
     );
   const steps = await listCheckpoints(paths.checkpoints);
   if (steps.length > 0)
     throw refuse(
+      rule,
       `a run that stopped after step ${steps.at(-1)}`,
       "continue it with resume (--resume), overwrite it (--overwrite), or give another folder",
     );
-  if (names.includes(RUN_FILES.checkpoints)) return;
+}
+
+/** What lies under the names of a run in a folder that no run of ours has left its mark in. */
+async function findForeign(
+  path: string,
+  paths: RunFolder["paths"],
+  recipeText?: string,
+): Promise<string[]> {
+  const names = await namesIn(path);
+  if (names.includes(RUN_FILES.summary)) return [];
+  const inCheckpoints = await namesIn(paths.checkpoints);
+  for (const step of await listCheckpoints(paths.checkpoints))
+    if ((await namesIn(join(paths.checkpoints, checkpointName(step)))).includes(STATE_FILE))
+      return [];
+  const onlyOurs = inCheckpoints.every((name) => name === "latest" || name.startsWith("."));
+  // A run that died before its first checkpoint: those two are made when it begins.
+  const began = names.includes(RUN_FILES.checkpoints) && names.includes(RUN_FILES.metrics);
+  if (began && onlyOurs) return [];
   const sameRecipe = (await readTextIfPresent(paths.recipe)) === recipeText;
+  const harmless = (name: string) =>
+    (name === RUN_FILES.recipe && sameRecipe) || (name === RUN_FILES.checkpoints && onlyOurs);
   const ours = new Set<string>(Object.values(RUN_FILES));
-  const found = names.filter(
-    (name) => ours.has(name) && !(name === RUN_FILES.recipe && sameRecipe),
-  );
-  if (found.length > 0)
-    throw refuse(
-      `files that it would replace (${found.join(", ")})`,
-      "give another run folder, or overwrite them (--overwrite)",
-    );
+  return names.filter((name) => ours.has(name) && !harmless(name));
 }
 
 const FOLDER_FAULTS = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST", "ENAMETOOLONG"]);
