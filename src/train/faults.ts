@@ -40,7 +40,7 @@ export function notFinite(
 }
 
 const OUT_OF_MEMORY =
-  /failed to allocate|out of memory|bad_alloc|array buffer allocation failed|invalid (typed )?array length|CUDA_ERROR_OUT_OF_MEMORY|ENOMEM/i;
+  /failed to allocate|available memory of|out of memory|bad_alloc|array buffer allocation failed|invalid (typed )?array length|CUDA_ERROR_OUT_OF_MEMORY|ENOMEM/i;
 const OUT_OF_SPACE = new Set(["ENOSPC", "EDQUOT"]);
 
 /**
@@ -60,7 +60,13 @@ export function explainRunFailure(error: unknown, position: RunPosition): unknow
       },
       { cause: error },
     );
-  if (error instanceof TunesmithError) return error;
+  if (error instanceof TunesmithError) {
+    // A lower layer knows best what was too large, and not what is safe.
+    if (error.code !== "run" || !OUT_OF_MEMORY.test(String(error.cause))) return error;
+    const safe = describeSafePlace(position);
+    const faults = error.faults.map((fault) => ({ ...fault, fix: `${fault.fix}; ${safe}` }));
+    return new TunesmithError("run", faults, { cause: error });
+  }
   if (error instanceof Error && OUT_OF_MEMORY.test(error.message))
     return new TunesmithError(
       "run",

@@ -415,6 +415,18 @@ describe("a run that goes wrong", () => {
     },
   );
 
+  it("keeps what the engine says of used-up memory, and adds what is safe", async () => {
+    const folder = await makeFolder();
+    const inner = { where: "running the model", rule: "must fit", seen: "no", fix: "use less" };
+    const model = failingModel((call) => {
+      const cause = new Error("std::bad_alloc");
+      if (call === 4) throw new TunesmithError("run", inner, { cause });
+    });
+    const { faults } = await failure(toyOptions(folder, { model, settings }));
+    const fix = expect.stringMatching(/^use less; the last good checkpoint is .*step-000002/);
+    expect(faults).toEqual([{ ...inner, fix }]);
+  });
+
   it("lets errors that it knows nothing about through", async () => {
     const model = failingModel(() => {
       throw new TypeError("a bug");
