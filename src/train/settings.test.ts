@@ -74,6 +74,7 @@ it("needs the length of the data only where something depends on it", () => {
   expect(plan({ schedule: "linear" })).toThrow('the schedule "linear" must know');
   expect(plan({ schedule: "constant", epochs: 1.5 })).toThrow("a fraction of an epoch");
   expect(plan({ schedule: "constant", warmupRatio: 0.1 })).toThrow("warmupRatio");
+  expect(plan({ schedule: "constant", warmupRatio: 0 })()).toEqual({});
 });
 
 it("names changes that change the losses, and no others", () => {

@@ -195,7 +195,7 @@ export function planSteps(settings: TrainingSettings, batchesPerEpoch?: number):
   if (settings.maxSteps !== undefined) return { totalSteps: settings.maxSteps };
   const needs = [
     settings.schedule !== "constant" && `the schedule "${settings.schedule}"`,
-    settings.warmupRatio !== undefined && settings.warmupSteps === undefined && "warmupRatio",
+    (settings.warmupRatio ?? 0) > 0 && settings.warmupSteps === undefined && "warmupRatio",
     epochs !== undefined && !Number.isInteger(epochs) && "a fraction of an epoch",
   ].filter((need) => need !== false);
   if (needs.length === 0) return {};
@@ -203,7 +203,7 @@ export function planSteps(settings: TrainingSettings, batchesPerEpoch?: number):
     where: "train.maxSteps",
     rule: `${needs.join(" and ")} must know how many steps the run will take`,
     seen: "data of unknown length (it is streamed)",
-    fix: 'give train.maxSteps, or schedule: "constant" with warmupSteps',
+    fix: 'give train.maxSteps, or schedule: "constant" and a warm-up counted in steps',
   });
 }
 
