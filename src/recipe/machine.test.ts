@@ -1,7 +1,7 @@
 // Reading what Linux says about a machine, from texts as it writes them.
 
-import { expect, it } from "vitest";
-import { availableMemory, featuresOf, inspectMachine, modelCacheFolder } from "./machine.ts";
+import { expect, it, vi } from "vitest";
+import { availableMemory, featuresOf, inspectMachine } from "./machine.ts";
 
 it("finds vector instructions", () => {
   const text = "processor\t: 0\nflags\t\t: fpu sse2 avx2 fma avx512f avx512_vnni\nbugs\t: none\n";
@@ -15,10 +15,11 @@ it("counts caches as available memory", () => {
   expect(availableMemory(undefined)).toBeUndefined();
 });
 
-it("keeps models where the Python tools do", () => {
-  expect(modelCacheFolder({ HF_HUB_CACHE: "/c", HF_HOME: "/h" })).toBe("/c");
-  expect(modelCacheFolder({ HF_HOME: "/h" })).toBe("/h/hub");
-  expect(modelCacheFolder({ XDG_CACHE_HOME: "/x" })).toBe("/x/huggingface/hub");
+it("keeps models where the downloads go", async () => {
+  vi.stubEnv("HF_HUB_CACHE", "");
+  vi.stubEnv("HUGGINGFACE_HUB_CACHE", "/older-name");
+  expect((await inspectMachine()).modelCache).toBe("/older-name");
+  vi.unstubAllEnvs();
 });
 
 it("sees this machine", async () => {

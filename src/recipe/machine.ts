@@ -2,8 +2,8 @@
 // versions that matter, and where files are kept. Nothing here is needed to train.
 
 import { readFile, statfs } from "node:fs/promises";
-import { availableParallelism, cpus, freemem, homedir, totalmem } from "node:os";
-import { join } from "node:path";
+import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { hubCacheFolder } from "../hub/hub-cache.ts";
 
 export interface Machine {
   readonly system: string;
@@ -59,7 +59,7 @@ export async function inspectMachine(): Promise<Machine> {
         .filter(({ bundled }) => bundled)
         .map(({ name }) => name),
     },
-    modelCache: modelCacheFolder(process.env),
+    modelCache: hubCacheFolder(process.env),
   };
 }
 
@@ -76,12 +76,4 @@ export function featuresOf(information: string): string[] {
 export function availableMemory(information: string | undefined): number | undefined {
   const kilobytes = /^MemAvailable:\s*(\d+) kB$/m.exec(information ?? "")?.[1];
   return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
-}
-
-/** The folder that the Python tools and this one share for downloads. */
-export function modelCacheFolder(environment: NodeJS.ProcessEnv): string {
-  const { HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = environment;
-  if (HF_HUB_CACHE) return HF_HUB_CACHE;
-  if (HF_HOME) return join(HF_HOME, "hub");
-  return join(XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface", "hub");
 }
