@@ -311,6 +311,14 @@ describe("resuming", () => {
     expect(more.steps.map(({ step }) => step)).toEqual([13, 14, 15, 16]);
   });
 
+  it("says what changed in the recipe besides", async () => {
+    const folder = await makeFolder();
+    await trainToEnd(toyOptions(folder, { settings, recipeText: "data: a\n" }));
+    const again = toyOptions(folder, { settings, recipeText: "data: b\n", resume: true });
+    const { events } = await trainToEnd(again);
+    expect(events[0]).toMatchObject({ changedSettings: ['data: "a" -> "b"'] });
+  });
+
   it("refuses another optimizer and another model, and leaves the checkpoint alone", async () => {
     const folder = await makeFolder();
     await trainToEnd(toyOptions(folder, { settings }));

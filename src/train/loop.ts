@@ -6,6 +6,7 @@ import type { Model } from "../engine/model.ts";
 import { createOptimizer } from "../runtime/optimizer.ts";
 import { createSchedule } from "../runtime/schedule.ts";
 import { readGroups } from "./batch-groups.ts";
+import { changedRecipe } from "./changed-recipe.ts";
 import {
   initialLoopState,
   type LoopState,
@@ -99,7 +100,12 @@ async function* train(
       type: "run-started",
       runFolder: folder.path,
       ...(restored ? { resumedFromStep: state.step } : {}),
-      changedSettings: restored ? changedSettings(restored.settings, settings) : [],
+      changedSettings: restored
+        ? [
+            ...changedSettings(restored.settings, settings),
+            ...changedRecipe(folder.earlierRecipe, options.recipeText),
+          ]
+        : [],
       ...plan,
       trainableParameters: model.parameters.reduce((sum, { data }) => sum + data.length, 0),
     };

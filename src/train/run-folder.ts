@@ -34,6 +34,8 @@ export interface RunFolderOptions {
 export interface RunFolder {
   readonly path: string;
   readonly paths: Readonly<Record<keyof typeof RUN_FILES, string>>;
+  /** The recipe of the run that was there before, where one was kept. */
+  readonly earlierRecipe?: string;
   /** The newest complete checkpoint. */
   latestCheckpoint(): Promise<string | undefined>;
   /** Lets go of the lock. */
@@ -48,7 +50,9 @@ export async function openRunFolder(path: string, options: RunFolderOptions): Pr
   const paths = pathsIn(path);
   if (options.resume && options.overwrite) throw contradiction();
   const release = await lockFolder(path);
+  let earlierRecipe: string | undefined;
   try {
+    earlierRecipe = await readTextIfPresent(paths.recipe);
     await clearFolder(path, paths, options);
   } catch (error) {
     await release();
@@ -57,6 +61,7 @@ export async function openRunFolder(path: string, options: RunFolderOptions): Pr
   return {
     path,
     paths,
+    earlierRecipe,
     async latestCheckpoint() {
       const newest = (await listCheckpoints(paths.checkpoints)).at(-1);
       return newest === undefined ? undefined : join(paths.checkpoints, checkpointName(newest));
