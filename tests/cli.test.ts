@@ -143,6 +143,22 @@ it("measures and suggests the whole model that a full run leaves", async () => {
   expect(JSON.parse(report.out).adapted.loss, report.err).toBeCloseTo(Number(after), 3);
 }, 120_000);
 
+it("answers every line of a piped conversation", async () => {
+  const args = ["chat", "--model", "model", "--max-new-tokens", "4"];
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
+    cwd: folder,
+    env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "" },
+  });
+  let err = "";
+  child.stderr.on("data", (chunk) => {
+    err += chunk;
+  });
+  child.stdin.end("hi\nho\n\nha\n");
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  expect(code, err).toBe(0);
+  expect(err.match(/model /g)).toHaveLength(3);
+}, 120_000);
+
 it("generates the same text for the same seed", async () => {
   const generate = (seed: string) =>
     tunesmith([

@@ -30,49 +30,44 @@ export function chatCommand({ console }: Context): Command {
       options.system === undefined ? [] : [{ role: "system", content: options.system }];
     let messages = start;
     const lines = createInterface({ input: process.stdin, output: process.stderr });
+    lines.setPrompt(console.errColors.green("you  "));
+    // A pipe has often ended before its lines are answered; a closed input takes no prompt.
+    let inputEnded = false;
+    lines.once("close", () => {
+      inputEnded = true;
+    });
+    const prompt = () => {
+      if (!inputEnded) lines.prompt();
+    };
     try {
-      for (;;) {
-        const line = await ask(lines, console.errColors.green("you  "));
-        if (line === undefined) break;
-        if (line.trim() === "") continue;
-        if (line.trim() === "/new") {
-          messages = start;
+      prompt();
+      // Ends at Ctrl-D, and at Ctrl-C where no answer is being written. The iterator keeps lines that a pipe brings while an answer is being written.
+      for await (const line of lines) {
+        if (line.trim() === "" || line.trim() === "/new") {
+          if (line.trim() === "/new") messages = start;
+          prompt();
           continue;
         }
         messages = [...messages, { role: "user", content: line }];
         const stop = new AbortController();
+        const signal = AbortSignal.any([stop.signal, console.closed]);
         const onInterrupt = () => stop.abort();
         lines.once("SIGINT", onInterrupt);
         let answer = "";
         console.err(console.errColors.cyan("model "));
-        for await (const piece of conversation.answer(messages, sampling, stop.signal)) {
+        for await (const piece of conversation.answer(messages, sampling, signal)) {
           answer += piece;
           console.out(piece);
         }
         console.out("\n");
         lines.off("SIGINT", onInterrupt);
+        if (console.closed.aborted) break;
         messages = [...messages, { role: "assistant", content: answer }];
+        prompt();
       }
     } finally {
       lines.close();
       await conversation.dispose();
     }
   });
-}
-
-/** One line, or undefined at the end of the input (Ctrl-D, or Ctrl-C at the prompt). */
-async function ask(
-  lines: ReturnType<typeof createInterface>,
-  prompt: string,
-): Promise<string | undefined> {
-  const ended = new AbortController();
-  const end = () => ended.abort();
-  lines.once("close", end);
-  try {
-    return await lines.question(prompt, { signal: ended.signal });
-  } catch {
-    return undefined;
-  } finally {
-    lines.off("close", end);
-  }
 }
