@@ -53,3 +53,14 @@ it("charges nothing to the head for tokens that are only read", () => {
     3 * 4 * 2 * 2 * 8 * 16,
   );
 });
+
+it("holds logits of whole rows, as many as the head takes at a time", () => {
+  const dimensions = { ...input.dimensions, vocabularySize: 49152 };
+  const logits = (memory: "fast" | "lean", rows: number) =>
+    estimate({ ...input, dimensions, memory, rows, rowTokens: 512 }).memory.find(
+      ({ name }) => name === "logits",
+    )!.bytes;
+  expect(logits("fast", 1)).toBe(512 * 49152 * 4);
+  expect(logits("fast", 8)).toBe(1280 * 49152 * 4);
+  expect(logits("lean", 8)).toBe(256 * 49152 * 4);
+});

@@ -40,8 +40,12 @@ export interface Estimate {
 const FLOAT = 4;
 /** Node.js and ONNX Runtime with nothing loaded. */
 const PROCESS_BYTES = 180e6;
-/** Columns of logits that are in memory at a time (see engine/head.ts). */
-const VOCABULARY_BLOCK = 2048;
+/**
+ * Bytes of logits and rows that the head takes at a time: whole rows, made in blocks of columns, are
+ * kept until the gradient is made (engine/network.ts, `rowLimit` of engine/head-runner.ts).
+ */
+const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
+const LOGIT_ROWS = { least: 128, most: 2048 } as const;
 
 /** Memory at the peak and arithmetic of the whole run. */
 export function estimate(given: EstimateInput): Estimate {
@@ -69,7 +73,8 @@ export function estimate(given: EstimateInput): Estimate {
     },
     {
       name: "logits",
-      bytes: positions * Math.min(VOCABULARY_BLOCK, dimensions.vocabularySize) * FLOAT,
+      bytes:
+        logitRows(positions, dimensions.vocabularySize, memory) * dimensions.vocabularySize * FLOAT,
     },
   ];
   return {
@@ -77,6 +82,12 @@ export function estimate(given: EstimateInput): Estimate {
     memoryBytes: terms.reduce((sum, { bytes }) => sum + bytes, 0),
     floatingPointOperations: stepOperations(given) * given.steps,
   };
+}
+
+function logitRows(positions: number, vocabulary: number, memory: "fast" | "lean"): number {
+  const { least, most } = LOGIT_ROWS;
+  const rows = Math.floor(LOGIT_BYTES[memory] / (FLOAT * vocabulary) / least) * least;
+  return Math.min(positions, most, Math.max(least, rows));
 }
 
 /**
