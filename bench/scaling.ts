@@ -15,7 +15,10 @@ import { keepSession, today, versionsOf } from "./results.ts";
 import { measureAll, say } from "./session.ts";
 import { readCount, STANDARD, type Workload, workloadFlags } from "./workload.ts";
 
-const { values, rounds, steps } = flagsOrExit(() => {
+const USAGE =
+  "npm run bench:scaling -- [--rounds 1] [--steps 2] [--memory fast|lean] [--model FOLDER]";
+
+const { values, rounds, steps } = flagsOrExit(USAGE, () => {
   const { values } = parseArgs({
     options: {
       rounds: { type: "string" },

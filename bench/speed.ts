@@ -15,7 +15,10 @@ import { keepSession, today, versionsOf } from "./results.ts";
 import { measureAll, type Planned, say } from "./session.ts";
 import { readCount, STANDARD, workloadFlags } from "./workload.ts";
 
-const { values, rounds, steps, warmup } = flagsOrExit(() => {
+const USAGE =
+  "npm run bench -- [--rounds 2] [--steps 4] [--warmup 2] [--model FOLDER] [--python PATH] [--only NAME]…";
+
+const { values, rounds, steps, warmup } = flagsOrExit(USAGE, () => {
   const { values } = parseArgs({
     options: {
       rounds: { type: "string" },

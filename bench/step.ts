@@ -114,7 +114,10 @@ function ortVersion(): string {
   return (require("onnxruntime-node/package.json") as { version: string }).version;
 }
 
-const options = flagsOrExit(readOptions);
+const options = flagsOrExit(
+  "node bench/step.ts [flags], one measurement of bench/speed.ts",
+  readOptions,
+);
 const line = await withDepth(options.model, options.workload.depth, (model) =>
   measure({ ...options, model }),
 );
