@@ -17,8 +17,8 @@ export const LAYERS = [
   "data",
   "objectives",
   "train",
-  "recipe",
   "api",
+  "recipe",
   "cli",
 ] as const;
 
