@@ -8,7 +8,7 @@ import type { Kernel, Runtime, Value } from "../runtime/kernel.ts";
 import { floatData, floats, integers } from "../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor } from "../tensor/index.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
-import { compileHead, type Head, vocabularyBlocks } from "./head.ts";
+import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT, vocabularyBlocks } from "./head.ts";
 import { checkBatch } from "./inputs.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
 import type { ParameterSet } from "./parameters.ts";
@@ -65,9 +65,6 @@ const GROUP_LAYERS = 6;
 
 /** Shapes whose buffers are kept. */
 const KEPT_SHAPES = 8;
-
-/** The tracer of a head asks for neither positions nor a mask. */
-const HEAD_SHAPE = { batch: 1, sequence: 1, maskBatch: 1, training: false } as const;
 
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
@@ -309,9 +306,6 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     truncate: cache.truncate,
   };
 }
-
-/** The output matrix is widened, where it has to be, beside whatever the layers use. */
-const OUTPUT_SLOT = -1;
 
 /** Runs of consecutive layers, as equal in length as they can be. */
 function layerGroups(layers: number, longest: number): number[][] {

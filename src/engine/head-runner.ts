@@ -6,11 +6,18 @@ import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData, floats } from "../runtime/values.ts";
 import type { Bind } from "./bind.ts";
-import { compileHead, type Head, type HeadOptions, vocabularyBlocks } from "./head.ts";
+import {
+  compileHead,
+  HEAD_SHAPE,
+  type Head,
+  type HeadOptions,
+  OUTPUT_SLOT,
+  vocabularyBlocks,
+} from "./head.ts";
 import { addInto, type ParameterSet } from "./parameters.ts";
 import { remember } from "./remember.ts";
 import { gatherRows, paddedRowCount, scatterAddRows } from "./rows.ts";
-import { createTracer, type TraceShape } from "./trace.ts";
+import { createTracer } from "./trace.ts";
 import type { WeightStore } from "./weights.ts";
 
 export interface HeadRunner {
@@ -42,9 +49,6 @@ export interface HeadRunnerOptions {
   readonly logitBytes: number;
 }
 
-/** The head has neither positions nor a mask; its tracer only names weights. */
-const HEAD_SHAPE: TraceShape = { batch: 1, sequence: 1, maskBatch: 1, training: false };
-const OUTPUT_SLOT = -1;
 const KEPT_HEADS = 32;
 
 export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {

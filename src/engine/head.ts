@@ -26,10 +26,16 @@ import {
   type Tensor,
 } from "../tensor/index.ts";
 import type { Step } from "./segment.ts";
-import type { Binding, Tracer } from "./trace.ts";
+import type { Binding, Tracer, TraceShape } from "./trace.ts";
 
 /** Columns of logits that are made and used while they are in the cache (measured: 512 to 8192). */
 const VOCABULARY_BLOCK = 512;
+
+/** The head has neither positions nor a mask; its tracer only names weights. */
+export const HEAD_SHAPE: TraceShape = { batch: 1, sequence: 1, maskBatch: 1, training: false };
+
+/** Where the output matrix is widened to, apart from the slots of any kernel's inputs. */
+export const OUTPUT_SLOT = -1;
 
 /** First and last column (excluded) of each vocabulary block. */
 export function vocabularyBlocks(size: number): [start: number, end: number][] {
