@@ -1,7 +1,6 @@
 // Runs one measurement in a process of its own and reads the line of JSON that it prints.
 
 import { spawn } from "node:child_process";
-import { ALLOCATOR_SETTINGS, engineEnvironment } from "../bin/engine-environment.mjs";
 
 /** What bench/step.ts and bench/peers/peft-step.py print. */
 export interface StepReport {
@@ -41,14 +40,10 @@ export const ours = (script: string, ...args: string[]): Command => ({
 const TIME_LIMIT_MS = 300_000;
 
 export function runMeasurement<T>({ program, args }: Command): Promise<T | Failure> {
-  const isOurs = program === process.execPath;
   const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: TIME_LIMIT_MS,
-    env: {
-      ...(isOurs ? { ...process.env, ...engineEnvironment() } : peerEnvironment()),
-      TUNESMITH_BENCH_SPAWNED: String(Date.now()),
-    },
+    env: { ...process.env, TUNESMITH_BENCH_SPAWNED: String(Date.now()) },
   });
   let output = "";
   let complaints = "";
@@ -69,14 +64,6 @@ export function runMeasurement<T>({ program, args }: Command): Promise<T | Failu
         });
     });
   });
-}
-
-/** Peers run as their own users run them: without what npm's scripts set for our engine. */
-function peerEnvironment(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(
-    ([name, value]) => ALLOCATOR_SETTINGS[name] !== value || value === undefined,
-  );
-  return Object.fromEntries(kept);
 }
 
 export const isFailure = (report: object): report is Failure => "failed" in report;

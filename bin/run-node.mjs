@@ -1,4 +1,4 @@
-// Runs a script under another Node.js, or in another environment, as if it were this process: same
+// Runs a script under another Node.js as if it were this process: same
 // terminal, same signals, same exit code.
 
 import { spawn } from "node:child_process";
@@ -13,7 +13,7 @@ export const QUIET = "--disable-warning=ExperimentalWarning";
  */
 export async function runNode(node, args, options = {}) {
   const path = [dirname(node), ...(options.path ?? []), process.env.PATH].join(delimiter);
-  const env = { ...process.env, PATH: path, ...options.env };
+  const env = { ...process.env, PATH: path };
   if (process.execve !== undefined && process.platform !== "win32") {
     if (options.cwd !== undefined) process.chdir(options.cwd);
     process.execve(node, [node, QUIET, ...args], env);
@@ -30,7 +30,7 @@ function runChild(node, args, { cwd, env }) {
   process.on("SIGINT", () => {
     if (!process.stdin.isTTY) child.kill("SIGINT");
   });
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   return new Promise((resolve, reject) => {
     child.on("error", reject);
     child.on("exit", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 143)));

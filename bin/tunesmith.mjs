@@ -5,7 +5,6 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { engineEnvironment } from "./engine-environment.mjs";
 import { findNode, tooOldMessage } from "./find-node.mjs";
 import { QUIET, runNode } from "./run-node.mjs";
 
@@ -17,9 +16,6 @@ const program = inClone ? source : join(root, "dist", "cli", "main.js");
 // Node.js 22 announces type stripping as experimental at every start unless it is told not to.
 const stripsTypes =
   Number.parseInt(process.versions.node, 10) >= 24 || process.execArgv.includes(QUIET);
-
-const missing = engineEnvironment();
-const lacksEnvironment = Object.keys(missing).length > 0;
 
 const node = findNode(root);
 if (node === undefined) {
@@ -33,11 +29,11 @@ if (node === undefined) {
     `tunesmith: its dependencies have to be installed first\n  saw: no node_modules in ${root}\n  fix: run "npm run quickstart" there\n`,
   );
   process.exitCode = 1;
-} else if (node === process.execPath && (!inClone || stripsTypes) && !lacksEnvironment) {
+} else if (node === process.execPath && (!inClone || stripsTypes)) {
   const { main } = await import(pathToFileURL(program).href);
   process.exitCode = await main(process.argv.slice(2));
 } else {
-  // This file again, under the Node.js and in the environment that the engine wants.
+  // This file again, under the Node.js that the engine wants.
   const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
-  process.exitCode = await runNode(node, args, { env: missing });
+  process.exitCode = await runNode(node, args);
 }

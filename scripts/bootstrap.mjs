@@ -6,7 +6,6 @@ import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { engineEnvironment } from "../bin/engine-environment.mjs";
 import { findNode, tooOldMessage } from "../bin/find-node.mjs";
 import { runNode } from "../bin/run-node.mjs";
 
@@ -73,5 +72,4 @@ if (node === undefined) {
 process.exitCode = await runNode(node, process.argv.slice(2), {
   cwd: root,
   path: [join(root, "node_modules", ".bin")],
-  env: engineEnvironment(),
 });

@@ -1,5 +1,6 @@
-// Where the Python tools keep what they download, so that one copy of a model serves both:
-// HUB/models--owner--name/{blobs/<hash>, refs/<revision>, snapshots/<commit>/<file> → blobs}.
+// Where the Python tools keep what they download, so that one copy serves both:
+// HUB/models--owner--name/{blobs/<hash>, refs/<revision>, snapshots/<commit>/<file> → blobs},
+// and datasets--owner--name alike.
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -35,9 +36,11 @@ export async function hubToken(env: Environment): Promise<string | undefined> {
   return text.trim() || undefined;
 }
 
+export type RepositoryKind = "model" | "dataset";
+
 /** One repository's folder in the cache. */
-export function repositoryFolder(cache: string, repository: string): string {
-  return join(cache, `models--${repository.replace("/", "--")}`);
+export function repositoryFolder(cache: string, kind: RepositoryKind, repository: string): string {
+  return join(cache, `${kind}s--${repository.replace("/", "--")}`);
 }
 
 /** The snapshot that a revision (branch, tag or commit) points at, where the cache holds it. */

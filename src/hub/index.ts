@@ -17,7 +17,7 @@ export {
 } from "./chat-template.ts";
 export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
-export { type DownloadProgress, type ResolveModelOptions, resolveModel } from "./download.ts";
+export type { DownloadOptions, DownloadProgress } from "./fetch-repository.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export {
@@ -43,5 +43,7 @@ export {
   writeSafetensors,
   writeShardedSafetensors,
 } from "./safetensors-writer.ts";
+export { resolveDataset } from "./resolve-dataset.ts";
+export { resolveModel } from "./resolve-model.ts";
 export { loadTokenizerFolder } from "./tokenizer.ts";
 export type { ChatMessage, Tokenizer } from "./tokenizer-types.ts";

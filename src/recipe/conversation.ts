@@ -8,7 +8,7 @@ import {
   type Sampling as TokenChoice,
   withModelDefaults,
 } from "../generate/index.ts";
-import { resolveModel } from "../hub/download.ts";
+import { resolveModel } from "../hub/resolve-model.ts";
 import { type ChatMessage, encodeChat, openCheckpoint, type Tokenizer } from "../hub/index.ts";
 
 export interface Sampling extends TokenChoice {

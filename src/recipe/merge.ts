@@ -3,7 +3,7 @@
 import { readdir } from "node:fs/promises";
 import { openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
-import { resolveModel } from "../hub/download.ts";
+import { resolveModel } from "../hub/resolve-model.ts";
 
 export interface MergeOptions {
   /** Folder, GGUF file or hub id of the model that the adapter was trained on. */

@@ -6,6 +6,7 @@ import * as ort from "onnxruntime-node";
 import { TunesmithError } from "../errors.ts";
 import { encodeModel, lower } from "../onnx/index.ts";
 import { printGraph, type Tensor } from "../tensor/index.ts";
+import { keepFreedMemory } from "./heap.ts";
 
 /** A value in memory: typed array and shape, handed to ONNX Runtime without a copy. */
 export type Value = ort.Tensor;
@@ -40,6 +41,7 @@ interface Entry {
 }
 
 export function createRuntime(options: RuntimeOptions = {}): Runtime {
+  keepFreedMemory();
   const threads = options.threads ?? availableParallelism();
   const limit = options.kernelLimit ?? 64;
   const entries = new Map<string, Entry>(); // insertion order is order of last use

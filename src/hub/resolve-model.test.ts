@@ -11,7 +11,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type DownloadProgress, resolveModel } from "./download.ts";
+import type { DownloadProgress } from "./fetch-repository.ts";
+import { resolveModel } from "./resolve-model.ts";
 import type { Environment } from "./hub-cache.ts";
 import { parseHubReference } from "./model-reference.ts";
 import { expectFault, temporaryFolder } from "./testing/files.ts";
