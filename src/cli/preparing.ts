@@ -1,8 +1,10 @@
-// What a command shows before its first event: a download, or data being read.
+// Work that may first download or read for long: what is shown meanwhile, and how Ctrl-C ends it.
 
 import type { PrepareProgress } from "../recipe/prepare.ts";
+import type { Context } from "./command.ts";
 import type { Console } from "./console.ts";
 import { formatBytes } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 
 /** Shows progress as one line that is redrawn; where lines cannot be redrawn, nothing. */
 export function createPreparing(console: Console) {
@@ -23,4 +25,33 @@ export function createPreparing(console: Console) {
       lineIsOpen = false;
     },
   };
+}
+
+/** What such work takes: where it tells how far it is, and what tells it to stop. */
+export interface Attended {
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: PrepareProgress) => void;
+}
+
+/**
+ * The result of `work`, shown while it prepares. Ctrl-C, told to it by the signal, makes the exit code
+ * 130 and the result undefined.
+ */
+export async function attend<Result>(
+  context: Context,
+  work: (attended: Attended) => Promise<Result>,
+): Promise<Result | undefined> {
+  const interrupt = listenForInterrupt(() => {}, context.console.closed);
+  const preparing = createPreparing(context.console);
+  const { signal } = interrupt;
+  try {
+    return await work({ signal, onProgress: preparing.show });
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    context.exitCode = 130;
+    return undefined;
+  } finally {
+    preparing.finish();
+    interrupt.dispose();
+  }
 }

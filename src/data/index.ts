@@ -17,7 +17,7 @@ export {
   renderPreview,
   renderReport,
 } from "./preview.ts";
-export { READERS, type ResolveDataset, readRecords } from "./read.ts";
+export { type DatasetSide, READERS, type ResolveDataset, readRecords } from "./read.ts";
 export type { Row } from "./row.ts";
 export type { Sample } from "./sample.ts";
 export type { DatasetCounts, LengthBucket } from "./tally.ts";

@@ -7,7 +7,7 @@ import type { BatchSource } from "./batch-source.ts";
 import { type BatchOptions, batchesFromMemory, batchesFromStream } from "./batches.ts";
 import type { FormatName } from "./formats.ts";
 import { createPipeline, type Pipeline, type PipelineOptions, type Side } from "./pipeline.ts";
-import { findFiles, type ResolveDataset, totalSize } from "./read.ts";
+import { type DatasetSide, findFiles, type ResolveDataset, totalSize } from "./read.ts";
 import type { Sample } from "./sample.ts";
 import { SampleStore } from "./sample-store.ts";
 import { checkHoldOut, holdOutBound } from "./split.ts";
@@ -120,14 +120,14 @@ interface Sides {
 async function chooseSides(options: DatasetOptions, pipeline: Pipeline): Promise<Sides> {
   const { eval: held = 0, streaming = "auto", resolve } = options;
   if (typeof held === "number" && held !== 0) checkHoldOut(held);
-  const place = async (source: string | readonly string[]) => {
-    const files = await findFiles(source, resolve);
+  const place = async (source: string | readonly string[], side: DatasetSide) => {
+    const files = await findFiles(source, resolve, side);
     const large = streaming === "auto" ? (await totalSize(files)) > STREAMING_SIZE : streaming;
     return { files, streamed: large, accepts: () => true };
   };
 
-  const train = await place(options.train);
-  if (typeof held !== "number") return { train, eval: await place(held) };
+  const train = await place(options.train, "train");
+  if (typeof held !== "number") return { train, eval: await place(held, "eval") };
   if (held === 0) return { train };
 
   // A share of a stream needs no pass over it: hashes are spread evenly.

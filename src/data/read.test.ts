@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TunesmithError } from "../errors.ts";
-import { findFiles, readRecords } from "./read.ts";
+import { findFiles, type ResolveDataset, readRecords } from "./read.ts";
 import type { Row } from "./row.ts";
 import { MAX_RECORD_LENGTH } from "./text-stream.ts";
 
@@ -239,14 +239,20 @@ describe("plain text", () => {
 
 describe("sources", () => {
   it("takes files, folders in order, and hub ids through the function given", async () => {
+    const asked: string[] = [];
     const sub = await mkdtemp(join(folder, "set-"));
     for (const name of ["b.jsonl", "a.csv", "README.md", "image.png"])
       await writeFile(join(sub, name), "");
     expect(await findFiles(sub)).toEqual([join(sub, "a.csv"), join(sub, "b.jsonl")]);
     const file = join(sub, "b.jsonl");
-    expect(
-      await findFiles([file, "owner/name"], async (id) => (id === "owner/name" ? sub : "")),
-    ).toEqual([file, join(sub, "a.csv"), file]);
+    const resolve: ResolveDataset = async (reference, side) => {
+      asked.push(`${reference} ${side}`);
+      return reference === "owner/name" ? [file] : undefined;
+    };
+    expect(await findFiles([file, "owner/name"], resolve, "eval")).toEqual([file, file]);
+    await expect(findFiles("owner/other", resolve)).rejects.toThrow("no file or folder");
+    await expect(findFiles("missing/train.jsonl", resolve)).rejects.toThrow("no file or folder");
+    expect(asked).toEqual(["owner/name eval", "owner/other train"]);
   });
 
   it("says what is wrong with a source", async () => {

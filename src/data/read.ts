@@ -23,8 +23,14 @@ export const READERS: Readonly<Record<string, (path: string) => AsyncIterable<Ro
   ".md": readText,
 };
 
-/** Downloads a dataset of the hub ("owner/name") and returns its files or their folder. */
-export type ResolveDataset = (id: string) => Promise<string | readonly string[]>;
+/** Which of the two sides of training data is wanted for. */
+export type DatasetSide = "train" | "eval";
+
+/** Downloads a dataset of the hub and returns its files; undefined for what does not name one. */
+export type ResolveDataset = (
+  reference: string,
+  side: DatasetSide,
+) => Promise<readonly string[] | undefined>;
 
 /** The records of files, one file after another. @throws TunesmithError (data) for faulty content. */
 export async function* readRecords(files: readonly string[]): AsyncGenerator<Row> {
@@ -33,22 +39,28 @@ export async function* readRecords(files: readonly string[]): AsyncGenerator<Row
 
 /**
  * The data files that sources name: files as they are, folders by their data files in alphabetical
- * order, and what looks like "owner/name" through `resolve`.
+ * order, and anything else through `resolve`.
  *
  * @throws TunesmithError (data) for a path that does not exist, an unknown extension or an empty folder.
  */
 export async function findFiles(
   sources: string | readonly string[],
-  resolve?: ResolveDataset,
+  resolve: ResolveDataset = async () => undefined,
+  side: DatasetSide = "train",
 ): Promise<string[]> {
   const files: string[] = [];
   for (const source of typeof sources === "string" ? [sources] : sources) {
     const kind = await kindOf(source);
     if (kind === "file") files.push(source);
     else if (kind === "folder") files.push(...(await filesOfFolder(source)));
-    else if (resolve && /^[\w.-]+\/[\w.-]+$/.test(source) && !(extname(source) in READERS))
-      files.push(...(await findFiles(await resolve(source))));
-    else throw await notFound(source);
+    else {
+      const downloaded =
+        extname(source) in READERS && !source.startsWith("hf://")
+          ? undefined
+          : await resolve(source, side);
+      if (!downloaded) throw await notFound(source);
+      files.push(...downloaded);
+    }
   }
   for (const file of files) readerOf(file);
   return files;

@@ -29,6 +29,8 @@ export {
   readPeftConfig,
   writePeftConfig,
 } from "./peft-config.ts";
+export { resolveDataset } from "./resolve-dataset.ts";
+export { resolveModel } from "./resolve-model.ts";
 export {
   openSafetensors,
   SAFETENSORS_ELEMENT_BYTES,
@@ -43,7 +45,5 @@ export {
   writeSafetensors,
   writeShardedSafetensors,
 } from "./safetensors-writer.ts";
-export { resolveDataset } from "./resolve-dataset.ts";
-export { resolveModel } from "./resolve-model.ts";
 export { loadTokenizerFolder } from "./tokenizer.ts";
 export type { ChatMessage, Tokenizer } from "./tokenizer-types.ts";

@@ -12,16 +12,16 @@ import {
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { DownloadProgress } from "./fetch-repository.ts";
-import { resolveModel } from "./resolve-model.ts";
 import type { Environment } from "./hub-cache.ts";
 import { parseHubReference } from "./model-reference.ts";
+import { resolveModel } from "./resolve-model.ts";
 import { expectFault, temporaryFolder } from "./testing/files.ts";
-import { oids, type ServedModel, startHub } from "./testing/hub-server.ts";
+import { oids, type ServedRepository, startHub } from "./testing/hub-server.ts";
 
 const commit = "0123456789abcdef0123456789abcdef01234567";
 const weights = Uint8Array.from({ length: 200_000 }, (_, i) => (i * 7) % 251);
 const weightsOid = oids(weights).sha256;
-const served: ServedModel = {
+const served: ServedRepository = {
   repository: "owner/tiny",
   commit,
   revisions: ["v1.0", "refs/pr/1"],
@@ -35,7 +35,7 @@ const served: ServedModel = {
   },
 };
 
-async function setUp(model: ServedModel = served, more: Environment = {}) {
+async function setUp(model: ServedRepository = served, more: Environment = {}) {
   const hub = await startHub(model);
   const cache = temporaryFolder();
   const environment: Environment = { HF_HOME: cache, HF_ENDPOINT: hub.url, ...more };
@@ -161,7 +161,7 @@ describe("an interrupted download", () => {
 });
 
 describe("access", () => {
-  const gated: ServedModel = { ...served, token: "hf_secret" };
+  const gated: ServedRepository = { ...served, token: "hf_secret" };
 
   it("comes from the option, HF_TOKEN or the stored token, in this order", async () => {
     const { environment, cache, hub } = await setUp(gated);
@@ -190,7 +190,7 @@ describe("access", () => {
 });
 
 describe("what a repository may hold", () => {
-  const holding = (files: ServedModel["files"]) => setUp({ ...served, files });
+  const holding = (files: ServedRepository["files"]) => setUp({ ...served, files });
 
   it("shards, by their index", async () => {
     const { environment } = await holding({

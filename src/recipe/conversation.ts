@@ -8,8 +8,8 @@ import {
   type Sampling as TokenChoice,
   withModelDefaults,
 } from "../generate/index.ts";
-import { resolveModel } from "../hub/resolve-model.ts";
 import { type ChatMessage, encodeChat, openCheckpoint, type Tokenizer } from "../hub/index.ts";
+import { type Attention, fetchModel } from "./prepare.ts";
 
 export interface Sampling extends TokenChoice {
   /** Default 256. */
@@ -35,7 +35,7 @@ export interface Conversation {
   dispose(): Promise<void>;
 }
 
-export interface ConversationOptions {
+export interface ConversationOptions extends Attention {
   /** Folder, GGUF file or hub id. */
   readonly model: string;
   readonly adapter?: string;
@@ -50,7 +50,7 @@ export interface ConversationOptions {
  *       process.stdout.write(piece);
  */
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
-  const path = await resolveModel(options.model);
+  const path = await fetchModel(options.model, options);
   const dtype = (await fitsWidened(path)) ? "float32" : "auto";
   const model = await openModel(path, { adapter: options.adapter, dtype });
   const tokenizer = await model.loadTokenizer();

@@ -7,9 +7,16 @@ import {
   loadDataset,
   type PreviewedSample,
   previewSample,
+  READERS,
 } from "../data/index.ts";
-import { encodeChat } from "../hub/index.ts";
-import { type Prepared, type PrepareOptions, prepare, type RecipeSource } from "./prepare.ts";
+import { encodeChat, resolveDataset } from "../hub/index.ts";
+import {
+  type Attention,
+  type Prepared,
+  type PrepareOptions,
+  prepare,
+  type RecipeSource,
+} from "./prepare.ts";
 
 export interface RecipeData {
   readonly train: BatchSource;
@@ -19,10 +26,13 @@ export interface RecipeData {
   preview(count: number): Promise<PreviewedSample[]>;
 }
 
+/** The split of a hub dataset that each side takes where the recipe names none. */
+const USUAL_SPLITS = { train: ["train"], eval: ["validation", "test"] } as const;
+
 /** Opens the data of a prepared recipe. Throws a TunesmithError for faults of files and records. */
 export async function openRecipeData(
   { recipe, tokenizer }: Prepared,
-  { signal, onProgress }: Pick<PrepareOptions, "signal" | "onProgress"> = {},
+  { signal, onProgress }: Attention = {},
 ): Promise<RecipeData> {
   let opened = false;
   const onRecords = (records: number) => {
@@ -37,6 +47,13 @@ export async function openRecipeData(
       batchSize: recipe.train.batchSize,
       seed: recipe.train.seed,
       onProgress: onRecords,
+      resolve: (reference, side) =>
+        resolveDataset(reference, {
+          splits: USUAL_SPLITS[side],
+          extensions: Object.keys(READERS),
+          signal,
+          onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),
+        }),
     },
     tokenizer,
     encodeChat,

@@ -8,10 +8,10 @@ import { type Evaluation, evaluate, RUN_FILES } from "../train/index.ts";
 import { openRecipeData } from "./data.ts";
 import type { Recipe } from "./derive.ts";
 import type { Override } from "./overrides.ts";
-import { prepare } from "./prepare.ts";
+import { type Attention, prepare } from "./prepare.ts";
 import type { RecipeInput } from "./schema.ts";
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends Attention {
   /** A recipe's file: its model, its evaluation data, what its newest run trained. */
   readonly recipe?: string;
   readonly overrides?: readonly Override[];
@@ -19,7 +19,6 @@ export interface EvaluateOptions {
   readonly model?: string;
   readonly adapter?: string;
   readonly data?: string;
-  readonly signal?: AbortSignal;
 }
 
 export interface EvaluationReport {
@@ -32,12 +31,15 @@ export interface EvaluationReport {
 
 /** Evaluates. Throws a TunesmithError where there is nothing to evaluate. */
 export async function evaluateRecipe(options: EvaluateOptions): Promise<EvaluationReport> {
+  const { signal, onProgress } = options;
+  const attention = { signal, onProgress };
   const prepared = await prepare(options.recipe ?? withoutRecipe(options), {
     overrides: [...(options.overrides ?? []), ...givenOptions(options)],
     resume: true,
+    ...attention,
   });
   await prepared.checkpoint.close();
-  const { evaluation } = await openRecipeData(prepared);
+  const { evaluation } = await openRecipeData(prepared, attention);
   if (evaluation === undefined)
     throw new TunesmithError("data", {
       where: "data.eval",
@@ -51,8 +53,8 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
     const { threads } = recipe.compute;
     const model = await openModel(path, { adapter, dtype, threads });
     try {
-      const result = await evaluate(model, evaluation, options.signal);
-      if (result === undefined) throw new DOMException("aborted", "AbortError");
+      const result = await evaluate(model, evaluation, signal);
+      if (result === undefined) throw signal?.reason;
       return result;
     } finally {
       await model.dispose();

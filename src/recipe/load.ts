@@ -178,9 +178,10 @@ async function resolvePaths(
     const absolute = resolve(folderOf(path), expanded);
     if (await exists(absolute)) return absolute;
     const isLocal =
-      /^\.{0,2}[/\\]|^~/.test(value) ||
-      isAbsolute(value) ||
-      (kind === "model" ? /\.gguf$/i.test(value) : DATA_EXTENSIONS.includes(extname(value)));
+      !value.startsWith("hf://") &&
+      (/^\.{0,2}[/\\]|^~/.test(value) ||
+        isAbsolute(value) ||
+        (kind === "model" ? /\.gguf$/i.test(value) : DATA_EXTENSIONS.includes(extname(value))));
     if (!isLocal) return undefined;
     const near = await nearestFile(absolute);
     faults.push({

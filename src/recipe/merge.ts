@@ -3,9 +3,9 @@
 import { readdir } from "node:fs/promises";
 import { openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
-import { resolveModel } from "../hub/resolve-model.ts";
+import { type Attention, fetchModel } from "./prepare.ts";
 
-export interface MergeOptions {
+export interface MergeOptions extends Attention {
   /** Folder, GGUF file or hub id of the model that the adapter was trained on. */
   readonly model: string;
   /** The adapter's folder. */
@@ -19,9 +19,9 @@ export interface MergeOptions {
  *
  * @throws TunesmithError where the files do not fit each other or `out` holds something.
  */
-export async function merge({ model, adapter, out }: MergeOptions): Promise<void> {
+export async function merge({ model, adapter, out, ...attention }: MergeOptions): Promise<void> {
   await requireEmpty(out);
-  const opened = await openModel(await resolveModel(model), { adapter });
+  const opened = await openModel(await fetchModel(model, attention), { adapter });
   try {
     await opened.merge(out);
   } finally {

@@ -59,16 +59,16 @@ export async function planRecipe(
 ): Promise<Plan> {
   const prepared = await prepare(source, options);
   try {
-    return await planPrepared(prepared);
+    return await planPrepared(prepared, options);
   } finally {
     await prepared.checkpoint.close();
   }
 }
 
-async function planPrepared(prepared: Prepared): Promise<Plan> {
+async function planPrepared(prepared: Prepared, options: PrepareOptions): Promise<Plan> {
   const { recipe, architecture } = prepared;
   const method = bindRecipeMethod(prepared);
-  const data = await openRecipeData(prepared);
+  const data = await openRecipeData(prepared, options);
   const settings = completeSettings(trainingSettings(recipe), data.evaluation !== undefined);
   const { totalSteps } = planSteps(settings, data.train.batchesPerEpoch);
   const trainable = countTrainable(method);

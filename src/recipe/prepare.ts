@@ -22,12 +22,24 @@ export type PrepareProgress =
   | ({ readonly stage: "download" } & DownloadProgress)
   | { readonly stage: "read"; readonly records: number };
 
-export interface PrepareOptions extends LoadOptions {
-  /** Whether the run folder is that of an earlier run. */
-  readonly resume?: boolean;
+/** How whoever waits for a recipe's work follows and stops it. */
+export interface Attention {
   /** Aborting ends a download or the reading of data with the signal's reason. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: PrepareProgress) => void;
+}
+
+export interface PrepareOptions extends LoadOptions, Attention {
+  /** Whether the run folder is that of an earlier run. */
+  readonly resume?: boolean;
+}
+
+/** A model's folder or file on this disk, downloaded if need be. */
+export function fetchModel(reference: string, { signal, onProgress }: Attention): Promise<string> {
+  return resolveModel(reference, {
+    signal,
+    onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),
+  });
 }
 
 export interface Prepared extends ResolvedRecipe {
@@ -50,10 +62,7 @@ export async function prepare(
 ): Promise<Prepared> {
   const loaded = isLoaded(source) ? source : await loadRecipe(source, options);
   const { model, output } = loaded.recipe;
-  const modelPath = await resolveModel(modelReference(model), {
-    signal: options.signal,
-    onProgress: (progress) => options.onProgress?.({ stage: "download", ...progress }),
-  });
+  const modelPath = await fetchModel(modelReference(model), options);
   const checkpoint = await openCheckpoint(modelPath);
   try {
     const architecture = architectureFor(checkpoint.config, modelPath);

@@ -4,13 +4,15 @@ import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import type { ChatMessage } from "../../hub/tokenizer-types.ts";
 import { type Context, describeCommand } from "../command.ts";
+import { attend } from "../preparing.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
 
 interface Options extends SamplingFlags {
   readonly system?: string;
 }
 
-export function chatCommand({ console }: Context): Command {
+export function chatCommand(context: Context): Command {
+  const { console } = context;
   const command = describeCommand({
     usage: "chat",
     summary: "talk with a model",
@@ -25,7 +27,10 @@ export function chatCommand({ console }: Context): Command {
   return addSamplingOptions(command).action(async (options: Options) => {
     const sampling = readSampling(options);
     const { openConversation } = await import("../../recipe/conversation.ts");
-    const conversation = await openConversation(options);
+    const conversation = await attend(context, (attended) =>
+      openConversation({ ...options, ...attended }),
+    );
+    if (conversation === undefined) return;
     const start: ChatMessage[] =
       options.system === undefined ? [] : [{ role: "system", content: options.system }];
     let messages = start;

@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
 import { type Context, describeCommand } from "../command.ts";
+import { attend } from "../preparing.ts";
 
 interface Options {
   readonly samples: string;
@@ -16,7 +17,8 @@ export function dataCommand(context: Context): Command {
     .addCommand(previewCommand(context));
 }
 
-function previewCommand({ console, overrides }: Context): Command {
+function previewCommand(context: Context): Command {
+  const { console, overrides } = context;
   return describeCommand({
     usage: "preview <recipe>",
     summary: "show samples with what is trained on, counts and what is cut or left out",
@@ -32,7 +34,11 @@ function previewCommand({ console, overrides }: Context): Command {
     takesOverrides: true,
   }).action(async (file: string, { samples, json }: Options) => {
     const { previewRecipeData } = await import("../../recipe/data.ts");
-    const preview = await previewRecipeData(file, { overrides, samples: readCount(samples) });
+    const count = readCount(samples);
+    const preview = await attend(context, (attended) =>
+      previewRecipeData(file, { overrides, samples: count, ...attended }),
+    );
+    if (preview === undefined) return;
     const { showPreview } = await import("../show-preview.ts");
     console.out(json ? `${JSON.stringify(preview)}\n` : showPreview(preview, console.outColors));
   });

@@ -5,6 +5,7 @@ import { TunesmithError } from "../../errors.ts";
 import type { EvaluationReport } from "../../recipe/evaluate.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { formatTable, shortPath } from "../format.ts";
+import { attend } from "../preparing.ts";
 
 interface Options {
   readonly model?: string;
@@ -13,7 +14,8 @@ interface Options {
   readonly json?: boolean;
 }
 
-export function evalCommand({ console, overrides }: Context): Command {
+export function evalCommand(context: Context): Command {
+  const { console, overrides } = context;
   return describeCommand({
     usage: "eval [recipe]",
     summary: "measure the held-out loss of a model, before and after its training",
@@ -41,7 +43,10 @@ export function evalCommand({ console, overrides }: Context): Command {
         fix: "write `tunesmith eval recipe.yaml`, or --model … --data …",
       });
     const { evaluateRecipe } = await import("../../recipe/evaluate.ts");
-    const report = await evaluateRecipe({ recipe, overrides, ...options });
+    const report = await attend(context, (attended) =>
+      evaluateRecipe({ recipe, overrides, ...options, ...attended }),
+    );
+    if (report === undefined) return;
     console.out(json ? `${JSON.stringify(report)}\n` : describeReport(report));
   });
 }

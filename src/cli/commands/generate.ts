@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { attend } from "../preparing.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
 
 interface Options extends SamplingFlags {
@@ -36,7 +37,10 @@ export function generateCommand(context: Context): Command {
     const sampling = readSampling(options);
     const prompt = words.length > 0 ? words.join(" ") : await readInput();
     const { openConversation } = await import("../../recipe/conversation.ts");
-    const conversation = await openConversation(options);
+    const conversation = await attend(context, (attended) =>
+      openConversation({ ...options, ...attended }),
+    );
+    if (conversation === undefined) return;
     const interrupt = listenForInterrupt(() => {}, console.closed);
     let text = "";
     try {

@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { type Context, describeCommand } from "../command.ts";
+import { attend } from "../preparing.ts";
 
 interface Options {
   readonly model: string;
@@ -9,7 +10,8 @@ interface Options {
   readonly out: string;
 }
 
-export function mergeCommand({ console }: Context): Command {
+export function mergeCommand(context: Context): Command {
+  const { console } = context;
   return describeCommand({
     usage: "merge",
     summary: "put an adapter into its model, as a model folder of its own",
@@ -25,7 +27,11 @@ export function mergeCommand({ console }: Context): Command {
     .requiredOption("--out <folder>", "where to write the merged model")
     .action(async ({ model, adapter, out }: Options) => {
       const { merge } = await import("../../recipe/merge.ts");
-      await merge({ model, adapter, out });
+      const merged = await attend(context, async (attended) => {
+        await merge({ model, adapter, out, ...attended });
+        return true;
+      });
+      if (!merged) return;
       console.out(`wrote ${out}\n\nNext:\n  tunesmith chat --model ${out}\n`);
     });
 }

@@ -7,8 +7,10 @@ import type { Plan, PlanValue } from "../../recipe/plan.ts";
 import { type Context, describeCommand } from "../command.ts";
 import type { Colors } from "../console.ts";
 import { formatBytes, formatCount, formatDuration, formatTable } from "../format.ts";
+import { attend } from "../preparing.ts";
 
-export function planCommand({ console, overrides }: Context): Command {
+export function planCommand(context: Context): Command {
+  const { console, overrides } = context;
   return describeCommand({
     usage: "plan <recipe>",
     summary: "show what a recipe would do: every value, the data, memory and time",
@@ -22,7 +24,8 @@ export function planCommand({ console, overrides }: Context): Command {
     takesOverrides: true,
   }).action(async (file: string, { json }: { json?: boolean }) => {
     const { planRecipe } = await import("../../recipe/plan.ts");
-    const plan = await planRecipe(file, { overrides });
+    const plan = await attend(context, (attended) => planRecipe(file, { overrides, ...attended }));
+    if (plan === undefined) return;
     if (json) {
       console.out(`${JSON.stringify(plan, null, 2)}\n`);
       return;

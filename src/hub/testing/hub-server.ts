@@ -1,5 +1,5 @@
 // A small server that speaks as much of the Hugging Face hub's documented protocol as a download
-// needs: model info, file listing, and files with ETag and Range. There is no network in
+// needs: repository info, file listing, and files with ETag and Range. There is no network in
 // the tests; that the real hub speaks the same is what the official client's own tests are for.
 
 import { createHash } from "node:crypto";
@@ -16,7 +16,9 @@ export interface HubServer {
   readonly authorizations: Set<string>;
 }
 
-export interface ServedModel {
+export interface ServedRepository {
+  /** Default served. */
+  readonly kind?: "model" | "dataset";
   readonly repository: string;
   readonly commit: string;
   readonly revisions?: readonly string[];
@@ -33,17 +35,18 @@ export function oids(content: Uint8Array): { git: string; sha256: string } {
 
 const isLarge = (path: string) => /\.(safetensors|gguf|bin)$/.test(path);
 
-export async function startHub(model: ServedModel): Promise<HubServer> {
+export async function startHub(served: ServedRepository): Promise<HubServer> {
   const files = new Map(
-    Object.entries(model.files).map(([path, content]) => [
+    Object.entries(served.files).map(([path, content]) => [
       path,
       typeof content === "string" ? new TextEncoder().encode(content) : content,
     ]),
   );
+  const { kind = "model" } = served;
   const requests: string[] = [];
   const authorizations = new Set<string>();
   const trouble: HubServer["trouble"] = {};
-  const known = new Set(["main", model.commit, ...(model.revisions ?? [])]);
+  const known = new Set(["main", served.commit, ...(served.revisions ?? [])]);
 
   const listing = () =>
     [...files].map(([path, content]) => {
@@ -88,16 +91,18 @@ export async function startHub(model: ServedModel): Promise<HubServer> {
     if (authorization) authorizations.add(authorization);
     const json = (status: number, body: unknown) =>
       response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
-    if (model.token && authorization !== `Bearer ${model.token}`)
+    if (served.token && authorization !== `Bearer ${served.token}`)
       return json(401, { error: "Repository is gated" });
-    const api = `/api/models/${model.repository}`;
+    const api = `/api/${kind}s/${served.repository}`;
     const match = (prefix: string) =>
       path.startsWith(prefix) ? path.slice(prefix.length) : undefined;
     const revision = match(`${api}/revision/`);
     if (revision !== undefined && known.has(revision))
-      return json(200, { _id: "1", id: model.repository, sha: model.commit });
-    if (match(`${api}/tree/${model.commit}`) !== undefined) return json(200, listing());
-    const file = match(`/${model.repository}/resolve/${model.commit}/`);
+      return json(200, { _id: "1", id: served.repository, sha: served.commit });
+    if (match(`${api}/tree/${served.commit}`) !== undefined) return json(200, listing());
+    const file = match(
+      `${kind === "dataset" ? "/datasets" : ""}/${served.repository}/resolve/${served.commit}/`,
+    );
     if (file !== undefined) return sendFile(request, response, file);
     return json(404, { error: "Repository not found" });
   });
