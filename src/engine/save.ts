@@ -1,6 +1,6 @@
 // Writing what was trained: a PEFT adapter, or a whole checkpoint that Transformers loads.
 
-import { copyFile, mkdir, readdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Checkpoint,
@@ -71,7 +71,7 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
     join(directory, "config.json"),
     `${JSON.stringify(config, undefined, 2)}\n`,
   );
-  await copySideFiles(checkpoint, directory);
+  await checkpoint.writeSideFiles(directory);
 }
 
 function mergedWeight(trained: Trained, name: string): Float32Array {
@@ -92,13 +92,4 @@ function inStoredType(checkpoint: Checkpoint, name: string, data: () => Float32A
     return new Uint8Array(target.buffer);
   };
   return { dtype, data: half };
-}
-
-const SIDE_FILES =
-  /^(tokenizer.*|special_tokens_map|added_tokens|vocab|merges|generation_config|chat_template)\.(json|txt|model|jinja)$/;
-
-async function copySideFiles(checkpoint: Checkpoint, directory: string): Promise<void> {
-  if (checkpoint.format !== "safetensors") return;
-  for (const file of await readdir(checkpoint.source))
-    if (SIDE_FILES.test(file)) await copyFile(join(checkpoint.source, file), join(directory, file));
 }

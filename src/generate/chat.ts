@@ -35,10 +35,9 @@ export function createChat(
     async *send(content, options = {}) {
       const asked = [...messages, { role: "user", content }];
       const { inputIds } = encodeChat(tokenizer, asked, { addGenerationPrompt: true });
-      const stopTokenIds = options.stopTokenIds ?? tokenizer.stopTokenIds;
       let answer = "";
       try {
-        for await (const piece of stream.continue(inputIds, { ...options, stopTokenIds })) {
+        for await (const piece of stream.continue(inputIds, options)) {
           answer += piece.text;
           yield piece;
         }

@@ -8,7 +8,7 @@ import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import { createChat } from "./chat.ts";
 import { generate } from "./generate.ts";
-import { withModelDefaults } from "./options.ts";
+import { stopTokenIds, withModelDefaults } from "./options.ts";
 import { likeliest } from "./score-processors.ts";
 import { createTextStream, streamText } from "./stream-text.ts";
 
@@ -19,7 +19,6 @@ const SAMPLED = { temperature: 1.5, topK: 40, topP: 0.95, seed: 3 };
 /** A tokenizer of one printable character for each of the tiny model's 97 ids. */
 const letters: Tokenizer = {
   vocabularySize: 97,
-  stopTokenIds: [2],
   chatTemplate:
     "{% for m in messages %}{{ m.content }}|{% endfor %}{% if add_generation_prompt %}>{% endif %}",
   encode: (text) => [...text].map((letter) => letter.codePointAt(0)! - 32),
@@ -182,4 +181,11 @@ describe("defaults of generation_config.json", () => {
   ])("fill %j from %j", (options, generationConfig, expected) =>
     expect(withModelDefaults(options, generationConfig as never)).toEqual(expected),
   );
+});
+
+it("stops where the model's files say, and for text where the tokenizer says too", () => {
+  const source = { config: { eos_token_id: 5 }, generationConfig: { eos_token_id: [7, 2] } };
+  expect(stopTokenIds(source)).toEqual([7, 2]);
+  expect(stopTokenIds({ ...source, generationConfig: undefined })).toEqual([5]);
+  expect(stopTokenIds(source, { eosTokenId: 2 })).toEqual([2, 7]);
 });

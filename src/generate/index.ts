@@ -9,9 +9,9 @@ export {
 } from "./generate.ts";
 export {
   DEFAULT_NEW_TOKENS,
-  endTokenIds,
   type GenerationOptions,
   type StopReason,
+  stopTokenIds,
   withModelDefaults,
 } from "./options.ts";
 export { type Sampling, scoreProcessors } from "./score-processors.ts";

@@ -2,7 +2,7 @@
 // the checks that come before any work.
 
 import { type Fault, TunesmithError } from "../errors.ts";
-import type { JsonObject } from "../hub/index.ts";
+import type { JsonObject, Tokenizer } from "../hub/index.ts";
 import type { Sampling } from "./score-processors.ts";
 
 export interface GenerationOptions extends Sampling {
@@ -29,10 +29,17 @@ export interface GenerationSource {
   readonly generationConfig: JsonObject | undefined;
 }
 
-/** The ids that end a sequence: those of generation_config.json, else of config.json. */
-export function endTokenIds({ config, generationConfig }: GenerationSource): number[] {
-  const ids = [generationConfig?.eos_token_id ?? config.eos_token_id].flat();
-  return ids.filter((id) => typeof id === "number");
+/**
+ * The ids that end a sequence: those of generation_config.json, else of config.json, as in Transformers;
+ * where text is wanted, the tokenizer's as well: a chat model's files may name the end of a turn there
+ * alone.
+ */
+export function stopTokenIds(
+  { config, generationConfig }: GenerationSource,
+  tokenizer?: Pick<Tokenizer, "eosTokenId">,
+): number[] {
+  const ids = [tokenizer?.eosTokenId, generationConfig?.eos_token_id ?? config.eos_token_id];
+  return [...new Set(ids.flat().filter((id) => typeof id === "number"))];
 }
 
 const CONFIG_KEYS = {

@@ -4,10 +4,10 @@ import { createRandom } from "../runtime/random.ts";
 import { chooseToken } from "./choose-token.ts";
 import {
   DEFAULT_NEW_TOKENS,
-  endTokenIds,
   type GenerationOptions,
   type GenerationSource,
   type StopReason,
+  stopTokenIds,
 } from "./options.ts";
 
 export interface Sequence {
@@ -28,7 +28,7 @@ export function startSequence(
   row = 0,
 ): Sequence {
   const { maxNewTokens = DEFAULT_NEW_TOKENS, seed = 0, ignoreEos = false } = options;
-  const stops = new Set(ignoreEos ? [] : (options.stopTokenIds ?? endTokenIds(model)));
+  const stops = new Set(ignoreEos ? [] : (options.stopTokenIds ?? stopTokenIds(model)));
   const random = createRandom(seed).fork(row);
   const all = [...prompt];
   const tokenIds: number[] = [];

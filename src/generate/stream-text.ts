@@ -4,7 +4,7 @@
 import { createDecoder } from "../engine/decoder.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { GenerativeModel } from "./generate.ts";
-import { checkGeneration, type GenerationOptions } from "./options.ts";
+import { checkGeneration, type GenerationOptions, stopTokenIds } from "./options.ts";
 import { startSequence } from "./sequence.ts";
 import { createStopStrings } from "./stop-strings.ts";
 import { createTextPieces } from "./text-pieces.ts";
@@ -26,6 +26,7 @@ export interface TextStream {
 /** A source of continuations that share what they have in common at the beginning. */
 export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): TextStream {
   const decoder = createDecoder(model);
+  const ends = stopTokenIds(model, tokenizer);
   let cached: number[] = []; // tokens whose keys and values the decoder holds
 
   /** Reads a prompt, or a token, behind what is cached. */
@@ -44,7 +45,10 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
       decoder.truncate(0, common);
       cached = cached.slice(0, common);
 
-      const sequence = startSequence(model, promptIds, options);
+      const sequence = startSequence(model, promptIds, {
+        ...options,
+        stopTokenIds: options.stopTokenIds ?? ends,
+      });
       const pieces = createTextPieces(tokenizer, promptIds);
       const stops = createStopStrings(stopStrings);
       let fresh = promptIds.slice(common);

@@ -1,5 +1,6 @@
 // A Hugging Face model folder: config.json beside one safetensors file, or several with an index.
 
+import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
@@ -11,6 +12,8 @@ import { loadTokenizerFolder } from "./tokenizer.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
+const SIDE_FILES =
+  /^(tokenizer.*|special_tokens_map|added_tokens|vocab|merges|generation_config|chat_template)\.(json|txt|model|jinja)$/;
 
 /** Opens a model folder. `files` are the names in it. Throws a TunesmithError ("checkpoint"). */
 export async function openFolderCheckpoint(
@@ -41,6 +44,10 @@ export async function openFolderCheckpoint(
     readFloat32Into: async (name, target) => readFloat32(find(name), name, target),
     readRawInto: async (name, target) => find(name).readInto(name, target),
     loadTokenizer: () => loadTokenizerFolder(folder),
+    async writeSideFiles(directory) {
+      for (const file of files)
+        if (SIDE_FILES.test(file)) await copyFile(join(folder, file), join(directory, file));
+    },
     async close() {
       await Promise.all([...new Set(owner.values())].map((shard) => shard.close()));
     },

@@ -5,7 +5,8 @@ import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 import { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 import { DEQUANTIZERS } from "./gguf-dequantize.ts";
 import { deinterleavedRow, interleavedHeads, llamaConfig, llamaTensors } from "./gguf-llama.ts";
-import { loadTokenizerGguf } from "./gguf-tokenizer.ts";
+import { writeTokenizerFiles } from "./gguf-side-files.ts";
+import { generationConfigGguf, loadTokenizerGguf, tokenizerPartsGguf } from "./gguf-tokenizer.ts";
 import { GGML_TYPES } from "./gguf-types.ts";
 import { missingTensor } from "./safetensors.ts";
 
@@ -17,6 +18,7 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   try {
     const config = llamaConfig(file, await readRopeFactors(file));
     const stored = llamaTensors(file);
+    const generationConfig = generationConfigGguf(file);
     const headDimension = config.head_dim as number;
     const isReordered = ({ name }: GgufTensor) => interleavedHeads(name, config) !== undefined;
     const tensors = new Map<string, CheckpointTensor>();
@@ -43,6 +45,7 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
       source: path,
       format: "gguf",
       config,
+      generationConfig,
       tensors,
       async readFloat32Into(name, target) {
         const tensor = find(name);
@@ -61,6 +64,8 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
         });
       },
       loadTokenizer: async () => loadTokenizerGguf(file),
+      writeSideFiles: async (directory) =>
+        writeTokenizerFiles(tokenizerPartsGguf(file), directory, { config, generationConfig }),
       close: () => file.close(),
     };
   } catch (error) {

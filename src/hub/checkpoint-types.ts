@@ -23,6 +23,7 @@ export interface Checkpoint {
   readonly format: "safetensors" | "gguf";
   /** `config.json` as parsed; for a GGUF, what that file would say. */
   readonly config: JsonObject;
+  /** `generation_config.json` as parsed; for a GGUF, what that file would say. */
   readonly generationConfig?: JsonObject;
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   /** Decodes a tensor of any floating or quantised dtype into `target`, in bounded extra memory. */
@@ -30,5 +31,7 @@ export interface Checkpoint {
   /** Copies the stored bytes of an unquantised tensor, 16-bit ones for F16 and BF16. */
   readRawInto(name: string, target: Uint8Array): Promise<void>;
   loadTokenizer(): Promise<Tokenizer>;
+  /** Puts what stands beside the weights of a model folder (tokenizer, template, generation) there. */
+  writeSideFiles(directory: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,8 +1,12 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { GgufValue } from "./gguf.ts";
-import { loadTokenizerGguf } from "./gguf-tokenizer.ts";
+import { writeTokenizerFiles } from "./gguf-side-files.ts";
+import { generationConfigGguf, loadTokenizerGguf, tokenizerPartsGguf } from "./gguf-tokenizer.ts";
 import { readCase } from "./testing/cases.ts";
-import { expectFault } from "./testing/files.ts";
+import { expectFault, temporaryFolder } from "./testing/files.ts";
+import { loadTokenizerFolder } from "./tokenizer.ts";
 
 interface Definition {
   readonly added_tokens: { id: number; content: string; special: boolean }[];
@@ -15,15 +19,13 @@ interface ByteLevelCases {
 const definition = readCase<Definition>("tokenizer/byte-level/tokenizer.json");
 const byteLevel = readCase<ByteLevelCases>("tokenizer/byte-level/cases.json");
 
-const load = (entries: Record<string, GgufValue | undefined>) =>
-  loadTokenizerGguf({
-    path: "test.gguf",
-    metadata: new Map(
-      Object.entries(entries).filter(
-        (entry): entry is [string, GgufValue] => entry[1] !== undefined,
-      ),
-    ),
-  });
+const header = (entries: Record<string, GgufValue | undefined>) => ({
+  path: "test.gguf",
+  metadata: new Map(
+    Object.entries(entries).filter((entry): entry is [string, GgufValue] => entry[1] !== undefined),
+  ),
+});
+const load = (entries: Record<string, GgufValue | undefined>) => loadTokenizerGguf(header(entries));
 
 /** The stored tokenizer.json as llama.cpp's converter would put it into a GGUF. */
 function byteLevelMetadata(pre: string | undefined): Record<string, GgufValue | undefined> {
@@ -72,15 +74,38 @@ describe("byte-level BPE", () => {
     expect(added("llama-bpe", false)).toBeUndefined();
   });
 
-  it("stops at the end of a turn, too", () => {
-    const tokenizer = load({
-      ...byteLevelMetadata("smollm"),
-      "tokenizer.ggml.eos_token_id": 0,
-      "tokenizer.ggml.eot_token_id": 2,
+  it("becomes the files of a model folder, which are read as the same tokenizer", async () => {
+    const file = header({
+      ...byteLevelMetadata("llama-bpe"),
+      "tokenizer.ggml.add_bos_token": true,
       "tokenizer.chat_template": "{{ messages[0].content }}",
     });
-    expect(tokenizer.stopTokenIds).toEqual([0, 2]);
-    expect(tokenizer.chatTemplate).toBe("{{ messages[0].content }}");
+    const folder = temporaryFolder();
+    const generationConfig = generationConfigGguf(file);
+    const config = { max_position_embeddings: 64 };
+    await writeTokenizerFiles(tokenizerPartsGguf(file), folder, { config, generationConfig });
+    const own = loadTokenizerGguf(file);
+    const written = await loadTokenizerFolder(folder);
+    for (const { text } of byteLevel.texts)
+      expect(written.encode(text), text).toEqual(own.encode(text));
+    for (const name of ["bosTokenId", "eosTokenId", "padTokenId", "chatTemplate"] as const)
+      expect(written[name]).toBe(own[name]);
+    const json = (name: string) => JSON.parse(readFileSync(join(folder, name), "utf8"));
+    expect(json("generation_config.json")).toEqual({
+      bos_token_id: 0,
+      eos_token_id: 2,
+      pad_token_id: 3,
+    });
+    expect(json("tokenizer_config.json")).toMatchObject({ model_max_length: 64 });
+    // The Rust library wants the ids of every special token that the template puts around a text.
+    expect(json("tokenizer.json").post_processor.special_tokens).toEqual({
+      "<|endoftext|>": { id: "<|endoftext|>", ids: [0], tokens: ["<|endoftext|>"] },
+    });
+  });
+
+  it("stops at the end of a turn, too", () => {
+    const ends = header({ "tokenizer.ggml.eos_token_id": 0, "tokenizer.ggml.eot_token_id": 2 });
+    expect(generationConfigGguf(ends)).toEqual({ eos_token_id: [0, 2] });
   });
 });
 

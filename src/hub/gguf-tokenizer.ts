@@ -5,7 +5,7 @@
 import { TunesmithError } from "../errors.ts";
 import type { GgufFile, GgufValue } from "./gguf.ts";
 import type { JsonObject } from "./json-file.ts";
-import { createTokenizer } from "./tokenizer.ts";
+import { createTokenizer, type TokenizerParts } from "./tokenizer.ts";
 import { GPT2_WORDS, splitBy } from "./tokenizer-definition.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
 
@@ -18,6 +18,29 @@ type GgufHeader = Pick<GgufFile, "path" | "metadata">;
 
 /** Builds the tokenizer of a GGUF file. Throws a TunesmithError ("checkpoint") for kinds not known. */
 export function loadTokenizerGguf(file: GgufHeader): Tokenizer {
+  return createTokenizer(tokenizerPartsGguf(file));
+}
+
+/**
+ * What generation_config.json would say of a GGUF: its special tokens, and as ends of a text those of
+ * the text and of a turn.
+ */
+export function generationConfigGguf({ metadata }: Pick<GgufHeader, "metadata">): JsonObject {
+  const id = (name: string) => {
+    const value = metadata.get(`tokenizer.ggml.${name}_token_id`);
+    return typeof value === "number" ? value : undefined;
+  };
+  const ends = [...new Set([id("eos"), id("eot")])].filter((value) => value !== undefined);
+  const entries = {
+    bos_token_id: id("bos"),
+    eos_token_id: ends.length > 1 ? ends : ends[0],
+    pad_token_id: id("padding"),
+  };
+  return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
+}
+
+/** The tokenizer of a GGUF file as the files of a model folder would say it. Throws as above. */
+export function tokenizerPartsGguf(file: GgufHeader): TokenizerParts {
   const { path, metadata } = file;
   const model = metadata.get("tokenizer.ggml.model");
   if (model !== "gpt2" && model !== "llama")
@@ -38,13 +61,12 @@ export function loadTokenizerGguf(file: GgufHeader): Tokenizer {
   const definition =
     model === "gpt2" ? byteLevelBpe(file, vocabulary) : sentencePieceBpe(file, vocabulary);
   const template = metadata.get("tokenizer.chat_template");
-  const endOfTurn = id("eot");
-  return createTokenizer({
+  return {
     source: path,
     definition: {
       ...definition,
       added_tokens: addedTokens(vocabulary),
-      post_processor: postProcessor(file, model, token),
+      post_processor: postProcessor(file, model, id, token),
     },
     settings: {
       bos_token: token("bos"),
@@ -52,9 +74,8 @@ export function loadTokenizerGguf(file: GgufHeader): Tokenizer {
       unk_token: token("unknown"),
       pad_token: token("padding"),
     },
-    ...(endOfTurn !== undefined && { generationConfig: { eos_token_id: endOfTurn } }),
     ...(typeof template === "string" && { chatTemplate: template }),
-  });
+  };
 }
 
 interface Vocabulary {
@@ -239,10 +260,12 @@ function addsBos({ metadata }: GgufHeader, model: string): boolean {
 function postProcessor(
   file: GgufHeader,
   model: string,
+  idOf: (name: string) => number | undefined,
   token: (name: string) => string | undefined,
 ): JsonObject {
   const bos = addsBos(file, model) ? token("bos") : undefined;
   const eos = file.metadata.get("tokenizer.ggml.add_eos_token") === true ? token("eos") : undefined;
+  const used = [...(bos ? ["bos"] : []), ...(eos ? ["eos"] : [])];
   const special = (id: string | undefined) =>
     id === undefined ? [] : [{ SpecialToken: { id, type_id: 0 } }];
   const sequence = (id: string) => ({ Sequence: { id, type_id: 0 } });
@@ -251,6 +274,11 @@ function postProcessor(
     type: "TemplateProcessing",
     single,
     pair: [...single, ...special(bos), sequence("B"), ...special(eos)],
-    special_tokens: {},
+    special_tokens: Object.fromEntries(
+      used.map((name) => {
+        const id = token(name)!;
+        return [id, { id, ids: [idOf(name)], tokens: [id] }];
+      }),
+    ),
   };
 }

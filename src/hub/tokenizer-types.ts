@@ -10,8 +10,6 @@ export interface Tokenizer {
   readonly bosTokenId?: number;
   readonly eosTokenId?: number;
   readonly padTokenId?: number;
-  /** Every id that ends a generation: the tokenizer's and `generation_config.json`'s. */
-  readonly stopTokenIds: readonly number[];
   /** The Jinja chat template, where the model has one. */
   readonly chatTemplate?: string;
   /**

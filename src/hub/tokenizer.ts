@@ -39,7 +39,6 @@ export interface TokenizerParts {
   readonly definition: JsonObject;
   /** `tokenizer_config.json` and `special_tokens_map.json`: which token is bos, eos, pad. */
   readonly settings: JsonObject;
-  readonly generationConfig?: JsonObject | undefined;
   readonly chatTemplate?: string | undefined;
 }
 
@@ -61,7 +60,6 @@ export async function loadTokenizerFolder(folder: string): Promise<Tokenizer> {
     source: folder,
     definition,
     settings: { ...specialTokens, ...settings },
-    generationConfig: await readJsonObject(join(folder, "generation_config.json")),
     chatTemplate:
       (await readTextIfPresent(join(folder, "chat_template.jinja"))) ??
       templateFrom(settings.chat_template),
@@ -87,7 +85,6 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
   const eosTokenId = idOf("eos_token");
   const padTokenId = idOf("pad_token");
   const unknownTokenId = idOf("unk_token");
-  const stops = [eosTokenId, parts.generationConfig?.eos_token_id].flat();
   const vocabulary = library.get_vocab();
   let vocabularySize = 0;
   for (const id of vocabulary.values()) vocabularySize = Math.max(vocabularySize, id + 1);
@@ -103,7 +100,6 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
     ...(bosTokenId !== undefined && { bosTokenId }),
     ...(eosTokenId !== undefined && { eosTokenId }),
     ...(padTokenId !== undefined && { padTokenId }),
-    stopTokenIds: [...new Set(stops.filter((id) => typeof id === "number"))],
     ...(parts.chatTemplate !== undefined && { chatTemplate: parts.chatTemplate }),
     protect,
     encode(text, { addSpecialTokens = true, parseSpecialTokens = true } = {}) {

@@ -69,7 +69,6 @@ export async function openConversation(options: ConversationOptions): Promise<Co
     const pieces = stream.continue(promptIds, {
       ...options,
       maxNewTokens: Math.min(sampling.maxNewTokens ?? DEFAULT_NEW_TOKENS, room),
-      stopTokenIds: tokenizer.stopTokenIds,
       signal,
     });
     for await (const { text } of pieces) if (text !== "") yield text;

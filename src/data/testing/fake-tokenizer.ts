@@ -24,7 +24,6 @@ export function fakeTokenizer(options: { bos?: boolean; chat?: boolean } = {}): 
     vocabularySize: 2_000_000,
     bosTokenId: 0,
     eosTokenId: 1,
-    stopTokenIds: [1, 4],
     ...(chat && { chatTemplate: "the fake chat below" }),
     encode(text, { addSpecialTokens = true, parseSpecialTokens = true } = {}) {
       const parts = parseSpecialTokens ? text.split(/(<s>|<\/s>|<\|\w+\|>)/) : [text];

@@ -9,7 +9,6 @@ import { loadDataset } from "../load.ts";
 const tokenizer: Tokenizer = {
   vocabularySize: 2 ** 16,
   eosTokenId: 1,
-  stopTokenIds: [1],
   encode: (text) => text.split(" ").map((word) => 2 + word.length),
   protect: (text) => text,
   decode: () => "",
