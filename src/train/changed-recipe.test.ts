@@ -12,6 +12,12 @@ it("names what changes the losses and is no setting of the loop", () => {
     "train.batchSize: 8 -> 4",
     "data.eval: none -> 0.1",
   ]);
+  expect(
+    changedRecipe(
+      "model: { id: a }\nmethod: { name: lora, rank: 8 }",
+      "model: { id: b }\nmethod: { name: lora, rank: 4 }",
+    ),
+  ).toEqual(['model.id: "a" -> "b"', "method.rank: 8 -> 4"]);
   expect(changedRecipe(undefined, now)).toEqual([]);
   expect(changedRecipe("a: [", now)).toEqual(["recipe.yaml: cannot be compared"]);
 });

@@ -319,6 +319,19 @@ describe("resuming", () => {
     expect(events[0]).toMatchObject({ changedSettings: ['data: "a" -> "b"'] });
   });
 
+  it("keeps the old recipe and the mark of a finished run where it is refused", async () => {
+    const folder = await makeFolder();
+    await trainToEnd(toyOptions(folder, { settings, recipeText: "data: a\n" }));
+    const other = toyOptions(folder, {
+      settings: { ...settings, optimizer: "sgd" },
+      recipeText: "data: b\n",
+      resume: true,
+    });
+    await expect(trainToEnd(other)).rejects.toThrow("the optimizer that it began with");
+    expect(await readFile(join(folder, "recipe.yaml"), "utf8")).toBe("data: a\n");
+    expect(await readdir(folder)).toContain("run.json");
+  });
+
   it("refuses another optimizer and another model, and leaves the checkpoint alone", async () => {
     const folder = await makeFolder();
     await trainToEnd(toyOptions(folder, { settings }));

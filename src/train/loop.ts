@@ -88,6 +88,7 @@ async function* train(
     position.lastCheckpoint === undefined
       ? undefined
       : await loadCheckpoint(position.lastCheckpoint, model, optimizer);
+  await folder.begin();
   const state = restored?.state ?? initialLoopState();
   position.step = state.step;
   let savedAt = restored ? state.step : -1;

@@ -38,6 +38,11 @@ export interface RunFolder {
   readonly earlierRecipe?: string;
   /** The newest complete checkpoint. */
   latestCheckpoint(): Promise<string | undefined>;
+  /**
+   * Takes away the mark of a finished run and keeps the new recipe. Not sooner than the run is sure to
+   * go on: a checkpoint that does not fit leaves the folder as it was.
+   */
+  begin(): Promise<void>;
   /** Lets go of the lock. */
   close(): Promise<void>;
 }
@@ -65,6 +70,15 @@ export async function openRunFolder(path: string, options: RunFolderOptions): Pr
     async latestCheckpoint() {
       const newest = (await listCheckpoints(paths.checkpoints)).at(-1);
       return newest === undefined ? undefined : join(paths.checkpoints, checkpointName(newest));
+    },
+    async begin() {
+      try {
+        await rm(paths.summary, { force: true });
+        if (options.recipeText !== undefined)
+          await writeFileAtomically(paths.recipe, options.recipeText);
+      } catch (error) {
+        throw asFolderFault(path, error);
+      }
     },
     close: release,
   };
@@ -105,7 +119,7 @@ async function clearFolder(
   paths: RunFolder["paths"],
   options: RunFolderOptions,
 ): Promise<void> {
-  const { overwrite, recipeText } = options;
+  const { overwrite } = options;
   await refuseTakenFolder(path, paths, options);
   if (overwrite)
     for (const target of Object.values(paths)) await rm(target, { recursive: true, force: true });
@@ -115,8 +129,6 @@ async function clearFolder(
   );
   for (const folder of [path, paths.checkpoints, ...checkpoints]) await removeUnfinished(folder);
   await pointToLatest(paths.checkpoints);
-  await rm(paths.summary, { force: true });
-  if (recipeText !== undefined) await writeFileAtomically(paths.recipe, recipeText);
 }
 
 /**
