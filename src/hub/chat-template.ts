@@ -2,7 +2,7 @@
 // encoded so that nothing in a message can forge a turn, with a mask of the assistant's own tokens.
 
 import { Template } from "@huggingface/jinja";
-import { TunesmithError } from "../errors.ts";
+import { type ErrorCode, TunesmithError } from "../errors.ts";
 import { isJsonObject } from "./json-file.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer-types.ts";
 
@@ -190,27 +190,30 @@ function render(
   const token = (id: number | undefined) =>
     (id === undefined ? undefined : tokenizer.idToToken(id)) ?? "";
   const template = parsedTemplates.get(tokenizer) ?? parse(tokenizer);
+  return orFault(
+    () =>
+      template.render({
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        tools: null,
+        documents: null,
+        bos_token: token(tokenizer.bosTokenId),
+        eos_token: token(tokenizer.eosTokenId),
+        pad_token: token(tokenizer.padTokenId),
+      }),
+    "data",
+    "the model's chat template must accept the conversation",
+    "check the order and the names of the roles against what the model was trained on",
+  );
+}
+
+/** What `work` returns; what the template library throws becomes a fault. */
+function orFault<Result>(work: () => Result, code: ErrorCode, rule: string, fix: string): Result {
   try {
-    return template.render({
-      messages,
-      add_generation_prompt: addGenerationPrompt,
-      tools: null,
-      documents: null,
-      bos_token: token(tokenizer.bosTokenId),
-      eos_token: token(tokenizer.eosTokenId),
-      pad_token: token(tokenizer.padTokenId),
-    });
+    return work();
   } catch (error) {
-    throw new TunesmithError(
-      "data",
-      {
-        where: "chat template",
-        rule: "the model's chat template must accept the conversation",
-        seen: (error as Error).message.slice(0, 200),
-        fix: "check the order and the names of the roles against what the model was trained on",
-      },
-      { cause: error },
-    );
+    const seen = (error as Error).message.slice(0, 200);
+    throw new TunesmithError(code, { where: "chat template", rule, seen, fix }, { cause: error });
   }
 }
 
@@ -223,22 +226,14 @@ function parse(tokenizer: Tokenizer): Template {
       seen: "a tokenizer without one",
       fix: "use an instruct model, put a chat_template.jinja into the model's folder, or train on text",
     });
-  try {
-    const template = new Template(replaceGenerationTags(source));
-    parsedTemplates.set(tokenizer, template);
-    return template;
-  } catch (error) {
-    throw new TunesmithError(
-      "checkpoint",
-      {
-        where: "chat template",
-        rule: "the chat template is a Jinja template",
-        seen: (error as Error).message.slice(0, 200),
-        fix: "fetch the model's chat template again",
-      },
-      { cause: error },
-    );
-  }
+  const template = orFault(
+    () => new Template(replaceGenerationTags(source)),
+    "checkpoint",
+    "the chat template is a Jinja template",
+    "fetch the model's chat template again",
+  );
+  parsedTemplates.set(tokenizer, template);
+  return template;
 }
 
 /**

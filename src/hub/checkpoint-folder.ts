@@ -6,8 +6,9 @@ import { TunesmithError } from "../errors.ts";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 import { isJsonObject, readJsonObject } from "./json-file.ts";
 import { isPickle, pickleRefused } from "./pickle.ts";
-import { missingTensor, openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { readFloat32 } from "./safetensors-float32.ts";
+import { missingTensor } from "./tensor-file.ts";
 import { loadTokenizerFolder } from "./tokenizer.ts";
 
 const SINGLE_FILE = "model.safetensors";

@@ -8,7 +8,7 @@ import { deinterleavedRow, interleavedHeads, llamaConfig, llamaTensors } from ".
 import { writeTokenizerFiles } from "./gguf-side-files.ts";
 import { generationConfigGguf, loadTokenizerGguf, tokenizerPartsGguf } from "./gguf-tokenizer.ts";
 import { GGML_TYPES } from "./gguf-types.ts";
-import { missingTensor } from "./safetensors.ts";
+import { missingTensor } from "./tensor-file.ts";
 
 const CHUNK_BYTES = 4 << 20;
 

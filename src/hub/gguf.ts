@@ -3,11 +3,9 @@
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian)
 
 import { readSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import { TunesmithError } from "../errors.ts";
 import { GGML_TYPES, type GgmlType, OTHER_GGML_TYPES } from "./gguf-types.ts";
-import { unreadable } from "./json-file.ts";
-import { readExactly } from "./safetensors.ts";
+import { openTensorFile, type TensorFile } from "./tensor-file.ts";
 
 /** Numbers beyond 2^53 come as bigint; arrays of numbers as typed arrays, of booleans as bytes. */
 export type GgufValue =
@@ -41,13 +39,8 @@ export interface GgufTensor {
   readonly byteLength: number;
 }
 
-export interface GgufFile {
-  readonly path: string;
+export interface GgufFile extends TensorFile<GgufTensor> {
   readonly metadata: ReadonlyMap<string, GgufValue>;
-  readonly tensors: ReadonlyMap<string, GgufTensor>;
-  /** Fills `target` with a tensor's stored bytes from byte `from` of it on. */
-  readInto(name: string, target: Uint8Array, from?: number): Promise<void>;
-  close(): Promise<void>;
 }
 
 // A real header is a few MiB, nearly all of it vocabulary.
@@ -59,31 +52,10 @@ const WINDOW_BYTES = 1 << 20;
 
 /** Opens a GGUF file and checks its whole header. Throws a TunesmithError ("checkpoint"). */
 export async function openGguf(path: string): Promise<GgufFile> {
-  let file: FileHandle;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  try {
+  return openTensorFile(path, async (file) => {
     const { size } = await file.stat();
-    const { metadata, tensors } = readHeader(new Cursor(file.fd, path, size));
-    return {
-      path,
-      metadata,
-      tensors,
-      async readInto(name, target, from = 0) {
-        const tensor = tensors.get(name);
-        if (!tensor || from < 0 || from + target.byteLength > tensor.byteLength)
-          throw new RangeError(`${name}: ${target.byteLength} bytes at ${from} are not in ${path}`);
-        await readExactly(file, path, tensor.byteOffset + from, target);
-      },
-      close: () => file.close(),
-    };
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
+    return readHeader(new Cursor(file.fd, path, size));
+  });
 }
 
 function fault(path: string, rule: string, seen: string, fix?: string): TunesmithError {

@@ -3,11 +3,11 @@
 import { TunesmithError } from "../errors.ts";
 import { decodeHalf } from "./half.ts";
 import {
-  missingTensor,
   SAFETENSORS_ELEMENT_BYTES,
   type SafetensorsDtype,
   type SafetensorsFile,
 } from "./safetensors.ts";
+import { missingTensor } from "./tensor-file.ts";
 
 const CHUNK_BYTES = 4 << 20;
 

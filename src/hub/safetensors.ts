@@ -2,9 +2,10 @@
 // is checked against the file's real size before anything is allocated or read on its word.
 // Format: https://github.com/huggingface/safetensors#format
 
-import { type FileHandle, open } from "node:fs/promises";
-import { nearest, TunesmithError } from "../errors.ts";
-import { isJsonObject, type JsonObject, parseJsonObject, unreadable } from "./json-file.ts";
+import type { FileHandle } from "node:fs/promises";
+import { TunesmithError } from "../errors.ts";
+import { isJsonObject, type JsonObject, parseJsonObject } from "./json-file.ts";
+import { openTensorFile, readExactly, type TensorFile } from "./tensor-file.ts";
 
 /** Bytes of one element, for every dtype that a file may name. */
 export const SAFETENSORS_ELEMENT_BYTES = {
@@ -37,13 +38,8 @@ export interface SafetensorsTensor {
   readonly byteLength: number;
 }
 
-export interface SafetensorsFile {
-  readonly path: string;
+export interface SafetensorsFile extends TensorFile<SafetensorsTensor> {
   readonly metadata: Readonly<Record<string, string>>;
-  readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
-  /** Reads a tensor's bytes as stored, or the part of them that starts at `from` and fills `target`. */
-  readInto(name: string, target: Uint8Array, from?: number): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** The limit of the reference implementation; real headers are a few hundred KiB. */
@@ -54,66 +50,7 @@ const MAX_HEADER_BYTES = 100_000_000;
  * Throws a TunesmithError ("checkpoint") for a file that is missing, truncated or lies about itself.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  let file: FileHandle;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  try {
-    const { tensors, metadata } = await readHeader(file, path);
-    return {
-      path,
-      metadata,
-      tensors,
-      async readInto(name, target, from = 0) {
-        const tensor = tensors.get(name);
-        if (!tensor) throw missingTensor(path, name, tensors.keys());
-        if (from < 0 || from + target.byteLength > tensor.byteLength)
-          throw new RangeError(
-            `${name} has ${tensor.byteLength} bytes; asked for ${target.byteLength} at ${from}`,
-          );
-        await readExactly(file, path, tensor.byteOffset + from, target);
-      },
-      close: () => file.close(),
-    };
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-/** Fills `target` from `position` of the file, or throws a TunesmithError where the file ends early. */
-export async function readExactly(
-  file: FileHandle,
-  path: string,
-  position: number,
-  target: Uint8Array,
-): Promise<void> {
-  let done = 0;
-  while (done < target.byteLength) {
-    // Linux hands out at most 2 GiB a call.
-    const wanted = Math.min(target.byteLength - done, 2 ** 30);
-    const { bytesRead } = await file.read(target, done, wanted, position + done);
-    if (bytesRead === 0)
-      throw fault(
-        path,
-        "the file must not shrink while it is read",
-        `the end at ${position + done}`,
-      );
-    done += bytesRead;
-  }
-}
-
-/** The fault of asking a file for a tensor that it does not hold. */
-export function missingTensor(path: string, name: string, names: Iterable<string>): TunesmithError {
-  const close = nearest(name, names);
-  return new TunesmithError("checkpoint", {
-    where: path,
-    rule: `the checkpoint must hold the tensor "${name}"`,
-    seen: close ? `no such tensor; the nearest is "${close}"` : "no such tensor",
-    fix: "check that config.json and the weights belong to the same model",
-  });
+  return openTensorFile(path, (file) => readHeader(file, path));
 }
 
 function fault(path: string, rule: string, seen: string): TunesmithError {

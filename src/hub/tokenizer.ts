@@ -1,5 +1,5 @@
 // The tokenizer of a Hugging Face folder, run by @huggingface/tokenizers, with one thing added: text
-// that people wrote can be protected, so that "<|im_end|>" in it stays eleven characters and never
+// that people wrote can be protected, so that "<|im_end|>" in it stays ten characters and never
 // becomes the token that ends a turn.
 
 import { join } from "node:path";
