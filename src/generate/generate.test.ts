@@ -6,11 +6,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
-import { createChat } from "./chat.ts";
 import { generate } from "./generate.ts";
 import { stopTokenIds, withModelDefaults } from "./options.ts";
 import { likeliest } from "./score-processors.ts";
-import { createTextStream, streamText } from "./stream-text.ts";
+import { createTextStream } from "./stream-text.ts";
 
 const CASES = join(import.meta.dirname, "../../tests/parity/cases");
 const PROMPTS = [[5, 17, 33, 60], [71], [8, 9, 10, 44, 3, 90, 12]];
@@ -110,7 +109,11 @@ describe("stopping", () => {
     expect(stoppedBecause).toEqual(["stop-string"]);
     expect(tokenIds[0]).toEqual(ids!.slice(0, 8));
     const streamed = await collect(
-      streamText(model, letters, PROMPTS[0]!, { ...options, maxNewTokens: 12, ignoreEos: true }),
+      createTextStream(model, letters).continue(PROMPTS[0]!, {
+        ...options,
+        maxNewTokens: 12,
+        ignoreEos: true,
+      }),
     );
     expect(streamed.text).toBe(letters.decode(ids!.slice(0, 5)));
   });
@@ -118,7 +121,9 @@ describe("stopping", () => {
   it("stops when its signal aborts", async () => {
     const signal = AbortSignal.abort(new Error("enough"));
     await expect(run(PROMPTS, { signal })).rejects.toThrow("enough");
-    expect(await collect(streamText(model, letters, [5], { signal, maxNewTokens: 4 }))).toEqual({
+    expect(
+      await collect(createTextStream(model, letters).continue([5], { signal, maxNewTokens: 4 })),
+    ).toEqual({
       text: "",
       tokenIds: [],
     });
@@ -135,19 +140,6 @@ describe("streams", () => {
       const streamed = await collect(stream.continue(prompt, options));
       expect(streamed).toEqual({ text: letters.decode(tokenIds[0]!), tokenIds: tokenIds[0] });
     }
-  });
-
-  it("make a chat whose history is the conversation, also when an answer is left", async () => {
-    const chat = createChat(model, letters, [{ role: "system", content: "s" }]);
-    const { text } = await collect(chat.send("ab", { maxNewTokens: 5, stopTokenIds: [] }));
-    for await (const _ of chat.send("c", { maxNewTokens: 5, stopTokenIds: [] })) break;
-    expect(chat.messages.slice(0, 4)).toEqual([
-      { role: "system", content: "s" },
-      { role: "user", content: "ab" },
-      { role: "assistant", content: text },
-      { role: "user", content: "c" },
-    ]);
-    expect(chat.messages[4]!.content).toHaveLength(1);
   });
 });
 

@@ -1,5 +1,4 @@
 // Public names of generation.
-export { type Chat, createChat } from "./chat.ts";
 export { chooseToken } from "./choose-token.ts";
 export {
   type GenerateOptions,
@@ -15,4 +14,4 @@ export {
   withModelDefaults,
 } from "./options.ts";
 export { type Sampling, scoreProcessors } from "./score-processors.ts";
-export { createTextStream, streamText, type TextPiece, type TextStream } from "./stream-text.ts";
+export { createTextStream, type TextPiece, type TextStream } from "./stream-text.ts";

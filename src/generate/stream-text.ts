@@ -23,7 +23,16 @@ export interface TextStream {
   ): AsyncGenerator<TextPiece, void>;
 }
 
-/** A source of continuations that share what they have in common at the beginning. */
+/**
+ * A source of continuations that share what they have in common at the beginning. Each comes piece by
+ * piece and ends where its signal aborts; it throws a TunesmithError (config) for options out of range
+ * and a prompt that does not fit.
+ *
+ * @example
+ *     const stream = createTextStream(model, tokenizer);
+ *     for await (const { text } of stream.continue(tokenizer.encode("Once upon")))
+ *       process.stdout.write(text);
+ */
 export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): TextStream {
   const decoder = createDecoder(model);
   const ends = stopTokenIds(model, tokenizer);
@@ -64,23 +73,6 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
       }
     },
   };
-}
-
-/**
- * Continues a prompt as text that comes piece by piece; an abort of the signal ends it.
- *
- * @throws TunesmithError (config) for options out of range and a prompt that does not fit
- * @example
- *     for await (const { text } of streamText(model, tokenizer, tokenizer.encode("Once upon")))
- *       process.stdout.write(text);
- */
-export function streamText(
-  model: GenerativeModel,
-  tokenizer: Tokenizer,
-  promptIds: readonly number[],
-  options: GenerationOptions = {},
-): AsyncGenerator<TextPiece, void> {
-  return createTextStream(model, tokenizer).continue(promptIds, options);
 }
 
 /** What both were still holding back. */
