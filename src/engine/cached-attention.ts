@@ -1,9 +1,10 @@
 // Attention of new tokens over those that came before, whose keys and values were kept, and over
 // each other. The two parts meet in one softmax, so the cache is read where it lies, never copied.
 
-import type { AttentionInputs, Dimensions } from "../models/index.ts";
+import { type AttentionInputs, type Dimensions, withFreeColumns } from "../models/index.ts";
 import {
   add,
+  broadcast,
   concat,
   matmul,
   reshape,
@@ -28,6 +29,7 @@ export interface CachedAttention extends KeysAndValues {
 /**
  * @param past what was kept, [batch, kv heads, capacity, head size]; absent where nothing was
  * @param mask [batch, 1, seq, capacity + seq], added to the scores: kept positions first, new ones after
+ * @param prefix what a method puts before everything, seen always; [1 or batch, kv heads, length, head size]
  * @returns the output, and the new keys and values [batch, kv heads, seq, head size], to be kept
  */
 export function cachedAttention(
@@ -35,8 +37,9 @@ export function cachedAttention(
   past: KeysAndValues | undefined,
   mask: Tensor,
   { heads, keyValueHeads, headSize }: Dimensions,
+  prefix?: KeysAndValues,
 ): CachedAttention {
-  const [batch, , sequence, visible] = mask.shape as [number, number, number, number];
+  const [batch, , sequence] = mask.shape as [number, number, number];
   const groups = heads / keyValueHeads;
   const pairs = batch * keyValueHeads;
 
@@ -51,13 +54,15 @@ export function cachedAttention(
     transpose(reshape(x, [batch, sequence, keyValueHeads, headSize]), [0, 2, 1, 3]);
   const flat = (x: Tensor) => reshape(x, [pairs, x.shape[2]!, headSize]);
   const added: KeysAndValues = { keys: perHead(keys), values: perHead(values) };
-  const parts = past ? [past, added] : [added];
+  const inFront = prefix && toEveryRow(prefix, batch);
+  const parts = [inFront, past, added].filter((part) => part !== undefined);
+  const seen = inFront ? withFreeColumns(mask, inFront.keys.shape[2]!) : mask;
 
   const scores = concat(
     parts.map((part) => matmul(q, flat(part.keys), { transposeB: true, scale })),
     2,
   );
-  const masked = add(reshape(scores, [batch, heads, sequence, visible]), mask);
+  const masked = add(reshape(scores, [batch, heads, sequence, seen.shape[3]!]), seen);
   const probabilities = reshape(softmax(masked), scores.shape);
   let start = 0;
   const output = parts
@@ -73,4 +78,9 @@ export function cachedAttention(
     ...added,
     output: reshape(transpose(together, [0, 3, 1, 2, 4]), [batch * sequence, heads * headSize]),
   };
+}
+
+function toEveryRow({ keys, values }: KeysAndValues, batch: number): KeysAndValues {
+  const spread = (x: Tensor) => broadcast(x, [batch, ...x.shape.slice(1)]);
+  return { keys: spread(keys), values: spread(values) };
 }

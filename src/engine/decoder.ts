@@ -2,7 +2,7 @@
 // kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
 // Weights are fed from where training holds them, and a method's hooks apply as in training.
 
-import type { BoundMethod } from "../methods/index.ts";
+import type { BoundMethod, MethodScope } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Kernel, Runtime, Value } from "../runtime/kernel.ts";
 import { floatData, floats, integers } from "../runtime/values.ts";
@@ -13,7 +13,7 @@ import { checkBatch } from "./inputs.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
 import type { ParameterSet } from "./parameters.ts";
 import { gatherRows } from "./rows.ts";
-import { type Binding, createTracer } from "./trace.ts";
+import { type Binding, createTracer, type SharedName, type TraceShape } from "./trace.ts";
 import type { WeightStore } from "./weights.ts";
 
 /** What a decoder needs of a model; an `EngineModel` has it. */
@@ -75,6 +75,8 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const groups = layerGroups(layers, isWidened(architecture, weights) ? 1 : GROUP_LAYERS);
   const embedding = method?.replaces.get(architecture.embeddingName);
   const output = method?.replaces.get(`${architecture.outputPath}.weight`);
+  const virtualCount = method?.virtualTokens?.count ?? 0;
+  const positionOffset = method?.positionOffset ?? 0;
 
   const kernels = new Map<string, Promise<LayerGroup>>();
   const buffers = new Map<string, Value[]>();
@@ -110,17 +112,12 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       feeds.set(past.keys, { kind: "keys", layer }).set(past.values, { kind: "values", layer });
       return past;
     };
-    const tracer = createTracer(
-      architecture,
-      method,
-      { batch, sequence, maskBatch: batch, training: false },
-      (inputs) => {
-        const attended = cachedAttention(inputs, pastOf(group[added.length]!), mask, dimensions);
-        added.push(attended);
-        return attended.output;
-      },
-      rotaryLength(sequence),
-    );
+    const tracer = createTracer(architecture, method, shapeOf(sequence), (inputs, _, prefix) => {
+      const past = pastOf(group[added.length]!);
+      const attended = cachedAttention(inputs, past, mask, dimensions, prefix);
+      added.push(attended);
+      return attended.output;
+    });
     const y = group.reduce(
       (states, layer) =>
         architecture.feedForward(
@@ -150,7 +147,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const rotaryTables = (length: number) => {
     const shape = [length, headSize / 2];
     if (rotary?.cosines.dims[0] !== length) {
-      const { cosines, sines } = architecture.rotaryTables(cache.capacity);
+      const { cosines, sines } = architecture.rotaryTables(positionOffset + cache.capacity);
       const table = (values: Float32Array) => {
         const extended = new Float32Array(sizeOf(shape));
         extended.set(values);
@@ -161,11 +158,64 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     return rotary!;
   };
   /** The kernel wants a row for every position of a padded prompt, whether or not it is used. */
-  const rotaryLength = (sequence: number) => Math.max(cache.capacity, sequence);
+  const rotaryLength = (sequence: number) => positionOffset + Math.max(cache.capacity, sequence);
+  const shapeOf = (sequence: number): TraceShape => ({
+    batch,
+    sequence,
+    maskBatch: batch,
+    training: false,
+    rotaryLength: rotaryLength(sequence),
+  });
 
-  const embed = (ids: readonly number[], target: Float32Array) => {
-    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, target);
-    else weights.readRows(architecture.embeddingName, ids, target);
+  /** Compiles one of the method's own hooks; `x` is its input's shape. */
+  const compileHook = async (
+    shape: TraceShape,
+    xShape: Shape,
+    hook: (x: Tensor, scope: MethodScope) => Tensor,
+  ) => {
+    const tracer = createTracer(architecture, method, shape);
+    const x = input("x", xShape);
+    const result = hook(x, tracer.methodScope);
+    const feeds = new Map<Tensor, GroupFeed>([[x, { kind: "x" }], ...tracer.bindings]);
+    const kernel = await runtime.compile([result], [...feeds.keys()]);
+    return (x: Value, shared: Partial<Record<SharedName, Value>>) => {
+      const inputs = [...feeds.values()].map((feed, slot) => {
+        if (feed.kind === "x") return x;
+        return feed.kind === "shared" ? shared[feed.name]! : bind(feed as Binding, slot);
+      });
+      return kernel.run(inputs).then(([value]) => floatData(value!));
+    };
+  };
+  type Hook = ReturnType<typeof compileHook>;
+  let virtualStates: Promise<Float32Array> | undefined;
+  const embedHooks = new Map<number, Hook>();
+
+  /**
+   * Embeds [batch · sequence] tokens that follow what is kept; the first of a row are virtual ones.
+   */
+  const embed = async (ids: readonly number[], sequence: number, target: Value) => {
+    const x = floatData(target);
+    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, x);
+    else weights.readRows(architecture.embeddingName, ids, x);
+    if (method?.virtualTokens) {
+      const { states } = method.virtualTokens;
+      virtualStates ??= compileHook(shapeOf(1), [1], (_, scope) => states(scope)).then((hook) =>
+        hook(floats(new Float32Array(1), [1]), {}),
+      );
+      const all = await virtualStates;
+      cache.lengths.forEach((length, row) => {
+        const rest = all.subarray(length * hiddenSize, (length + sequence) * hiddenSize);
+        if (length < virtualCount) x.set(rest, row * sequence * hiddenSize);
+      });
+    }
+    if (!method?.embed) return;
+    let hook = embedHooks.get(sequence);
+    if (!hook) {
+      hook = compileHook(shapeOf(sequence), target.dims, method.embed);
+      embedHooks.set(sequence, hook);
+    }
+    const tokenIds = integers(BigInt64Array.from(ids, BigInt), [batch, sequence]);
+    x.set(await (await hook)(target, { tokenIds }));
   };
 
   /** Reads at most `chunk` new tokens a row; returns the states [batch · sequence, hidden] behind them. */
@@ -184,11 +234,12 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     ]) as [Value, Value, Value];
     // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
     const ids = tokens.flatMap((row) => padded(row, sequence));
-    embed(ids, floatData(first));
+    await embed(ids, sequence, first);
     cacheMask(lengths, kept, sequence, floatData(mask));
     const positions = new BigInt64Array(batch * sequence);
     counts.forEach((count, row) => {
-      for (let t = 0; t < count; t++) positions[row * sequence + t] = BigInt(lengths[row]! + t);
+      for (let t = 0; t < count; t++)
+        positions[row * sequence + t] = BigInt(positionOffset + lengths[row]! + t);
     });
     const shared = {
       ...rotaryTables(rotaryLength(sequence)),
@@ -211,7 +262,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
           case "values":
             return cache.layer(feed.layer)[feed.kind];
           case "shared":
-            return shared[feed.name];
+            return shared[feed.name as keyof typeof shared];
           default:
             return bind(feed, slot);
         }
@@ -283,9 +334,17 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
 
   return {
     batch,
-    lengths: cache.lengths,
-    async append(tokens) {
-      for (const row of tokens) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+    get lengths() {
+      return cache.lengths.map((length) => Math.max(0, length - virtualCount));
+    },
+    async append(given) {
+      for (const row of given) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+      // A row's virtual tokens are read before its first real one; their ids say nothing.
+      const tokens = given.map((row, b) =>
+        row.length > 0 && cache.lengths[b] === 0
+          ? [...new Array<number>(virtualCount).fill(0), ...row]
+          : row,
+      );
       const longest = Math.max(...tokens.map((row) => row.length));
       const [last] = buffersFor("last", [[batch, hiddenSize]]) as [Value];
       for (let start = 0; start < longest; start += chunk) {
@@ -303,7 +362,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
         row.length > 0 ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize) : undefined,
       );
     },
-    truncate: cache.truncate,
+    truncate: (row, length) => cache.truncate(row, virtualCount + length),
   };
 }
 

@@ -6,6 +6,7 @@ import type { Value } from "../runtime/kernel.ts";
 import { floats, integers } from "../runtime/values.ts";
 import type { Batch } from "./batch.ts";
 import type { SharedName } from "./trace.ts";
+import { VIRTUAL_SEGMENT } from "./virtual-tokens.ts";
 
 /** Added to the score of a position that must not be seen; finite, so that no row becomes NaN. */
 export const HIDDEN_SCORE = -1e30;
@@ -14,6 +15,8 @@ export interface SharedInputs {
   readonly batch: number;
   readonly sequence: number;
   readonly maskBatch: number;
+  /** Rows of the cosine and sine tables. */
+  readonly rotaryLength: number;
   readonly values: Readonly<Record<SharedName, Value>>;
 }
 
@@ -55,14 +58,19 @@ export function checkBatch(batch: Batch, vocabularySize: number): void {
   ids("labels", batch.labels, -100);
 }
 
-export function sharedInputs(batch: Batch, architecture: BoundArchitecture): SharedInputs {
+/** @param offset added to every position */
+export function sharedInputs(
+  batch: Batch,
+  architecture: BoundArchitecture,
+  offset = 0,
+): SharedInputs {
   const rows = batch.inputIds.length;
   const sequence = batch.inputIds[0]!.length;
   const positions = new BigInt64Array(rows * sequence);
   let furthest = 0;
   for (let b = 0; b < rows; b++)
     for (let t = 0; t < sequence; t++) {
-      const position = batch.positionIds?.[b]?.[t] ?? t;
+      const position = offset + (batch.positionIds?.[b]?.[t] ?? t);
       furthest = Math.max(furthest, position);
       positions[b * sequence + t] = BigInt(position);
     }
@@ -74,11 +82,13 @@ export function sharedInputs(batch: Batch, architecture: BoundArchitecture): Sha
     batch: rows,
     sequence,
     maskBatch: mask.length / (sequence * sequence),
+    rotaryLength: length,
     values: {
       positions: integers(positions, [rows, sequence]),
       cosines: floats(extend(tables.cosines, length * half), [length, half]),
       sines: floats(extend(tables.sines, length * half), [length, half]),
       mask: floats(mask, [mask.length / (sequence * sequence), 1, sequence, sequence]),
+      tokenIds: integers(BigInt64Array.from(batch.inputIds.flat(), BigInt), [rows, sequence]),
     },
   };
 }
@@ -103,7 +113,8 @@ function attentionMask({ inputIds, attentionMask: real, segmentIds }: Batch): Fl
       if (!own) masks.fill(0, start, start + query + 1);
       else
         for (let key = 0; key <= query; key++) {
-          const sameSegment = !segmentIds || segmentIds[b]![query] === segmentIds[b]![key];
+          const segment = segmentIds?.[b]?.[key];
+          const sameSegment = segment === VIRTUAL_SEGMENT || segment === segmentIds?.[b]?.[query];
           if (sameSegment && (real?.[b]?.[key] ?? 1) === 1) masks[start + key] = 0;
         }
     }

@@ -12,9 +12,9 @@ import {
 import {
   type BoundMethod,
   bindMethod,
-  fromPeftConfig,
   type MethodOptions,
   type ModelDescription,
+  methodOfAdapter,
 } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
@@ -83,7 +83,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     source: checkpoint.source,
   };
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
-  const methodOptions = adapter ? fromPeftConfig(adapter.config, adapterFolder!) : options.method;
+  const methodOptions = adapter ? methodOfAdapter(adapter.config, adapterFolder!) : options.method;
   const method = methodOptions && bindMethod(methodOptions, description);
   const weights = await loadWeights(checkpoint, architecture.weights, dtype);
   const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
@@ -157,8 +157,10 @@ function adapterValues(
 ): Map<string, Float32Array> {
   const values = new Map<string, Float32Array>();
   const faults = [];
+  const read = method.saved === "checkpoint" ? undefined : method.saved.read;
+  const tensors = read ? read(adapter.tensors) : adapter.tensors;
   for (const { key, shape } of method.parameters) {
-    const tensor = adapter.tensors.get(key);
+    const tensor = tensors.get(key);
     if (tensor && tensor.shape.join() === shape.join()) {
       values.set(key, tensor.data);
       continue;
@@ -172,7 +174,7 @@ function adapterValues(
   }
   const known = new Set(method.parameters.map((spec) => spec.key));
   // PEFT also saves the frozen embedding beside adapters that touch it; it is the base's own.
-  for (const key of adapter.tensors.keys())
+  for (const key of tensors.keys())
     if (!known.has(key) && !/embed_tokens\.weight$|base_layer\.weight$/.test(key))
       faults.push({
         where: `${folder}: ${key}`,

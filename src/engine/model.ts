@@ -15,12 +15,16 @@ export interface Parameter {
   readonly shape: readonly number[];
   readonly data: Float32Array;
   readonly gradient: Float32Array;
+  /** Default 1. */
+  readonly learningRateFactor?: number;
 }
 
 /** A sum over the trained positions of a batch, and how many there were. */
 export interface LossSum {
   readonly lossSum: number;
   readonly tokenCount: number;
+  /** What the method adds to the mean loss (load balancing of experts); only in training. */
+  readonly auxiliaryLoss?: number;
 }
 
 export interface GradientOptions {
@@ -28,6 +32,8 @@ export interface GradientOptions {
   readonly scale: number;
   /** Seeds dropout; give another number to every micro-batch of a run. */
   readonly seed?: number;
+  /** Factor on a method's own loss: 1 / (micro-batches of the whole step). Default 1. */
+  readonly auxiliaryScale?: number;
 }
 
 export interface Model {

@@ -8,7 +8,10 @@ import { sizeOf } from "../tensor/index.ts";
 import type { Parameter } from "./model.ts";
 
 export interface ParameterSet {
+  /** Those that are trained. */
   readonly all: readonly Parameter[];
+  /** Those that are saved: the trained ones and the frozen ones that a method brings. */
+  readonly saved: readonly Parameter[];
   parameter(spec: ParameterSpec): Parameter;
   /** The parameter's data as a kernel input: the same memory, so updates are seen at once. */
   value(spec: ParameterSpec): Value;
@@ -24,16 +27,20 @@ export async function createParameters(
   stored: ReadonlyMap<string, Float32Array> = new Map(),
 ): Promise<ParameterSet> {
   const random = createRandom(seed).fork("parameters");
-  const entries = new Map<string, { parameter: Parameter; value: Value }>();
+  const entries = new Map<string, { parameter: Parameter; value: Value; frozen?: true }>();
   for (const spec of specs) {
     if (entries.has(spec.key)) continue;
     const data = stored.get(spec.key) ?? (await spec.initial(random, base));
-    const gradient = new Float32Array(sizeOf(spec.shape));
-    const parameter: Parameter = { name: spec.key, shape: spec.shape, data, gradient };
-    entries.set(spec.key, { parameter, value: floats(data, spec.shape) });
+    const { key: name, shape, frozen, learningRateFactor } = spec;
+    const gradient = new Float32Array(frozen ? 0 : sizeOf(shape));
+    const factor = learningRateFactor === undefined ? {} : { learningRateFactor };
+    const parameter: Parameter = { name, shape, data, gradient, ...factor };
+    entries.set(name, { parameter, value: floats(data, shape), frozen });
   }
+  const saved = [...entries.values()];
   return {
-    all: [...entries.values()].map((entry) => entry.parameter),
+    all: saved.filter((entry) => !entry.frozen).map((entry) => entry.parameter),
+    saved: saved.map((entry) => entry.parameter),
     parameter: (spec) => entries.get(spec.key)!.parameter,
     value: (spec) => entries.get(spec.key)!.value,
   };

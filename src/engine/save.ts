@@ -2,6 +2,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
   encodeHalf,
@@ -38,8 +39,8 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
     saved.tensors?.(
       (spec) => parameters.parameter(spec).data,
       ({ key }) => initial.get(key)!,
-    ) ?? new Map(parameters.all.map(({ name, shape, data }) => [name, { shape, data }]));
-  await writeAdapter(directory, saved.peftConfig, tensors);
+    ) ?? new Map(parameters.saved.map(({ name, shape, data }) => [name, { shape, data }]));
+  await writeAdapter(directory, saved.config, tensors);
 }
 
 /**
@@ -48,6 +49,13 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
  */
 export async function saveMerged(trained: Trained, directory: string): Promise<void> {
   const { checkpoint, specs, method, outputPath, outputName } = trained;
+  if (method?.unmergeable)
+    throw new TunesmithError("config", {
+      where: `merging ${method.name}`,
+      rule: "what a method adds can be made part of the weights",
+      seen: method.unmergeable,
+      fix: "keep the adapter beside the model: every command takes --adapter",
+    });
   await mkdir(directory, { recursive: true });
   const outputUse = `${outputPath}.weight`;
   const head = method?.replaces.get(outputUse);

@@ -15,9 +15,9 @@ import {
 import type { Binding, Tracer } from "./trace.ts";
 
 /** What a kernel's input is: a value of this segment, or something bound by name. */
-export type Feed = { readonly kind: "x" | "outputGradient" } | SavedFeed | Binding;
-interface SavedFeed {
-  readonly kind: "saved";
+export type Feed = { readonly kind: "x" | "outputGradient" } | IndexedFeed | Binding;
+interface IndexedFeed {
+  readonly kind: "saved" | "statisticGradient";
   readonly index: number;
 }
 
@@ -28,8 +28,10 @@ export interface Step {
 
 export interface Segment {
   readonly outputShape: Shape;
-  /** Outputs: the segment's output, then what is saved. */
+  /** Outputs: the segment's output, the statistics, then what is saved. */
   readonly forward: Step;
+  /** What hooks reported, by name; each has a gradient to be given to the backward kernel. */
+  readonly statistics: readonly { readonly name: string; readonly shape: Shape }[];
   readonly savedShapes: readonly Shape[];
   /** Outputs: the gradient of x (where wanted), then that of each parameter. */
   readonly backward?: Step;
@@ -57,26 +59,39 @@ export async function compileSegment(
 ): Promise<Segment> {
   const x = input("x", options.inputShape);
   const y = trace(x);
+  const statistics = [...tracer.statistics];
   const parameters = tracer.parameterInputs();
   const trained = [...parameters.keys()];
   const { inputNeedsGradient } = options;
   const differentiable = options.differentiate && (inputNeedsGradient || trained.length > 0);
 
   const seed = input("outputGradient", y.shape);
+  const statisticSeeds = statistics.map(([name, { shape }]) => input(`gradient ${name}`, shape));
+  const seeds: [Tensor, Tensor][] = [
+    [y, seed],
+    ...statistics.map(([, value], i): [Tensor, Tensor] => [value, statisticSeeds[i]!]),
+  ];
   const wanted = [...(inputNeedsGradient ? [x] : []), ...parameters.values()];
   const gradients = differentiable
-    ? gradient([[y, seed]], wanted).map((value, i) => value ?? missing(wanted[i]!))
+    ? gradient(seeds, wanted).map((value, i) => value ?? missing(wanted[i]!))
     : [];
   const saved =
     differentiable && options.memory === "fast"
-      ? chooseSaved([y], gradients, isCostly(options.costlyInnerLength))
+      ? chooseSaved(
+          [y, ...statistics.map(([, value]) => value)],
+          gradients,
+          isCostly(options.costlyInnerLength),
+        )
       : [];
 
   const feedOf = (tensor: Tensor): Feed => {
     if (tensor === x) return { kind: "x" };
     if (tensor === seed) return { kind: "outputGradient" };
     const index = saved.indexOf(tensor);
-    return index >= 0 ? { kind: "saved", index } : tracer.bindings.get(tensor)!;
+    if (index >= 0) return { kind: "saved", index };
+    const statistic = statisticSeeds.indexOf(tensor);
+    if (statistic >= 0) return { kind: "statisticGradient", index: statistic };
+    return tracer.bindings.get(tensor)!;
   };
   const compile = async (outputs: readonly Tensor[], stopAt: ReadonlySet<Tensor>) => {
     const given = topologicalOrder(outputs, stopAt).filter(
@@ -86,7 +101,8 @@ export async function compileSegment(
   };
   return {
     outputShape: y.shape,
-    forward: await compile([y, ...saved], new Set()),
+    forward: await compile([y, ...statistics.map(([, value]) => value), ...saved], new Set()),
+    statistics: statistics.map(([name, { shape }]) => ({ name, shape })),
     savedShapes: saved.map((tensor) => tensor.shape),
     backward: differentiable ? await compile(gradients, new Set(saved)) : undefined,
     givesInputGradient: inputNeedsGradient,

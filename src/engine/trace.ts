@@ -1,7 +1,7 @@
 // Tracing a piece of a model into a graph: the scope that architectures and methods ask for their
 // weights, parameters and shared inputs, and the record of what each graph input stands for.
 
-import type { BoundMethod, ParameterSpec } from "../methods/index.ts";
+import type { BoundMethod, MethodScope, ParameterSpec, PrefixStates } from "../methods/index.ts";
 import {
   type AttentionInputs,
   type BoundArchitecture,
@@ -33,7 +33,7 @@ export type Binding =
     };
 
 /** Inputs that all layers of a batch share. */
-export type SharedName = "positions" | "cosines" | "sines" | "mask";
+export type SharedName = "positions" | "cosines" | "sines" | "mask" | "tokenIds";
 
 /** Sizes that a trace is made for. */
 export interface TraceShape {
@@ -43,37 +43,51 @@ export interface TraceShape {
   readonly maskBatch: number;
   /** Whether dropout is on. */
   readonly training: boolean;
+  /** Rows of the cosine and sine tables, where positions go beyond the sequence's length. */
+  readonly rotaryLength?: number;
 }
 
 export interface Tracer {
   readonly scope: Scope;
   /** What each graph input made so far stands for. */
   readonly bindings: ReadonlyMap<Tensor, Binding>;
-  /** The graph input of a trained tensor, if it was used. */
+  /** What a method's hooks may use, where one is called from outside of a block. */
+  readonly methodScope: MethodScope;
+  /** The graph inputs of trained tensors, if they were used. */
   parameterInputs(): Map<ParameterSpec, Tensor>;
+  /** What hooks reported so far. */
+  readonly statistics: ReadonlyMap<string, Tensor>;
 }
 
-export type Attend = (inputs: AttentionInputs, shared: (name: SharedName) => Tensor) => Tensor;
+export type Attend = (
+  inputs: AttentionInputs,
+  shared: (name: SharedName) => Tensor,
+  prefix: PrefixStates | undefined,
+) => Tensor;
 
 /** Attention within the sequence itself, as in training. */
 export function selfAttention(architecture: BoundArchitecture, shape: TraceShape): Attend {
-  return ({ queries, keys, values, scale }, shared) =>
-    causalAttention(queries, keys, values, shared("mask"), scale, {
-      ...architecture.dimensions,
-      batch: shape.batch,
-      sequence: shape.sequence,
-    });
+  const { batch, sequence } = shape;
+  return ({ queries, keys, values, scale }, shared, prefix) =>
+    causalAttention(
+      queries,
+      keys,
+      values,
+      shared("mask"),
+      scale,
+      { ...architecture.dimensions, batch, sequence },
+      prefix,
+    );
 }
 
-/** @param rotaryLength rows of the cosine and sine tables */
 export function createTracer(
   architecture: BoundArchitecture,
   method: BoundMethod | undefined,
   shape: TraceShape,
   attend: Attend = selfAttention(architecture, shape),
-  rotaryLength: number = shape.sequence,
 ): Tracer {
   const { headSize } = architecture.dimensions;
+  const { rotaryLength = shape.sequence } = shape;
   const shapes = new Map(architecture.weights.map((weight) => [weight.name, weight.shape]));
   const bindings = new Map<Tensor, Binding>();
   const made = new Map<string, Tensor>();
@@ -103,9 +117,10 @@ export function createTracer(
     cosines: [rotaryLength, headSize / 2],
     sines: [rotaryLength, headSize / 2],
     mask: [shape.maskBatch, 1, shape.sequence, shape.sequence],
+    tokenIds: [shape.batch, shape.sequence],
   };
   const shared = (name: SharedName): Tensor => {
-    const dtype = name === "positions" ? "int64" : "float32";
+    const dtype = name === "positions" || name === "tokenIds" ? "int64" : "float32";
     return once(name, sharedShapes[name], { kind: "shared", name }, dtype);
   };
   const dropout = (x: Tensor, probability: number, site: string): Tensor => {
@@ -115,13 +130,38 @@ export function createTracer(
     return multiply(x, multiply(toFloat(kept), constant(1 / (1 - probability))));
   };
 
+  const statistics = new Map<string, Tensor>();
+  const methodScope: MethodScope = {
+    batch: shape.batch,
+    sequence: shape.sequence,
+    training: shape.training,
+    parameter,
+    weight,
+    dropout,
+    tokenIds: () => shared("tokenIds"),
+    statistic: (name, value) => void statistics.set(name, value),
+  };
+  const products = new Map<string, Map<Tensor, Tensor>>();
+  /** A frozen module's output; asked for twice with one input, it is one product in the graph. */
+  const base = (path: string, x: Tensor): Tensor => {
+    const known = products.get(path) ?? new Map<Tensor, Tensor>();
+    products.set(path, known);
+    let output = known.get(x);
+    if (!output) {
+      const product = linear(x, weight(`${path}.weight`));
+      output = shapes.has(`${path}.bias`) ? add(product, weight(`${path}.bias`)) : product;
+      known.set(x, output);
+    }
+    return output;
+  };
+
   const scope: Scope = {
     weight,
-    linear(path, x) {
-      const product = linear(x, weight(`${path}.weight`));
-      const biased = shapes.has(`${path}.bias`) ? add(product, weight(`${path}.bias`)) : product;
-      return method?.linear?.(path, x, biased, { parameter, dropout }) ?? biased;
-    },
+    linear: (path, x) =>
+      method?.linear?.(path, x, (input) => base(path, input), methodScope) ?? base(path, x),
+    module: (path, x, run) => method?.module?.(path, x, run, methodScope) ?? run(x),
+    residual: (path, x, output) =>
+      method?.residual?.(path, x, output, methodScope) ?? add(x, output),
     rotate(x, heads) {
       const rows = [shape.batch, shape.sequence, x.shape[1]!];
       const rotated = rotary(
@@ -133,15 +173,20 @@ export function createTracer(
       );
       return reshape(rotated, x.shape);
     },
-    attend: (inputs) => attend(inputs, shared),
+    attend: (inputs) =>
+      attend(inputs, shared, method?.prefix?.(inputs.path, inputs.input, methodScope)),
   };
   return {
     scope,
     bindings,
+    methodScope,
+    statistics,
     parameterInputs: () =>
       new Map(
         [...bindings].flatMap(([tensor, binding]) =>
-          binding.kind === "parameter" ? [[binding.spec, tensor] as const] : [],
+          binding.kind === "parameter" && !binding.spec.frozen
+            ? [[binding.spec, tensor] as const]
+            : [],
         ),
       ),
   };

@@ -4,8 +4,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
-import { unreadable } from "./json-file.ts";
-import { type LoraConfig, readPeftConfig, writePeftConfig } from "./peft-config.ts";
+import { type JsonObject, unreadable } from "./json-file.ts";
+import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { pickleRefused } from "./pickle.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { readFloat32 } from "./safetensors-float32.ts";
@@ -17,9 +17,8 @@ export interface AdapterTensor {
 }
 
 export interface Adapter {
-  readonly config: LoraConfig;
-  /** Keys of adapter_config.json that tunesmith does not know and ignored. */
-  readonly unknownKeys: readonly string[];
+  /** adapter_config.json as it stands. */
+  readonly config: JsonObject;
   /** By PEFT's file key, such as `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly tensors: ReadonlyMap<string, AdapterTensor>;
 }
@@ -32,7 +31,7 @@ const PICKLE = "adapter_model.bin";
  * Throws a TunesmithError ("checkpoint") for a folder that is no adapter; pickles are never opened.
  */
 export async function readAdapter(folder: string, adapterName = "default"): Promise<Adapter> {
-  const { config, unknownKeys } = await readPeftConfig(folder);
+  const config = await readPeftConfig(folder);
   const files = await readdir(folder).catch((error) => {
     throw unreadable(folder, error);
   });
@@ -53,7 +52,7 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
       await readFloat32(file, name, data);
       tensors.set(withoutAdapterName(name, adapterName), { shape, data });
     }
-    return { config, unknownKeys, tensors };
+    return { config, tensors };
   } finally {
     await file.close();
   }
@@ -62,7 +61,7 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
 /** Writes an adapter, F32 as PEFT does: weights first, so that a folder with a config is complete. */
 export async function writeAdapter(
   folder: string,
-  config: LoraConfig,
+  config: JsonObject,
   tensors: ReadonlyMap<string, AdapterTensor>,
 ): Promise<void> {
   const list: TensorToWrite[] = [];

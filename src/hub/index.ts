@@ -21,11 +21,7 @@ export type { DownloadOptions, DownloadProgress } from "./fetch-repository.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export {
-  type LoraConfig,
-  loraConfig,
-  loraConfigSchema,
   PEFT_VERSION,
-  type ReadPeftConfig,
   readPeftConfig,
   writePeftConfig,
 } from "./peft-config.ts";

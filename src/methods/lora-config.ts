@@ -1,8 +1,63 @@
 // LoRA's options to and from PEFT's `adapter_config.json`.
 
+import { z } from "zod";
 import { TunesmithError } from "../errors.ts";
-import { type LoraConfig, loraConfig } from "../hub/index.ts";
+import type { JsonObject } from "../hub/index.ts";
 import type { LoraOptions } from "./lora-options.ts";
+import {
+  commonKeys,
+  foreign,
+  layerNumbers,
+  modules,
+  names,
+  parsePeftConfig,
+} from "./peft-config.ts";
+
+/** LoRA's keys with PEFT's defaults, all of which PEFT writes. */
+export const loraConfigSchema = z.object({
+  ...commonKeys,
+  alora_invocation_tokens: foreign,
+  alpha_pattern: z.record(z.string(), z.number()).default({}),
+  arrow_config: foreign,
+  bias: z.enum(["none", "all", "lora_only"]).default("none"),
+  corda_config: foreign,
+  ensure_weight_tying: z.boolean().default(false),
+  eva_config: foreign,
+  exclude_modules: modules,
+  fan_in_fan_out: z.boolean().default(false),
+  init_lora_weights: z.union([z.boolean(), z.string()]).default(true),
+  kasa_config: foreign,
+  layer_replication: foreign,
+  layers_pattern: modules,
+  layers_to_transform: layerNumbers,
+  loftq_config: z.record(z.string(), z.json()).nullable().default({}),
+  lora_alpha: z.number().default(8),
+  lora_bias: z.boolean().default(false),
+  lora_dropout: z.number().min(0).max(1).default(0),
+  lora_ga_config: foreign,
+  megatron_config: foreign,
+  megatron_core: z.string().nullable().default("megatron.core"),
+  modules_to_save: names.nullable().default(null),
+  monteclora_config: foreign,
+  peft_type: z.literal("LORA").default("LORA"),
+  qalora_group_size: z.int().default(16),
+  r: z.int().positive().default(8),
+  rank_pattern: z.record(z.string(), z.int().positive()).default({}),
+  target_modules: modules,
+  target_parameters: names.nullable().default(null),
+  trainable_token_indices: foreign,
+  use_bdlora: foreign,
+  use_dora: z.boolean().default(false),
+  use_qalora: z.boolean().default(false),
+  use_rslora: z.boolean().default(false),
+  velora_config: foreign,
+});
+
+export type LoraConfig = z.output<typeof loraConfigSchema>;
+
+/** Fills a partial configuration with PEFT's defaults. Throws a TunesmithError with every fault. */
+export const loraConfig = (partial: z.input<typeof loraConfigSchema>): LoraConfig =>
+  parsePeftConfig(loraConfigSchema, partial, "LoRA configuration");
 
 /** What PEFT writes for these options. `all-linear` is resolved to the names it stands for. */
 export function toPeftConfig(
@@ -11,7 +66,7 @@ export function toPeftConfig(
   adaptedNames: readonly string[],
 ): LoraConfig {
   const { targets, exclude, modulesToSave, layersToTransform } = options;
-  const names = (value: string | readonly string[]) =>
+  const listed = (value: string | readonly string[]) =>
     typeof value === "string" ? value : [...value];
   return loraConfig({
     task_type: "CAUSAL_LM",
@@ -19,8 +74,8 @@ export function toPeftConfig(
     r: options.rank,
     lora_alpha: options.alpha,
     lora_dropout: options.dropout,
-    target_modules: targets === "all-linear" ? [...adaptedNames] : names(targets),
-    exclude_modules: exclude === undefined ? null : names(exclude),
+    target_modules: targets === "all-linear" ? [...adaptedNames] : listed(targets),
+    exclude_modules: exclude === undefined ? null : listed(exclude),
     rank_pattern: options.rankPattern,
     alpha_pattern: options.alphaPattern,
     use_rslora: options.rslora,
@@ -49,7 +104,8 @@ const UNSUPPORTED = [
  * The options an adapter was made with.
  * @throws TunesmithError (checkpoint) for settings whose math is not implemented
  */
-export function fromPeftConfig(config: LoraConfig, folder: string): LoraOptions {
+export function fromLoraConfig(json: JsonObject, folder: string): LoraOptions {
+  const config = parsePeftConfig(loraConfigSchema, json, `${folder}/adapter_config.json`);
   const faults = UNSUPPORTED.filter((key) => config[key] !== null && config[key] !== false).map(
     (key) => ({
       where: `${folder}/adapter_config.json: ${key}`,

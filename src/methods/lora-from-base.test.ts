@@ -11,6 +11,7 @@ import {
   type SingularTriplets,
   sampledTriplets,
 } from "./decompositions.ts";
+import type { LoraConfig } from "./lora-config.ts";
 import type { LoraInit } from "./lora-init.ts";
 import type { LoraOptions } from "./lora-options.ts";
 import type { ModelDescription, ParameterSpec } from "./method.ts";
@@ -176,7 +177,7 @@ const bind = (options: Omit<LoraOptions, "name">) =>
 const configOf = (options: Omit<LoraOptions, "name">) => {
   const { saved } = bind(options);
   if (saved === "checkpoint") throw new Error("LoRA saves an adapter");
-  return saved.peftConfig;
+  return saved.config as LoraConfig;
 };
 
 describe("LoRA that starts as a part of its base", () => {
@@ -194,7 +195,7 @@ describe("LoRA that starts as a part of its base", () => {
   it.each<LoraInit>([true, false, "gaussian", "orthogonal"])("%s takes nothing", (init) => {
     const { takenFromBase, saved } = bind({ init });
     expect(takenFromBase).toBeUndefined();
-    expect(saved).toEqual({ peftConfig: configOf({ init }) });
+    expect(saved).toEqual({ config: configOf({ init }) });
     expect(configOf({ init })).toMatchObject({ r: 2, lora_alpha: 3, init_lora_weights: init });
   });
 

@@ -1,6 +1,8 @@
 // What can be said about a LoRA, as its recipe section and PEFT's config say it.
 
+import { z } from "zod";
 import type { LoraInit } from "./lora-init.ts";
+import { count, derived, moduleNames, targetKeys } from "./option-schema.ts";
 
 export interface LoraOptions {
   readonly name: "lora";
@@ -21,3 +23,47 @@ export interface LoraOptions {
   readonly layersToTransform?: readonly number[];
   readonly init?: LoraInit;
 }
+
+const PISSA_ITERATIONS = z
+  .templateLiteral(["pissa_niter_", z.int().min(0)])
+  .meta({ title: "pissa_niter_N" });
+const INITS = ["gaussian", "orthogonal", "olora", "pissa"] as const satisfies readonly LoraInit[];
+
+/** The recipe's section. Its defaults aim at quality, those of `LoraOptions` are PEFT's. */
+export const loraSchema = z.strictObject({
+  name: z.literal("lora").describe("Low-rank adapters beside frozen weights (Hu et al. 2021)."),
+  rank: count.default(8).describe("Rank of each adapter: more learns more and weighs more."),
+  alpha: z
+    .number()
+    .positive()
+    .optional()
+    .describe("Strength: adapters are scaled by alpha / rank.")
+    .meta(derived("2 × rank")),
+  ...targetKeys,
+  rankPattern: z
+    .record(z.string(), count)
+    .default({})
+    .describe("Other ranks for some layers, as { q_proj: 16 }."),
+  alphaPattern: z
+    .record(z.string(), z.number().positive())
+    .default({})
+    .describe("Other alphas for some layers."),
+  rslora: z
+    .boolean()
+    .default(false)
+    .describe("Scale by alpha / √rank instead (Kalajdzievski 2023): steadier at high ranks."),
+  dropout: z.number().min(0).lt(1).default(0).describe("Dropout in front of each adapter."),
+  bias: z
+    .enum(["none", "all", "lora_only"])
+    .default("none")
+    .describe("Biases to train as well: none, all, or those of the adapted layers."),
+  modulesToSave: moduleNames
+    .default([])
+    .describe("Modules to train in full and save with the adapter."),
+  init: z
+    .union([z.boolean(), z.enum(INITS), PISSA_ITERATIONS])
+    .default(true)
+    .describe(
+      "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight.",
+    ),
+});

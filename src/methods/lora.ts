@@ -2,11 +2,17 @@
 // Names, defaults, scaling and file format are those of PEFT's `LoraConfig`.
 
 import { add, constant, linear, multiply } from "../tensor/index.ts";
-import { toPeftConfig } from "./lora-config.ts";
+import { fromLoraConfig, toPeftConfig } from "./lora-config.ts";
 import { convertedOptions, convertedTensors } from "./lora-conversion.ts";
 import { loraInitials, startsAsPartOfBase } from "./lora-init.ts";
-import type { LoraOptions } from "./lora-options.ts";
-import type { BoundMethod, ModelDescription, ParameterSpec, ParameterValues } from "./method.ts";
+import { type LoraOptions, loraSchema } from "./lora-options.ts";
+import type {
+  BoundMethod,
+  MethodDefinition,
+  ModelDescription,
+  ParameterSpec,
+  ParameterValues,
+} from "./method.ts";
 import { savedModules, trainedBiases } from "./saved-modules.ts";
 import { patternValue, selectTargets } from "./targets.ts";
 
@@ -20,7 +26,7 @@ interface AdaptedModule {
 }
 
 /** @throws TunesmithError (config) for targets or modules that the model does not have */
-export function bindLora(options: LoraOptions, model: ModelDescription): BoundMethod {
+function bindLora(options: LoraOptions, model: ModelDescription): BoundMethod {
   const {
     rank = 8,
     alpha = 8,
@@ -76,15 +82,16 @@ export function bindLora(options: LoraOptions, model: ModelDescription): BoundMe
 
   return {
     name: "lora",
+    adapted: [...modules.keys()],
     parameters: [...[...modules.values()].flatMap(({ a, b }) => [a, b]), ...replaces.values()],
     replaces,
-    linear(path, x, output, scope) {
+    linear(path, x, base, scope) {
       const module = modules.get(path);
-      if (!module) return output;
+      if (!module) return base(x);
       const dropped = scope.dropout(x, dropout, path);
       // The scaling goes where the tensor is smallest: [rows, rank].
       const low = multiply(linear(dropped, scope.parameter(module.a)), constant(module.scaling));
-      return add(linear(low, scope.parameter(module.b)), output);
+      return add(linear(low, scope.parameter(module.b)), base(x));
     },
     mergeInto(weight, data, parameter) {
       const module = modules.get(weight.replace(/\.weight$/, ""));
@@ -95,7 +102,7 @@ export function bindLora(options: LoraOptions, model: ModelDescription): BoundMe
       takenFromBase: new Map([...modules].map(([path, { a, b }]) => [`${path}.weight`, [a, b]])),
     }),
     saved: {
-      peftConfig: toPeftConfig(
+      config: toPeftConfig(
         fromBase ? convertedOptions(settings) : settings,
         model.source,
         adaptedNames,
@@ -130,3 +137,12 @@ function addProduct(
     for (let i = 0; i < inputSize; i++) weight[out * inputSize + i]! += row[i]!;
   }
 }
+
+export const lora = {
+  schema: loraSchema,
+  learningRate: 2e-4,
+  describe: ({ rank = 8, alpha = 8, targets = ["q_proj", "v_proj"] }) =>
+    `LoRA, rank ${rank}, alpha ${alpha}, on ${[targets].flat().join(", ")}`,
+  bind: bindLora,
+  peft: { type: "LORA", options: fromLoraConfig },
+} satisfies MethodDefinition<LoraOptions>;

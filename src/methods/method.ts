@@ -1,25 +1,59 @@
 // What a tuning method provides. It declares which tensors it trains, how they start, and what it
 // adds at the model's hook sites; it knows sites by path and never which architecture they are in.
 
-import type { LoraConfig } from "../hub/index.ts";
+import type { z } from "zod";
+import type { AdapterTensor, JsonObject } from "../hub/index.ts";
 import type { Dimensions, WeightSpec } from "../models/index.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
 
-/** A tensor that is trained. */
+/** A tensor that a method brings: trained, or part of what it computes with. */
 export interface ParameterSpec {
   /** Its key in the file that the reference library reads. */
   readonly key: string;
   readonly shape: Shape;
+  /** Saved with the rest but never updated, as VeRA's shared matrices. */
+  readonly frozen?: true;
+  /** Factor on the learning rate, as LoRA+ has for B. Default 1. */
+  readonly learningRateFactor?: number;
   /** Its first value. `random` is the run's; `base` reads a weight of the checkpoint as float32. */
   initial(random: Random, base: (name: string) => Promise<Float32Array>): Promise<Float32Array>;
 }
 
-/** What a hook may use while a block is traced. */
+/**
+ * What a hook may use while a block is traced. Rows of activations are [batch · sequence, width], but
+ * in the last feed-forward, which runs on the rows alone that the loss reads unless the method
+ * `readsWholeRows`.
+ */
 export interface MethodScope {
+  readonly batch: number;
+  /** Positions of a row, virtual tokens included. */
+  readonly sequence: number;
+  /** Whether dropout is on. */
+  readonly training: boolean;
   parameter(spec: ParameterSpec): Tensor;
+  /** A weight of the checkpoint by its name (the trained one, where the method replaces it). */
+  weight(name: string): Tensor;
   /** Zeroes elements with the given probability and scales the rest; the identity in evaluation. */
   dropout(x: Tensor, probability: number, site: string): Tensor;
+  /** Token ids, int64 [batch, sequence]; for the `embed` hook. */
+  tokenIds(): Tensor;
+  /** Hands numbers of a forward pass to `auxiliaryLoss`, under a name of its own. */
+  statistic(name: string, value: Tensor): void;
+}
+
+/** What attention is given in front of the sequence's own keys and values. */
+export interface PrefixStates {
+  /** [1 or batch, kv heads, prefix length, head size]; keys are used as they are, not rotated. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** A loss beside the objective's, made of what was reported with `MethodScope.statistic`. */
+export interface AuxiliaryLoss {
+  readonly loss: number;
+  /** With respect to each statistic, by name; what is left out has none. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
 /** The model as a method sees it. */
@@ -39,22 +73,73 @@ export type ParameterValues = (spec: ParameterSpec) => Float32Array;
 
 /** An adapter file. */
 export interface SavedAdapter {
-  readonly peftConfig: LoraConfig;
+  readonly config: JsonObject;
   /** Its tensors by key, where they are not the parameters themselves. */
   readonly tensors?: (
     values: ParameterValues,
     initial: ParameterValues,
-  ) => ReadonlyMap<string, { readonly shape: Shape; readonly data: Float32Array }>;
+  ) => ReadonlyMap<string, AdapterTensor>;
+  /** The other way round: tensors of a file as those of the parameters. */
+  readonly read?: (
+    tensors: ReadonlyMap<string, AdapterTensor>,
+  ) => ReadonlyMap<string, AdapterTensor>;
 }
 
 /** A method bound to a model. */
 export interface BoundMethod {
   readonly name: string;
   readonly parameters: readonly ParameterSpec[];
+  /** Paths of the modules that hooks change. */
+  readonly adapted?: readonly string[];
   /** Weights that are trained themselves: `<path>.weight` or `.bias` of the module that uses them. */
   readonly replaces: ReadonlyMap<string, ParameterSpec>;
-  /** Around a linear module: from its input and its output (bias included) to the new output. */
-  readonly linear?: (path: string, x: Tensor, output: Tensor, scope: MethodScope) => Tensor;
+  /**
+   * Around a linear module: from its input to the new output. `base` is the module as it was, bias
+   * included; it may be given another input, or none at all and the weight be used instead.
+   */
+  readonly linear?: (
+    path: string,
+    x: Tensor,
+    base: (x: Tensor) => Tensor,
+    scope: MethodScope,
+  ) => Tensor;
+  /**
+   * Around a module whose inside is not one product, such as `model.layers.0.mlp`. `run` is the module
+   * with its linear modules hooked as ever; running it twice on one input shares the frozen products.
+   */
+  readonly module?: (
+    path: string,
+    x: Tensor,
+    run: (x: Tensor) => Tensor,
+    scope: MethodScope,
+  ) => Tensor;
+  /**
+   * Where a module's output joins the residual stream `x`: x + output if there is no hook. `path` is
+   * the module's, such as `model.layers.0.self_attn` or `model.layers.0.mlp`.
+   */
+  readonly residual?: (path: string, x: Tensor, output: Tensor, scope: MethodScope) => Tensor;
+  /** On embedded tokens [batch · sequence, hidden], virtual ones included. */
+  readonly embed?: (x: Tensor, scope: MethodScope) => Tensor;
+  /** States [count, hidden] put in front of every row; packed samples all see them. */
+  readonly virtualTokens?: {
+    readonly count: number;
+    readonly states: (scope: MethodScope) => Tensor;
+  };
+  /**
+   * In front of a module's keys and values, seen by every position. `input` is what its queries, keys
+   * and values are made from.
+   */
+  readonly prefix?: (path: string, input: Tensor, scope: MethodScope) => PrefixStates | undefined;
+  /** Added to all positions of the sequence, as for keys that stand before it. Default 0. */
+  readonly positionOffset?: number;
+  /** On the normed states in front of the output matrix. */
+  readonly output?: (x: Tensor, scope: MethodScope) => Tensor;
+  /** Whether hooks look at whole rows, so that no position may be left out of any module. */
+  readonly readsWholeRows?: true;
+  /** The loss of what the hooks reported; its mean over micro-batches counts. */
+  readonly auxiliaryLoss?: (statistics: ReadonlyMap<string, Float32Array>) => AuxiliaryLoss;
+  /** Why what it adds cannot become part of the weights; `mergeInto` is left out then. */
+  readonly unmergeable?: string;
   /** Merging: adds what the method does to a weight's data; most weights are left as they are. */
   readonly mergeInto?: (weight: string, data: Float32Array, values: ParameterValues) => void;
   /**
@@ -64,4 +149,22 @@ export interface BoundMethod {
   readonly takenFromBase?: ReadonlyMap<string, readonly ParameterSpec[]>;
   /** How results are saved: a PEFT adapter, or a whole checkpoint. */
   readonly saved: SavedAdapter | "checkpoint";
+}
+
+/** A method as the registry lists it. */
+export interface MethodDefinition<Options extends { readonly name: string }> {
+  /** Its section of the recipe: names, defaults and what each key means. */
+  readonly schema: z.ZodObject<{ name: z.ZodLiteral<Options["name"]> }>;
+  /** The usual peak learning rate. */
+  readonly learningRate: number;
+  /** One line for model cards and plans. */
+  readonly describe: (options: Options) => string;
+  /** @throws TunesmithError (config) where the options do not fit the model */
+  readonly bind: (options: Options, model: ModelDescription) => BoundMethod;
+  /** The adapters of PEFT that are its own, by their `peft_type`, and how their options are read. */
+  readonly peft?: {
+    readonly type: string;
+    /** @throws TunesmithError (checkpoint) for settings whose math is not implemented */
+    readonly options: (config: JsonObject, folder: string) => Options;
+  };
 }

@@ -3,7 +3,8 @@
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../runtime/random.ts";
 import { sizeOf } from "../tensor/index.ts";
-import { fromPeftConfig, type LoraOptions } from "./index.ts";
+import { fromLoraConfig, type LoraConfig } from "./lora-config.ts";
+import type { LoraOptions } from "./lora-options.ts";
 import type { BoundMethod } from "./method.ts";
 import { bindMethod } from "./registry.ts";
 import { describeModel } from "./testing/description.ts";
@@ -120,11 +121,11 @@ describe("LoRA's options", () => {
   };
   const savedConfig = (method: BoundMethod) => {
     if (method.saved === "checkpoint") throw new Error("LoRA saves an adapter");
-    return method.saved.peftConfig;
+    return method.saved.config as LoraConfig;
   };
 
   it("come back from PEFT's config as they were", () => {
-    expect(fromPeftConfig(savedConfig(bindMethod(options, model)), "adapter")).toEqual(options);
+    expect(fromLoraConfig(savedConfig(bindMethod(options, model)), "adapter")).toEqual(options);
   });
 
   it("resolve all-linear to names, as PEFT's file has it", () => {
@@ -132,13 +133,13 @@ describe("LoRA's options", () => {
     expect(new Set(config.target_modules)).toEqual(
       new Set(["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]),
     );
-    const again = bindMethod(fromPeftConfig(config, "adapter"), model);
+    const again = bindMethod(fromLoraConfig(config, "adapter"), model);
     expect(keysOf(again)).toEqual(keysOf(lora({ targets: "all-linear", exclude: ["up_proj"] })));
   });
 
   it("that are not implemented are refused together", () => {
     const config = { ...savedConfig(lora()), use_dora: true, lora_bias: true };
-    expect(() => fromPeftConfig(config, "adapter")).toThrow(
+    expect(() => fromLoraConfig(config, "adapter")).toThrow(
       /adapter_config\.json: lora_bias[\s\S]*adapter_config\.json: use_dora/,
     );
   });

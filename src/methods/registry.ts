@@ -1,25 +1,60 @@
-// The tuning methods there are, by name.
+// The tuning methods there are, by name. A new one is a file that exports its definition, and a row
+// here.
 
-import { bindFull, type FullOptions } from "./full.ts";
-import { bindLora } from "./lora.ts";
-import type { LoraOptions } from "./lora-options.ts";
-import type { BoundMethod, ModelDescription } from "./method.ts";
+import { nearest, TunesmithError } from "../errors.ts";
+import type { JsonObject } from "../hub/index.ts";
+import { full } from "./full.ts";
+import { lora } from "./lora.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
 
-export type MethodOptions = LoraOptions | FullOptions;
+const METHODS = { lora, full } as const;
 
-type Binder<Name> = (
-  options: Extract<MethodOptions, { name: Name }>,
-  model: ModelDescription,
-) => BoundMethod;
+export type MethodName = keyof typeof METHODS;
 
-const methods: { [Name in MethodOptions["name"]]: Binder<Name> } = {
-  lora: bindLora,
-  full: bindFull,
-};
+/** What the library takes as a method: its name and whatever its defaults do not fit. */
+export type MethodOptions = {
+  [Name in MethodName]: Parameters<(typeof METHODS)[Name]["bind"]>[0];
+}[MethodName];
 
-export const methodNames = Object.keys(methods) as MethodOptions["name"][];
+export const methodNames = Object.keys(METHODS) as MethodName[];
+
+type Schema = (typeof METHODS)[MethodName]["schema"];
+/** The recipe's sections, one a method. */
+export const methodSchemas = Object.values(METHODS).map(({ schema }) => schema) as [
+  Schema,
+  ...Schema[],
+];
+
+/** @throws TunesmithError (config) for a name that no method has */
+export function methodDefinition(name: string): MethodDefinition<{ name: string }> {
+  const definition = Object.hasOwn(METHODS, name) ? METHODS[name as MethodName] : undefined;
+  if (definition) return definition as unknown as MethodDefinition<{ name: string }>;
+  const guess = nearest(name, methodNames);
+  throw new TunesmithError("config", {
+    where: "method.name",
+    rule: `is one of ${methodNames.join(", ")}`,
+    seen: JSON.stringify(name),
+    fix: guess ? `nearest is ${JSON.stringify(guess)}` : "choose one of these",
+  });
+}
 
 /** @throws TunesmithError (config) where the options do not fit the model */
 export function bindMethod(options: MethodOptions, model: ModelDescription): BoundMethod {
-  return (methods[options.name] as Binder<string>)(options as never, model);
+  return methodDefinition(options.name).bind(options, model);
+}
+
+/**
+ * The method that a PEFT adapter was made with.
+ * @throws TunesmithError (checkpoint) for a kind or settings whose math is not implemented
+ */
+export function methodOfAdapter(config: JsonObject, folder: string): MethodOptions {
+  const kinds = Object.values(METHODS).flatMap((method) => ("peft" in method ? [method.peft] : []));
+  const kind = kinds.find(({ type }) => type === config.peft_type);
+  if (kind) return kind.options(config, folder);
+  throw new TunesmithError("checkpoint", {
+    where: `${folder}/adapter_config.json`,
+    rule: `peft_type is one of ${kinds.map(({ type }) => JSON.stringify(type)).join(", ")}`,
+    seen: config.peft_type === undefined ? "no peft_type" : JSON.stringify(config.peft_type),
+    fix: "use an adapter that PEFT or tunesmith saved with one of these methods",
+  });
 }

@@ -25,6 +25,10 @@ export interface WeightSpec {
 }
 
 export interface AttentionInputs {
+  /** The attention module, such as `model.layers.0.self_attn`. */
+  readonly path: string;
+  /** What queries, keys and values were made from. */
+  readonly input: Tensor;
   /** [batch · seq, heads · headSize], rotated. */
   readonly queries: Tensor;
   /** [batch · seq, keyValueHeads · headSize], rotated. */
@@ -40,6 +44,10 @@ export interface Scope {
   weight(name: string): Tensor;
   /** The linear module at a path, bias included where it has one, with whatever a method adds. */
   linear(path: string, x: Tensor): Tensor;
+  /** A module whose inside is more than one product; `run` is that inside. */
+  module(path: string, x: Tensor, run: (x: Tensor) => Tensor): Tensor;
+  /** The residual stream `x` with the output of the module at `path` added. */
+  residual(path: string, x: Tensor, output: Tensor): Tensor;
   /** Rotary embedding of [batch · seq, heads · headSize]. */
   rotate(x: Tensor, heads: number): Tensor;
   /** Attention over the positions that each row may see; [batch · seq, heads · headSize]. */

@@ -6,7 +6,9 @@
 import type { Tensor } from "../tensor/index.ts";
 import {
   add,
+  broadcast,
   concat,
+  constant,
   matmul,
   multiply,
   reshape,
@@ -26,6 +28,13 @@ export interface AttentionShape {
   readonly headSize: number;
 }
 
+/** Keys and values in front of the sequence that every query sees. */
+export interface AttentionPrefix {
+  /** [1 or batch, kv heads, prefix length, head size] */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
 /** First and last query (excluded) of each block. */
 export function queryBlocks(sequence: number): [start: number, end: number][] {
   const smallest = 128; // below this, products are too small to run at full speed
@@ -39,6 +48,7 @@ export function queryBlocks(sequence: number): [start: number, end: number][] {
  * @param keys [batch · seq, keyValueHeads · headSize], values likewise
  * @param mask [batch or 1, 1, seq, seq], added to the scores; nothing above the diagonal is read
  *   outside a block, so it must forbid looking ahead
+ * @param prefix keys and values that stand before the sequence's own
  * @returns [batch · seq, heads · headSize]
  */
 export function causalAttention(
@@ -48,6 +58,7 @@ export function causalAttention(
   mask: Tensor,
   scale: number,
   { batch, sequence, heads, keyValueHeads, headSize }: AttentionShape,
+  prefix?: AttentionPrefix,
 ): Tensor {
   const groups = heads / keyValueHeads;
   const pairs = batch * keyValueHeads;
@@ -62,8 +73,15 @@ export function causalAttention(
       sequence,
       headSize,
     ]);
-  const k = perHead(keys);
-  const v = perHead(values);
+  const before = prefix?.keys.shape[2] ?? 0;
+  const withPrefix = (states: Tensor | undefined, own: Tensor): Tensor => {
+    if (!states) return own;
+    const rows = broadcast(states, [batch, keyValueHeads, before, headSize]);
+    return concat([reshape(rows, [pairs, before, headSize]), own], 1);
+  };
+  const k = withPrefix(prefix?.keys, perHead(keys));
+  const v = withPrefix(prefix?.values, perHead(values));
+  const seen = before === 0 ? mask : withFreeColumns(mask, before);
 
   const rowsOf = (x: Tensor, [start, end]: [number, number]) =>
     reshape(slice(x, 3, start, end), [pairs, groups * (end - start), x.shape[4]!]);
@@ -71,16 +89,16 @@ export function causalAttention(
     reshape(x, [batch, keyValueHeads, groups, end - start, x.shape[2]!]);
 
   const probabilities = blocks.map(([start, end]) => {
-    const scores = matmul(rowsOf(q, [start, end]), slice(k, 1, 0, end), {
+    const scores = matmul(rowsOf(q, [start, end]), slice(k, 1, 0, before + end), {
       transposeB: true,
       scale,
     });
-    const visible = slice(slice(mask, 2, start, end), 3, 0, end);
-    const masked = add(reshape(scores, [batch, heads, end - start, end]), visible);
+    const visible = slice(slice(seen, 2, start, end), 3, 0, before + end);
+    const masked = add(reshape(scores, [batch, heads, end - start, before + end]), visible);
     return reshape(softmax(masked), scores.shape);
   });
   const outputs = blocks.map(([start, end], i) =>
-    blockOf(matmul(probabilities[i]!, slice(v, 1, 0, end)), [start, end]),
+    blockOf(matmul(probabilities[i]!, slice(v, 1, 0, before + end)), [start, end]),
   );
   const output = concat(outputs, 3);
 
@@ -91,7 +109,7 @@ export function causalAttention(
     // From the last block down, so that what later blocks gave to earlier keys is there to add to.
     for (let i = blocks.length - 1; i >= 0; i--) {
       const block = blocks[i]!;
-      const end = block[1];
+      const end = before + block[1];
       const p = probabilities[i]!;
       const d = rowsOf(gradient, block);
       const own = reshape(outputs[i]!, d.shape);
@@ -109,6 +127,12 @@ export function causalAttention(
     return [concat(queryGradients, 3), keyGradient, valueGradient];
   });
   return reshape(transpose(differentiable, [0, 3, 1, 2, 4]), [batch * sequence, heads * headSize]);
+}
+
+/** A mask [*, 1, seq, seq] with `count` columns in front that hide nothing. */
+export function withFreeColumns(mask: Tensor, count: number): Tensor {
+  const [rows, , sequence] = mask.shape as [number, number, number];
+  return concat([broadcast(constant(0), [rows, 1, sequence, count]), mask], 3);
 }
 
 /** Adds `part` to the first rows (axis 1) of `total`. */

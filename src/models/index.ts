@@ -6,5 +6,5 @@ export type {
   Scope,
   WeightSpec,
 } from "./architecture.ts";
-export { causalAttention } from "./attention.ts";
+export { causalAttention, withFreeColumns } from "./attention.ts";
 export { architectureFor, type BoundArchitecture, supportedModelTypes } from "./registry.ts";

@@ -1,7 +1,7 @@
 // LLaMA (Touvron et al. 2023) and the many checkpoints that use its architecture: pre-norm blocks,
 // rotary embedding, grouped-query attention, SwiGLU. Reference: Transformers' `modeling_llama`.
 
-import { add, multiply, rmsNorm, silu } from "../tensor/index.ts";
+import { multiply, rmsNorm, silu } from "../tensor/index.ts";
 import type { Architecture, WeightSpec } from "./architecture.ts";
 import { readerFor } from "./config-reader.ts";
 import { type RopeConfig, readRope, rotaryTables } from "./rope.ts";
@@ -97,27 +97,34 @@ export const llama: Architecture<LlamaConfig> = {
   },
 
   attention(config, layer, x, scope) {
-    const path = `model.layers.${layer}`;
-    const weight = scope.weight(`${path}.input_layernorm.weight`);
+    const block = `model.layers.${layer}`;
+    const path = `${block}.self_attn`;
+    const weight = scope.weight(`${block}.input_layernorm.weight`);
     const normed = rmsNorm(x, weight, config.normEpsilon);
-    const queries = scope.linear(`${path}.self_attn.q_proj`, normed);
-    const keys = scope.linear(`${path}.self_attn.k_proj`, normed);
+    const queries = scope.linear(`${path}.q_proj`, normed);
+    const keys = scope.linear(`${path}.k_proj`, normed);
     const attended = scope.attend({
+      path,
+      input: normed,
       queries: scope.rotate(queries, config.heads),
       keys: scope.rotate(keys, config.keyValueHeads),
-      values: scope.linear(`${path}.self_attn.v_proj`, normed),
+      values: scope.linear(`${path}.v_proj`, normed),
       scale: 1 / Math.sqrt(config.headSize),
     });
-    return add(x, scope.linear(`${path}.self_attn.o_proj`, attended));
+    return scope.residual(path, x, scope.linear(`${path}.o_proj`, attended));
   },
 
   feedForward(config, layer, x, scope) {
-    const path = `model.layers.${layer}`;
-    const weight = scope.weight(`${path}.post_attention_layernorm.weight`);
+    const block = `model.layers.${layer}`;
+    const path = `${block}.mlp`;
+    const weight = scope.weight(`${block}.post_attention_layernorm.weight`);
     const normed = rmsNorm(x, weight, config.normEpsilon);
-    const gate = silu(scope.linear(`${path}.mlp.gate_proj`, normed));
-    const up = scope.linear(`${path}.mlp.up_proj`, normed);
-    return add(x, scope.linear(`${path}.mlp.down_proj`, multiply(gate, up)));
+    const output = scope.module(path, normed, (input) => {
+      const gate = silu(scope.linear(`${path}.gate_proj`, input));
+      const up = scope.linear(`${path}.up_proj`, input);
+      return scope.linear(`${path}.down_proj`, multiply(gate, up));
+    });
+    return scope.residual(path, x, output);
   },
 
   finalNorm: (config, x, scope) =>

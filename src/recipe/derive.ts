@@ -4,16 +4,16 @@
 import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
+import { methodDefinition } from "../methods/index.ts";
 import { listCheckpoints } from "../train/checkpoint.ts";
 import { RUN_FILES } from "../train/run-folder.ts";
 import { valueAt } from "./faults.ts";
 import type { LoadedRecipe, Origin } from "./load.ts";
-import type { LoraInput, ParsedRecipe } from "./schema.ts";
+import type { ParsedRecipe } from "./schema.ts";
 
 /** A recipe without open questions. */
-export type Recipe = Omit<ParsedRecipe, "data" | "method" | "train" | "compute" | "output"> & {
+export type Recipe = Omit<ParsedRecipe, "data" | "train" | "compute" | "output"> & {
   readonly data: ParsedRecipe["data"] & { readonly maxLength: number };
-  readonly method: (LoraInput & { readonly alpha: number }) | { readonly name: "full" };
   readonly train: ParsedRecipe["train"] & {
     readonly learningRate: number;
     readonly keepBest: boolean;
@@ -43,11 +43,6 @@ interface Answer {
 /** Samples are cut to this where the model could take more: memory grows with it. */
 export const USUAL_MAXIMUM_LENGTH = 1024;
 
-const LEARNING_RATES: Readonly<Record<ParsedRecipe["method"]["name"], number>> = {
-  lora: 2e-4,
-  full: 2e-5,
-};
-
 const derived = (value: unknown, why: string): Answer => ({ value, kind: "derived", why });
 
 /** The derived keys, in the order in which they are answered. */
@@ -63,7 +58,7 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
     "method.alpha": ({ method }) =>
       method.name === "lora" ? derived(2 * method.rank, "2 × rank") : undefined,
     "train.learningRate": ({ method }) =>
-      derived(LEARNING_RATES[method.name], `usual for ${method.name}`),
+      derived(methodDefinition(method.name).learningRate, `usual for ${method.name}`),
     "train.keepBest": ({ data, train }) => {
       if (data.eval === 0) return derived(false, "no held-out data");
       return train.evaluateEvery === "never"

@@ -100,7 +100,7 @@ async function planPrepared(prepared: Prepared, options: PrepareOptions): Promis
     model: {
       parameters: architecture.weights.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
       trainable,
-      adaptedModules: method.parameters.filter(({ key }) => key.endsWith(".lora_A.weight")).length,
+      adaptedModules: method.adapted?.length ?? 0,
     },
     data: { report, samples: await data.preview(SHOWN_SAMPLES) },
     steps: totalSteps,
@@ -134,7 +134,8 @@ function valuesOf({ recipe, origins }: Prepared): PlanValue[] {
 }
 
 function countTrainable(method: BoundMethod): number {
-  const shapes = new Map(method.parameters.map(({ key, shape }) => [key, shape]));
+  const trained = method.parameters.filter(({ frozen }) => !frozen);
+  const shapes = new Map(trained.map(({ key, shape }) => [key, shape]));
   return [...shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
 }
 

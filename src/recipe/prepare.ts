@@ -8,7 +8,7 @@ import {
   resolveModel,
   type Tokenizer,
 } from "../hub/index.ts";
-import { type BoundMethod, bindMethod, type MethodOptions } from "../methods/index.ts";
+import { type BoundMethod, bindMethod } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { chooseRunFolder, deriveRecipe, type Recipe, type ResolvedRecipe } from "./derive.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
@@ -93,7 +93,7 @@ export async function prepare(
 /** The recipe's method bound to its model; throws where it does not fit. */
 export function bindRecipeMethod(prepared: Prepared): BoundMethod {
   const { recipe, architecture, checkpoint, modelPath } = prepared;
-  return bindMethod(methodOptions(recipe), {
+  return bindMethod(recipe.method, {
     modelType: String(checkpoint.config.model_type),
     dimensions: architecture.dimensions,
     weights: architecture.weights,
@@ -101,11 +101,6 @@ export function bindRecipeMethod(prepared: Prepared): BoundMethod {
     outputName: architecture.outputName,
     source: modelPath,
   });
-}
-
-/** A recipe's method in the terms of the method layer. */
-export function methodOptions({ method }: Recipe): MethodOptions {
-  return method;
 }
 
 /** What the hub layer takes: a path, or a hub id with its revision. */

@@ -7,15 +7,9 @@ import { z } from "zod";
 import type { FormatName } from "../data/formats.ts";
 import type { LossMode } from "../data/tokenize.ts";
 import type { TruncationRule } from "../data/truncate.ts";
-import type { LoraInit } from "../methods/lora-init.ts";
+import { count, derived, methodSchemas } from "../methods/index.ts";
 import type { OptimizerName } from "../runtime/optimizer.ts";
 import type { ScheduleName } from "../runtime/schedule.ts";
-
-/** Notes how a key that has no fixed default gets its value; shown wherever a default would be. */
-const derived = (how: string) => ({ derived: how });
-
-const count = z.int().min(1);
-const names = z.array(z.string());
 
 // Lists whose owner is a lower layer; the compiler compares the two.
 const FORMAT_NAMES = [
@@ -35,10 +29,6 @@ const TRUNCATIONS = [
   "drop",
 ] as const satisfies readonly TruncationRule[];
 const SCHEDULES = ["constant", "linear", "cosine"] as const satisfies readonly ScheduleName[];
-const PISSA_ITERATIONS = z
-  .templateLiteral(["pissa_niter_", z.int().min(0)])
-  .meta({ title: "pissa_niter_N" });
-const INITS = ["gaussian", "orthogonal", "olora", "pissa"] as const satisfies readonly LoraInit[];
 const OPTIMIZERS = ["adamw", "sgd"] as const satisfies readonly OptimizerName[];
 
 const modelSchema = z.strictObject({
@@ -94,59 +84,6 @@ const dataSchema = z.strictObject({
     .default("auto")
     .describe("Read files while training instead of before; auto: those of more than 256 MiB."),
   shuffle: z.boolean().default(true).describe("A new order for every epoch, fixed by the seed."),
-});
-
-const loraSchema = z.strictObject({
-  name: z.literal("lora").describe("Low-rank adapters beside frozen weights (Hu et al. 2021)."),
-  rank: count.default(8).describe("Rank of each adapter: more learns more and weighs more."),
-  alpha: z
-    .number()
-    .positive()
-    .optional()
-    .describe("Strength: adapters are scaled by alpha / rank.")
-    .meta(derived("2 × rank")),
-  targets: z
-    .union([z.string(), names.min(1)])
-    .default("all-linear")
-    .describe("Layers that get one: names such as [q_proj, v_proj], a regex, or all-linear."),
-  exclude: z
-    .union([z.string(), names])
-    .default([])
-    .describe("Layers that get none, as names or a regex."),
-  rankPattern: z
-    .record(z.string(), count)
-    .default({})
-    .describe("Other ranks for some layers, as { q_proj: 16 }."),
-  alphaPattern: z
-    .record(z.string(), z.number().positive())
-    .default({})
-    .describe("Other alphas for some layers."),
-  rslora: z
-    .boolean()
-    .default(false)
-    .describe("Scale by alpha / √rank instead (Kalajdzievski 2023): steadier at high ranks."),
-  dropout: z.number().min(0).lt(1).default(0).describe("Dropout in front of each adapter."),
-  bias: z
-    .enum(["none", "all", "lora_only"])
-    .default("none")
-    .describe("Biases to train as well: none, all, or those of the adapted layers."),
-  modulesToSave: names.default([]).describe("Modules to train in full and save with the adapter."),
-  layersToTransform: z
-    .array(z.int().min(0))
-    .min(1)
-    .optional()
-    .describe("Only these layer numbers, from 0.")
-    .meta(derived("all layers")),
-  init: z
-    .union([z.boolean(), z.enum(INITS), PISSA_ITERATIONS])
-    .default(true)
-    .describe(
-      "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight.",
-    ),
-});
-
-const fullSchema = z.strictObject({
-  name: z.literal("full").describe("Every weight of the model is trained."),
 });
 
 const trainSchema = z.strictObject({
@@ -219,9 +156,7 @@ const computeSchema = z.strictObject({
 export const recipeSchema = z.strictObject({
   model: modelSchema.describe("The model to start from: a folder, a GGUF file, or a hub id."),
   data: dataSchema.describe("What it learns from."),
-  method: z
-    .discriminatedUnion("name", [loraSchema, fullSchema])
-    .describe("What of the model is trained."),
+  method: z.discriminatedUnion("name", methodSchemas).describe("What of the model is trained."),
   objective: z
     .strictObject({
       name: z.literal("sft").default("sft").describe("Supervised fine-tuning: learn to continue."),
@@ -253,6 +188,3 @@ export type RecipeInput = z.input<typeof recipeSchema>;
 
 /** A valid recipe with its fixed defaults, before anything is derived. */
 export type ParsedRecipe = z.output<typeof recipeSchema>;
-
-/** LoRA's part of a parsed recipe. */
-export type LoraInput = z.output<typeof loraSchema>;

@@ -2,11 +2,12 @@
 
 import { stringify } from "yaml";
 import { openModel } from "../engine/load.ts";
+import { methodDefinition } from "../methods/index.ts";
 import type { TrainEvent } from "../train/events.ts";
 import { type CardSubject, checkRunFolder, runTraining } from "../train/index.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
 import {
-  methodOptions,
+  bindRecipeMethod,
   type Prepared,
   type PrepareOptions,
   prepare,
@@ -46,7 +47,7 @@ export async function* train(
   await checkRunFolder(recipe.output, folderOptions);
   const data = await openRecipeData(prepared, options);
   const model = await openModel(modelPath, {
-    method: methodOptions(recipe),
+    method: recipe.method,
     dtype: recipe.model.dtype,
     memory: recipe.train.memory,
     seed: recipe.train.seed,
@@ -68,15 +69,14 @@ export async function* train(
   }
 }
 
-function cardSubject({ recipe, modelPath }: Prepared, data: RecipeData): CardSubject {
+function cardSubject(prepared: Prepared, data: RecipeData): CardSubject {
+  const { recipe, modelPath } = prepared;
   const { method, model } = recipe;
+  const savesCheckpoint = bindRecipeMethod(prepared).saved === "checkpoint";
   return {
     baseModel: model.id ?? modelPath,
-    kind: method.name === "full" ? "model" : "adapter",
-    method:
-      method.name === "lora"
-        ? `LoRA, rank ${method.rank}, alpha ${method.alpha}, on ${[method.targets].flat().join(", ")}`
-        : "full fine-tuning",
+    kind: savesCheckpoint ? "model" : "adapter",
+    method: methodDefinition(method.name).describe(method),
     data: dataCounts(data),
     versions: packageVersions(),
     tags: [method.name],

@@ -9,6 +9,8 @@ export interface TrainableTensor {
   readonly shape: readonly number[];
   readonly data: Float32Array;
   readonly gradient: Float32Array;
+  /** The learning rate of this tensor is that of the step times this. Default 1. */
+  readonly learningRateFactor?: number;
 }
 
 export type OptimizerName = "adamw" | "sgd";
@@ -87,11 +89,12 @@ function createAdamW(tensors: readonly TrainableTensor[], settings: OptimizerSet
     state: nameState(tensors, { first_moment: firstMoments, second_moment: secondMoments }),
     step(learningRate, gradientScale = 1) {
       stepCount++;
-      const stepSize = learningRate / (1 - beta1 ** stepCount);
       const secondScale = 1 / Math.sqrt(1 - beta2 ** stepCount);
       for (let i = 0; i < tensors.length; i++) {
-        const { data, gradient } = tensors[i]!;
-        const keep = 1 - learningRate * decay[i]!;
+        const { data, gradient, learningRateFactor = 1 } = tensors[i]!;
+        const rate = learningRate * learningRateFactor;
+        const stepSize = rate / (1 - beta1 ** stepCount);
+        const keep = 1 - rate * decay[i]!;
         const first = firstMoments[i]!;
         const second = secondMoments[i]!;
         updateAdamW(data, gradient, first, second, {
@@ -160,18 +163,19 @@ function createSgd(tensors: readonly TrainableTensor[], settings: OptimizerSetti
     step(learningRate, gradientScale = 1) {
       stepCount++;
       for (let i = 0; i < tensors.length; i++) {
-        const { data, gradient } = tensors[i]!;
+        const { data, gradient, learningRateFactor = 1 } = tensors[i]!;
+        const size = learningRate * learningRateFactor;
         const rate = decay[i]!;
         const velocity = velocities[i];
         if (velocity) {
           for (let j = 0; j < data.length; j++) {
             const v = velocity[j]! * momentum + gradient[j]! * gradientScale + data[j]! * rate;
             velocity[j] = v;
-            data[j] = data[j]! - learningRate * v;
+            data[j] = data[j]! - size * v;
           }
         } else {
           for (let j = 0; j < data.length; j++)
-            data[j] = data[j]! - learningRate * (gradient[j]! * gradientScale + data[j]! * rate);
+            data[j] = data[j]! - size * (gradient[j]! * gradientScale + data[j]! * rate);
         }
       }
     },

@@ -45,7 +45,11 @@ export async function runStep(
   for (const [index, batch] of group.batches.entries()) {
     if (signal?.aborted) return undefined;
     const seed = microBatchSeed(settings.seed, position.step, index);
-    const part = await model.accumulateGradients(batch, { scale: 1 / group.targets, seed });
+    const part = await model.accumulateGradients(batch, {
+      scale: 1 / group.targets,
+      auxiliaryScale: 1 / group.batches.length,
+      seed,
+    });
     lossSum += part.lossSum;
   }
   const loss = lossSum / group.targets;

@@ -51,7 +51,9 @@ describe.runIf(wanted && existsSync(reference))(title, () => {
       const gains = stored.runs.map(({ heldOut }) => heldOut.before - heldOut.after);
       const gain = own.heldOut.before - own.heldOut.after;
       console.log({ gain, gainsOfPeft: gains, before: own.heldOut.before });
-      expect(Math.abs(gain - gains[0]!)).toBeLessThan(0.1 * gains[0]!);
+      // PEFT's own two seeds differ by 0.7 % of what they gain.
+      const mean = gains.reduce((sum, each) => sum + each, 0) / gains.length;
+      expect(Math.abs(gain - mean)).toBeLessThan(0.03 * mean);
     },
     40 * MINUTES,
   );
