@@ -4,22 +4,31 @@ import { afterAll, describe, expect, it } from "vitest";
 import { createRuntime, type Value } from "../runtime/kernel.ts";
 import { createRandom } from "../runtime/random.ts";
 import { evaluateGraph, randomFloats } from "../runtime/testing/evaluate.ts";
-import { floats } from "../runtime/values.ts";
+import { floats, integers } from "../runtime/values.ts";
 import {
   add,
   constant,
+  constantTensor,
+  gatherRows,
   gradient,
+  greaterOrEqual,
   input,
+  inverse,
   linear,
   matmul,
   multiply,
+  relu,
   rmsNorm,
+  scatterRows,
   sizeOf,
   stopGradient,
   sum,
   type Tensor,
   tanh,
+  toFloat,
+  topMask,
   transpose,
+  where,
   withGradient,
 } from "../tensor/index.ts";
 import { lower } from "./lower.ts";
@@ -103,6 +112,15 @@ describe("names", () => {
     expect(lower([y], [x]).constants.map(({ name }) => name)).toEqual(["scalar_2"]);
   });
 
+  it("equal constant arrays are kept once, of other values or shape apart", () => {
+    const of = (shape: number[], last = 3) => constantTensor(Float32Array.of(1, 2, last), shape);
+    const keptOf = (a: Tensor, b: Tensor) =>
+      lower([add(multiply(x, a), b)], [x]).constants.map(({ shape }) => shape);
+    expect(keptOf(of([3]), of([3]))).toEqual([[3]]);
+    expect(keptOf(of([3]), of([3], 4))).toEqual([[3], [3]]);
+    expect(keptOf(of([3]), of([1, 3]))).toEqual([[3], [1, 3]]);
+  });
+
   it("what is given is not entered", () => {
     const middle = tanh(x);
     expect(typesOf([tanh(middle)], [middle])).toEqual(["Tanh"]);
@@ -181,5 +199,93 @@ describe("ONNX Runtime runs", () => {
     const [total] = await evaluateGraph(runtime, [sum(x, [0, 1])], fed);
     const expected = (fed.get(x)!.data as Float32Array).reduce((a, b) => a + b, 0);
     expect(total![0]).toBeCloseTo(expected, 5);
+  });
+
+  const fed = (tensor: Tensor, ...data: number[]): [Tensor, Value] => [
+    tensor,
+    floats(Float32Array.from(data), tensor.shape),
+  ];
+
+  it("a constant array, as an operand, as indices and as an output", async () => {
+    const table = input("table", [3, 2]);
+    const array = constantTensor(Float32Array.of(10, 20), [2]);
+    const rows = gatherRows(table, constantTensor(BigInt64Array.of(2n, 0n), [2]));
+    const [sums, itself] = await evaluateGraph(
+      runtime,
+      [add(rows, array), array],
+      new Map([fed(table, 1, 2, 3, 4, 5, 6)]),
+    );
+    expect([...sums!]).toEqual([15, 26, 11, 22]);
+    expect([...itself!]).toEqual([10, 20]);
+  });
+
+  it("kernels of their own for constant arrays of other values", async () => {
+    const of = (value: number) => add(x, constantTensor(Float32Array.of(value, value, value), [3]));
+    const zeros = new Map([fed(x, 0, 0, 0, 0, 0, 0)]);
+    for (const value of [1, 2])
+      expect((await evaluateGraph(runtime, [of(value)], zeros))[0]![0]).toBe(value);
+  });
+
+  it("the top of every row, lower indices first among equals", async () => {
+    const scores = input("scores", [3, 4]);
+    const data = fed(scores, 1, 3, 2, 0, 5, 5, 5, 5, -1, 0, 0, -2);
+    const [two] = await evaluateGraph(runtime, [topMask(scores, 2)], new Map([data]));
+    expect([...two!]).toEqual([0, 1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 0]);
+  });
+
+  it("conditions, which hold where the sides are equal", async () => {
+    const holds = greaterOrEqual(x, constant(0));
+    const data = fed(x, -1, 0, 1, 2, -2, -0.5);
+    const [mask, chosen] = await evaluateGraph(
+      runtime,
+      [toFloat(holds), where(holds, x, constant(9))],
+      new Map([data]),
+    );
+    expect([...mask!]).toEqual([0, 1, 1, 1, 0, 0]);
+    expect([...chosen!]).toEqual([9, 0, 1, 2, 9, 9]);
+  });
+
+  it("relu, without a gradient at 0", async () => {
+    const seed = input("seed", [2, 3]);
+    const [slope] = gradient([[relu(x), seed]], [x]) as [Tensor];
+    const data = new Map([fed(x, -1, 0, 1, 2, -2, 0), fed(seed, 1, 2, 3, 4, 5, 6)]);
+    expect([...(await evaluateGraph(runtime, [slope], data))[0]!]).toEqual([0, 0, 3, 4, 0, 0]);
+  });
+
+  it("sums of many rows at few indices, on several threads, without losing one", async () => {
+    const several = createRuntime({ threads: 8 });
+    const count = 60_000;
+    const [rows, at] = [input("rows", [count, 4]), input("at", [count], "int64")];
+    const data = new Map<Tensor, Value>([
+      [rows, floats(new Float32Array(count * 4).fill(1), rows.shape)],
+      [
+        at,
+        integers(
+          BigInt64Array.from({ length: count }, (_, i) => BigInt(i % 3)),
+          [count],
+        ),
+      ],
+    ]);
+    const [sums] = await evaluateGraph(several, [scatterRows(rows, at, 4)], data);
+    await several.dispose();
+    expect([...sums!]).toEqual([...Array(12).fill(count / 3), 0, 0, 0, 0]);
+  });
+
+  it("inverses of 64 by 64 matrices I + Q with Q skew", async () => {
+    const size = 64;
+    const q = randomFloats(random, size * size);
+    const matrices = input("matrices", [1, size, size]);
+    const data = Float32Array.from(q, (_, i) => {
+      const [r, c] = [Math.floor(i / size), i % size];
+      return r === c ? 1 : (q[i]! - q[c * size + r]!) / 2;
+    });
+    const [unit] = await evaluateGraph(
+      runtime,
+      [matmul(matrices, inverse(matrices))],
+      new Map([[matrices, floats(data, matrices.shape)]]),
+    );
+    unit!.forEach((value, i) => {
+      expect(Math.abs(value - (i % (size + 1) === 0 ? 1 : 0))).toBeLessThan(1e-4);
+    });
   });
 });

@@ -2,7 +2,7 @@
 // no node of their own.
 
 import type { Shape, Tensor } from "../tensor/index.ts";
-import { topologicalOrder } from "../tensor/index.ts";
+import { sizeOf, topologicalOrder } from "../tensor/index.ts";
 import type { OperatorName, TensorOf } from "../tensor/tensor.ts";
 import { type Fusions, planFusions, standsFor } from "./fuse.ts";
 import type { AttributeValue, OnnxConstant, OnnxGraph, OnnxNode } from "./proto.ts";
@@ -14,6 +14,8 @@ interface Target {
   /** The name of a constant list of whole numbers: a shape, axes, bounds. */
   readonly integers: (values: Shape) => string;
   readonly scalar: (value: number) => string;
+  /** The name of a constant array, kept once for each content. */
+  readonly array: (y: TensorOf<"constantTensor">) => string;
 }
 
 interface Emit {
@@ -57,9 +59,49 @@ function norm(y: (TensorOf<"rmsNorm"> | TensorOf<"inverseRms">) & Tensor, to: Ta
   });
 }
 
+/**
+ * ScatterElements, whose indices are as wide as the rows: ScatterND would take one a row, but adds
+ * rows of equal index from several threads at once and loses some (ONNX Runtime 1.30, issue 18048).
+ */
+function scatterRows(y: TensorOf<"scatterRows"> & Tensor, to: Target): void {
+  const [rows, indices] = y.inputs as readonly [Tensor, Tensor];
+  const count = sizeOf(indices.shape);
+  const width = y.shape[1]!;
+  const name = to.nameOf(y);
+  const step = (type: string, part: string, inputs: readonly string[]) => {
+    to.emit(type, inputs, y, { outputs: [`${name}_${part}`] });
+    return `${name}_${part}`;
+  };
+  const zeros = step("Expand", "zeros", [to.scalar(0), to.integers(y.shape)]);
+  const column = step("Reshape", "column", [to.nameOf(indices), to.integers([count, 1])]);
+  const wide = step("Expand", "wide", [column, to.integers([count, width])]);
+  const flat = step("Reshape", "flat", [to.nameOf(rows), to.integers([count, width])]);
+  to.emit("ScatterElements", [zeros, wide, flat], y, {
+    attributes: { axis: 0, reduction: { string: "add" } },
+  });
+}
+
+/** Ones written at the indices that TopK gives, so that equal elements never make it more than `count`. */
+function topMask(y: TensorOf<"topMask"> & Tensor, to: Target): void {
+  const { count } = y.attributes;
+  const name = to.nameOf(y);
+  const [values, places, zeros, ones] = ["values", "places", "zeros", "ones"].map(
+    (part) => `${name}_${part}`,
+  ) as [string, string, string, string];
+  to.emit("TopK", [to.nameOf(y.inputs[0]!), to.integers([count])], y, {
+    attributes: { axis: -1, largest: 1, sorted: 1 },
+    outputs: [values, places],
+  });
+  const taken = [...y.shape.slice(0, -1), count];
+  to.emit("Expand", [to.scalar(0), to.integers(y.shape)], y, { outputs: [zeros] });
+  to.emit("Expand", [to.scalar(1), to.integers(taken)], y, { outputs: [ones] });
+  to.emit("ScatterElements", [zeros, places, ones], y, { attributes: { axis: -1 } });
+}
+
 const loweringRules = {
   input: nothing,
   constant: nothing,
+  constantTensor: nothing,
   add: (y, to) => {
     const fused = to.fusions.gemms.get(y);
     if (fused) product(fused.product, to, y, fused.addend);
@@ -71,10 +113,17 @@ const loweringRules = {
   negate: elementwise("Neg"),
   exp: elementwise("Exp"),
   log: elementwise("Log"),
+  sqrt: elementwise("Sqrt"),
+  sin: elementwise("Sin"),
+  cos: elementwise("Cos"),
+  abs: elementwise("Abs"),
+  sign: elementwise("Sign"),
   sigmoid: elementwise("Sigmoid"),
   tanh: elementwise("Tanh"),
   erf: elementwise("Erf"),
+  relu: elementwise("Relu"),
   matmul: (y, to) => product(y, to, y),
+  inverse: (y, to) => to.emit("Inverse", y.inputs.map(to.nameOf), y, { microsoft: true }),
   sum: (y, to) =>
     to.emit("ReduceSum", [to.nameOf(y.inputs[0]!), to.integers(y.attributes.axes)], y),
   maximum: (y, to) =>
@@ -100,6 +149,11 @@ const loweringRules = {
       attributes: { num_heads: y.attributes.heads },
       microsoft: true,
     }),
+  gatherRows: elementwise("Gather"),
+  scatterRows,
+  greaterOrEqual: elementwise("GreaterOrEqual"),
+  where: elementwise("Where"),
+  topMask,
   toFloat: (y, to) => to.emit("Cast", y.inputs.map(to.nameOf), y, { attributes: { to: 1 } }),
   stopGradient: nothing,
   withGradient: nothing,
@@ -121,7 +175,7 @@ export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): Onn
   const copies: [from: Tensor, name: string][] = [];
   outputs.forEach((output, i) => {
     const tensor = standsFor(output, givenSet);
-    const named = names.has(tensor) || tensor.operator === "constant";
+    const named = names.has(tensor) || tensor.operator.startsWith("constant");
     if (named) copies.push([tensor, `out${i}`]);
     else names.set(tensor, `out${i}`);
   });
@@ -136,6 +190,7 @@ export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): Onn
       const tensor = standsFor(alias, givenSet);
       if (tensor.operator === "constant" && !givenSet.has(tensor))
         return to.scalar(tensor.attributes.value);
+      if (tensor.operator === "constantTensor" && !givenSet.has(tensor)) return to.array(tensor);
       let name = names.get(tensor);
       if (!name) {
         name = `t${names.size}`;
@@ -157,6 +212,8 @@ export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): Onn
     },
     scalar: (value) =>
       keep(`scalar_${value}`, "float32", [], new Uint8Array(Float32Array.of(value).buffer)),
+    array: ({ attributes: { data, digest }, dtype, shape }) =>
+      keep(`array_${shape.join("_")}_${digest}`, dtype, shape, new Uint8Array(data.buffer)),
   };
 
   for (const tensor of order) {

@@ -4,7 +4,11 @@ import onnxProto from "onnx-proto";
 
 const { onnx } = onnxProto;
 
-export type AttributeValue = number | readonly number[] | { readonly float: number };
+export type AttributeValue =
+  | number
+  | readonly number[]
+  | { readonly float: number }
+  | { readonly string: string };
 
 export interface OnnxNode {
   readonly type: string;
@@ -17,7 +21,7 @@ export interface OnnxNode {
 
 export interface OnnxValue {
   readonly name: string;
-  readonly type: "float32" | "int64" | "uint8";
+  readonly type: "float32" | "int64" | "uint8" | "bool";
   readonly shape: readonly number[];
 }
 
@@ -32,12 +36,14 @@ export interface OnnxGraph {
   readonly outputs: readonly OnnxValue[];
 }
 
-const elementTypes = { float32: 1, uint8: 2, int64: 7 } as const;
-const attributeTypes = { float: 1, int: 2, ints: 7 } as const;
+const elementTypes = { float32: 1, uint8: 2, int64: 7, bool: 9 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
 function encodeAttribute([name, value]: [string, AttributeValue]) {
   if (typeof value === "number") return { name, i: value, type: attributeTypes.int };
   if ("float" in value) return { name, f: value.float, type: attributeTypes.float };
+  if ("string" in value)
+    return { name, s: new TextEncoder().encode(value.string), type: attributeTypes.string };
   return { name, ints: [...value], type: attributeTypes.ints };
 }
 

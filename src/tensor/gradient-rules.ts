@@ -7,6 +7,7 @@ import {
   broadcast,
   concat,
   constant,
+  cos,
   divide,
   exp,
   inverseRms,
@@ -16,12 +17,15 @@ import {
   negate,
   reshape,
   rotary,
+  sign,
+  sin,
   slice,
   subtract,
   sum,
   sumTo,
   transpose,
 } from "./operators.ts";
+import { gatherRows, greaterOrEqual, scatterRows, where } from "./selection.ts";
 import type { OperatorName, Tensor, TensorOf } from "./tensor.ts";
 
 /** For output `y` and its gradient: one function an input, called only where it is wanted. */
@@ -42,6 +46,8 @@ function notDifferentiable(reason: string) {
 }
 
 const none = () => undefined;
+/** For functions that are constant almost everywhere: their gradient is zero. */
+const flat = (y: { inputs: readonly Tensor[] }) => y.inputs.map(() => none);
 const in0 = (y: { inputs: readonly Tensor[] }): Tensor => y.inputs[0]!;
 const in1 = (y: { inputs: readonly Tensor[] }): Tensor => y.inputs[1]!;
 const asTensor = (y: unknown): Tensor => y as Tensor;
@@ -49,6 +55,7 @@ const asTensor = (y: unknown): Tensor => y as Tensor;
 export const gradientRules = {
   input: () => [],
   constant: () => [],
+  constantTensor: () => [],
   add: (y, d) => [() => sumTo(d, in0(y).shape), () => sumTo(d, in1(y).shape)],
   subtract: (y, d) => [() => sumTo(d, in0(y).shape), () => sumTo(negate(d), in1(y).shape)],
   multiply: (y, d) => [
@@ -62,6 +69,11 @@ export const gradientRules = {
   negate: (_y, d) => [() => negate(d)],
   exp: (y, d) => [() => multiply(d, asTensor(y))],
   log: (y, d) => [() => divide(d, in0(y))],
+  sqrt: (y, d) => [() => multiply(divide(d, asTensor(y)), constant(0.5))],
+  sin: (y, d) => [() => multiply(d, cos(in0(y)))],
+  cos: (y, d) => [() => negate(multiply(d, sin(in0(y))))],
+  abs: (y, d) => [() => multiply(d, sign(in0(y)))],
+  sign: flat,
   sigmoid: (y, d) => [() => multiply(d, multiply(asTensor(y), subtract(constant(1), asTensor(y))))],
   tanh: (y, d) => [() => multiply(d, subtract(constant(1), multiply(asTensor(y), asTensor(y))))],
   // d erf(x) / dx = 2 / sqrt(π) · exp(−x²)
@@ -71,24 +83,36 @@ export const gradientRules = {
       return multiply(d, multiply(bell, constant(2 / Math.sqrt(Math.PI))));
     },
   ],
+  // Nothing passes at 0 itself.
+  relu: (y, d) => [() => where(greaterOrEqual(constant(0), in0(y)), constant(0), d)],
   matmul: (y, d) => {
     const [a, b] = [in0(y), in1(y)];
     const { transposeA, transposeB, scale } = y.attributes;
     return [
-      () =>
-        transposeA
+      () => {
+        const wide = transposeA
           ? matmul(b, d, { transposeA: transposeB, transposeB: true, scale })
-          : matmul(d, b, { transposeB: !transposeB, scale }),
+          : matmul(d, b, { transposeB: !transposeB, scale });
+        return sumTo(wide, a.shape);
+      },
       () => {
         // A shared [k, n] right operand sums over all rows of all leading axes.
-        const flat = (t: Tensor) =>
+        const asMatrix = (t: Tensor) =>
           b.shape.length === 2 && t.shape.length > 2 ? reshape(t, [rowsOf(t), t.shape.at(-1)!]) : t;
-        return transposeB
-          ? matmul(flat(d), flat(a), { transposeA: true, transposeB: transposeA, scale })
-          : matmul(flat(a), flat(d), { transposeA: !transposeA, scale });
+        const wide = transposeB
+          ? matmul(asMatrix(d), asMatrix(a), { transposeA: true, transposeB: transposeA, scale })
+          : matmul(asMatrix(a), asMatrix(d), { transposeA: !transposeA, scale });
+        return sumTo(wide, b.shape);
       },
     ];
   },
+  // d (A⁻¹) = −A⁻¹ · dA · A⁻¹ (Giles 2008, section 2.2.3).
+  inverse: (y, d) => [
+    () => {
+      const left = matmul(asTensor(y), d, { transposeA: true, scale: -1 });
+      return matmul(left, asTensor(y), { transposeB: true });
+    },
+  ],
   sum: (y, d) => [() => broadcast(d, in0(y).shape)],
   maximum: notDifferentiable("a maximum's gradient is not unique"),
   softmax: (y, d) => [
@@ -158,7 +182,19 @@ export const gradientRules = {
       none,
     ];
   },
-  toFloat: notDifferentiable("its input is whole numbers"),
+  gatherRows: (y, d) => [() => scatterRows(d, in1(y), in0(y).shape[0]!), none],
+  scatterRows: (y, d) => [() => gatherRows(d, in1(y)), none],
+  greaterOrEqual: flat,
+  where: (y, d) => {
+    const [condition, a, b] = y.inputs as readonly [Tensor, Tensor, Tensor];
+    return [
+      none,
+      () => sumTo(where(condition, d, constant(0)), a.shape),
+      () => sumTo(where(condition, constant(0), d), b.shape),
+    ];
+  },
+  topMask: flat,
+  toFloat: flat,
   stopGradient: () => [none],
   withGradient: (y, d) => {
     let gradients: readonly (Tensor | undefined)[] | undefined;

@@ -1,20 +1,28 @@
 // Every operator's gradient against finite differences of the operator's own lowered graph.
 
 import { afterAll, describe, expect, it } from "vitest";
-import { createRuntime, type Value } from "../runtime/kernel.ts";
-import { createRandom } from "../runtime/random.ts";
-import { evaluateGraph, randomFloats } from "../runtime/testing/evaluate.ts";
+import { createRuntime } from "../runtime/kernel.ts";
+import {
+  type GradientCase,
+  gradientErrors,
+  gradientCase as one,
+  TOLERANCE,
+} from "../runtime/testing/finite-differences.ts";
 import { floats, integers } from "../runtime/values.ts";
+import { gelu, silu } from "./activations.ts";
 import { gradient } from "./gradient.ts";
 import {
+  abs,
   add,
   broadcast,
   concat,
   constant,
+  cos,
   divide,
   erf,
   exp,
   input,
+  inverse,
   inverseRms,
   log,
   matmul,
@@ -22,13 +30,16 @@ import {
   meanLast,
   multiply,
   negate,
+  relu,
   reshape,
   rmsNorm,
   rotary,
   sigmoid,
-  silu,
+  sign,
+  sin,
   slice,
   softmax,
+  sqrt,
   stopGradient,
   subtract,
   sum,
@@ -38,19 +49,15 @@ import {
   transpose,
   withGradient,
 } from "./operators.ts";
-import type { OperatorName, Shape, Tensor } from "./tensor.ts";
-import { sizeOf } from "./tensor.ts";
-
-interface GradientCase {
-  readonly name: string;
-  /** Shapes of the inputs that are differentiated. */
-  readonly shapes: readonly Shape[];
-  /** Where inputs are drawn from. Default [-1, 1]. */
-  readonly range?: readonly [number, number];
-  readonly build: (...inputs: Tensor[]) => Tensor;
-  /** Inputs of `build` beyond those of `shapes`, with their values. */
-  readonly fixed?: readonly (readonly [Tensor, Value])[];
-}
+import {
+  constantTensor,
+  gatherRows,
+  greaterOrEqual,
+  scatterRows,
+  topMask,
+  where,
+} from "./selection.ts";
+import type { OperatorName, Tensor } from "./tensor.ts";
 
 /** Why there is no gradient, and a graph whose differentiation says so. */
 interface NotDifferentiable {
@@ -58,16 +65,18 @@ interface NotDifferentiable {
   readonly build: (x: Tensor) => Tensor;
 }
 
-type Entry = readonly GradientCase[] | NotDifferentiable;
+/** Constant almost everywhere: a graph through which no gradient passes. */
+interface Flat {
+  readonly without: (x: Tensor) => Tensor;
+}
 
-const one = (
-  name: string,
-  shapes: readonly Shape[],
-  build: GradientCase["build"],
-  more: Partial<GradientCase> = {},
-): GradientCase => ({ name, shapes, build, ...more });
+type Entry = readonly GradientCase[] | NotDifferentiable | Flat;
 
 const AWAY_FROM_ZERO = { range: [0.5, 2] as const };
+const BELOW_ZERO = { range: [-2, -0.5] as const };
+
+const identity = (size: number, scale: number): Float32Array =>
+  Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? scale : 0));
 
 /** A binary operator on all the ways in which two shapes broadcast. */
 const binary = (build: GradientCase["build"]): GradientCase[] =>
@@ -120,6 +129,30 @@ const products: GradientCase[] = flags.flatMap(({ transposeA, transposeB }) => {
   ];
 });
 
+const broadcastProducts: GradientCase[] = flags.flatMap(({ transposeA, transposeB }) => {
+  const a = swapIf(transposeA, [3, 4]);
+  const b = swapIf(transposeB, [4, 5]);
+  const name = `${transposeA ? "Aᵀ" : "A"}${transposeB ? "Bᵀ" : "B"}`;
+  const build = (x: Tensor, y: Tensor) => matmul(x, y, { transposeA, transposeB, scale: 0.7 });
+  return (
+    [
+      ["left widens", [1, ...a], [2, ...b]],
+      ["right widens", [2, ...a], [1, ...b]],
+      ["both widen", [2, 1, ...a], [1, 3, ...b]],
+      ["shared left operand", a, [2, ...b]],
+      ["right has fewer axes", [2, 3, ...a], [3, ...b]],
+    ] as const
+  ).map(([how, left, right]) => one(`${name}, ${how}`, [left, right], build));
+});
+
+const rowIndices = input("rowIndices", [2, 3], "int64");
+const rowIndicesFixed = [
+  // Some rows twice or more, some never.
+  [rowIndices, integers(BigInt64Array.of(0n, 3n, 3n, 1n, 3n, 0n), [2, 3])],
+] as const;
+const coin = constantTensor(Float32Array.of(1, -1, -1, 1, 1, -1), [2, 3]);
+const heads = greaterOrEqual(coin, constant(0));
+
 const positions = input("positions", [2, 3], "int64");
 const cosines = input("cosines", [5, 2]);
 const sines = input("sines", [5, 2]);
@@ -145,6 +178,7 @@ const rotaryFixed = [
 const CASES = {
   input: [one("itself", [[2, 3]], (x) => x)],
   constant: [one("as a factor", [[2, 3]], (x) => multiply(x, constant(-1.5)))],
+  constantTensor: [one("as a factor", [[2, 3]], (x) => multiply(x, coin))],
   add: [...binary(add), one("the same tensor twice", [[3]], (x) => add(x, x))],
   subtract: binary(subtract),
   multiply: [...binary(multiply), one("a square", [[3]], (x) => multiply(x, x))],
@@ -152,10 +186,22 @@ const CASES = {
   negate: unary(negate),
   exp: unary(exp),
   log: unary(log, AWAY_FROM_ZERO),
+  sqrt: unary(sqrt, AWAY_FROM_ZERO),
+  sin: unary(sin),
+  cos: unary(cos),
+  abs: [...unary(abs, AWAY_FROM_ZERO), ...unary(abs, BELOW_ZERO)],
+  sign: { without: sign },
   sigmoid: unary(sigmoid),
   tanh: unary(tanh),
   erf: unary(erf),
-  matmul: products,
+  relu: [...unary(relu, AWAY_FROM_ZERO), ...unary(relu, BELOW_ZERO)],
+  matmul: [...products, ...broadcastProducts],
+  inverse: [
+    // Diagonally dominant, as what is inverted here is.
+    one("two matrices", [[2, 4, 4]], (x) =>
+      inverse(add(x, constantTensor(identity(4, 5), [1, 4, 4]))),
+    ),
+  ],
   sum: [[0], [1], [0, 2], [0, 1, 2]].map((axes) =>
     one(`axes ${axes}`, [[2, 3, 4]], (x) => sum(x, axes)),
   ),
@@ -200,7 +246,23 @@ const CASES = {
       fixed: rotaryFixed,
     }),
   ],
-  toFloat: { reason: /whole numbers/, build: (x) => toFloat(x) },
+  gatherRows: [
+    one("rows taken more than once", [[4, 2]], (table) => gatherRows(table, rowIndices), {
+      fixed: rowIndicesFixed,
+    }),
+  ],
+  scatterRows: [
+    one("rows that meet", [[2, 3, 2]], (rows) => scatterRows(rows, rowIndices, 5), {
+      fixed: rowIndicesFixed,
+    }),
+  ],
+  greaterOrEqual: { without: (x) => greaterOrEqual(x, constant(0)) },
+  where: [
+    one("of one shape", Array(2).fill([2, 3]), (a, b) => where(heads, a, b)),
+    one("all widen", [[4, 1, 1], []], (a, b) => where(heads, a, b)),
+  ],
+  topMask: { without: (x) => topMask(x, 2) },
+  toFloat: { without: (x) => toFloat(greaterOrEqual(x, constant(0))) },
   stopGradient: [
     one("beside a path that is followed", [[2, 3]], (x) =>
       // Its own part is a difference of equal things, so finite differences see what gradients see.
@@ -221,6 +283,7 @@ const CASES = {
 
 const COMPOSED: GradientCase[] = [
   one("silu", [[2, 5]], silu),
+  one("gelu", [[2, 5]], gelu),
   one("meanLast", [[2, 5]], meanLast),
   one("sumTo a row", [[3, 4]], (x) => sumTo(x, [4])),
   one("sumTo a scalar", [[3, 4]], (x) => sumTo(x, [])),
@@ -240,63 +303,16 @@ const COMPOSED: GradientCase[] = [
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
 
-const STEP = 0.03;
-/** Weights of a five-point stencil for the first derivative, by the step they belong to. */
-const STENCIL = [
-  [-2, 1 / 12],
-  [-1, -8 / 12],
-  [1, 8 / 12],
-  [2, -1 / 12],
-] as const;
-const TOLERANCE = 1e-3;
-
-const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
-  let total = 0;
-  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
-  return total;
-};
-
-/** How far the gradient along a random direction of each input is from the finite difference. */
-async function gradientErrors({ name, shapes, range, build, fixed = [] }: GradientCase) {
-  const random = createRandom(1).fork(name);
-  const inputs = shapes.map((shape, i) => input(`x${i}`, shape));
-  const data = inputs.map(({ shape }) => randomFloats(random, sizeOf(shape), range));
-  const output = build(...inputs);
-  const seed = input("seed", output.shape);
-  const seedData = randomFloats(random, sizeOf(output.shape));
-  const values = new Map<Tensor, Value>([
-    ...inputs.map((tensor, i) => [tensor, floats(data[i]!, tensor.shape)] as const),
-    ...fixed,
-  ]);
-  const gradients = gradient([[output, seed]], inputs) as Tensor[];
-  const withSeed = new Map([...values, [seed, floats(seedData, seed.shape)]]);
-  const computed = await evaluateGraph(runtime, gradients, withSeed);
-
-  const errors: number[] = [];
-  for (const [i, tensor] of inputs.entries()) {
-    expect(gradients[i]!.shape).toEqual(tensor.shape);
-    const direction = randomFloats(random, data[i]!.length);
-    let difference = 0;
-    for (const [steps, weight] of STENCIL) {
-      const moved = data[i]!.map((value, j) => value + steps * STEP * direction[j]!);
-      const at = new Map(values).set(tensor, floats(moved, tensor.shape));
-      const [result] = await evaluateGraph(runtime, [output], at);
-      difference += (weight * dot(result!, seedData)) / STEP;
-    }
-    const along = dot(computed[i]!, direction);
-    errors.push(Math.abs(along - difference) / Math.max(1, Math.abs(difference)));
-  }
-  return errors;
-}
-
 const differentiable = Object.entries(CASES as Record<string, Entry>).flatMap(
   ([operator, entry]) =>
-    "reason" in entry ? [] : entry.map((one) => ({ ...one, name: `${operator}: ${one.name}` })),
+    !Array.isArray(entry)
+      ? []
+      : (entry as GradientCase[]).map((one) => ({ ...one, name: `${operator}: ${one.name}` })),
 );
 
 describe("gradients equal finite differences", () => {
   it.each([...differentiable, ...COMPOSED])("$name", async (one) => {
-    const errors = await gradientErrors(one);
+    const errors = await gradientErrors(runtime, one);
     expect(errors).toHaveLength(one.shapes.length);
     for (const error of errors) expect(error).toBeLessThan(TOLERANCE);
   });
@@ -305,7 +321,7 @@ describe("gradients equal finite differences", () => {
     const wrong = one("wrong", [[2, 3]], (x) =>
       withGradient(multiply(x, x), [x], (d) => [multiply(d, x)]),
     );
-    expect((await gradientErrors(wrong))[0]).toBeGreaterThan(TOLERANCE);
+    expect((await gradientErrors(runtime, wrong))[0]).toBeGreaterThan(TOLERANCE);
   });
 });
 
@@ -317,6 +333,16 @@ it.each(
   const x = input("x", [2, 3]);
   const y = build(x);
   expect(() => gradient([[y, constant(1)]], [x])).toThrow(reason);
+});
+
+it.each(
+  Object.entries(CASES as Record<string, Entry>).flatMap(([operator, entry]) =>
+    "without" in entry ? [{ operator, ...entry }] : [],
+  ),
+)("$operator passes no gradient", ({ without }) => {
+  const x = input("x", [2, 3]);
+  const y = without(x);
+  expect(gradient([[y, input("seed", y.shape)]], [x])).toEqual([undefined]);
 });
 
 describe("gradient", () => {

@@ -1,8 +1,11 @@
 // Public names of the graph layer.
+export * from "./activations.ts";
 export { gradient } from "./gradient.ts";
+export { broadcastShape } from "./node.ts";
 export * from "./operators.ts";
 export { chooseSaved, isCostly } from "./partition.ts";
 export { printGraph } from "./print.ts";
+export * from "./selection.ts";
 export type { DType, Shape, Tensor } from "./tensor.ts";
 export { sameShape, sizeOf } from "./tensor.ts";
 export { topologicalOrder } from "./traverse.ts";

@@ -1,27 +1,8 @@
 // The operators as functions: each checks its inputs, derives shape and type, and makes the node.
 
-import { TunesmithError } from "../errors.ts";
-import type { DType, GradientRule, OperatorName, Shape, Tensor, TensorOf } from "./tensor.ts";
+import { broadcastShape, node, shapeFault } from "./node.ts";
+import type { DType, GradientRule, Shape, Tensor } from "./tensor.ts";
 import { sameShape, sizeOf } from "./tensor.ts";
-
-function node<O extends OperatorName>(
-  operator: O,
-  inputs: readonly Tensor[],
-  shape: Shape,
-  attributes: TensorOf<O>["attributes"],
-  dtype: DType = "float32",
-): Tensor {
-  return { operator, inputs, attributes, shape, dtype } as Tensor;
-}
-
-function shapeFault(operator: string, rule: string, inputs: readonly Tensor[]): TunesmithError {
-  return new TunesmithError("shape", {
-    where: `operator ${operator}`,
-    rule,
-    seen: inputs.map((input) => `[${input.shape.join(", ")}]`).join(" and "),
-    fix: "check the shapes of the weights against the model's config",
-  });
-}
 
 export function input(name: string, shape: Shape, dtype: DType = "float32"): Tensor {
   return node("input", [], shape, { name }, dtype);
@@ -29,19 +10,6 @@ export function input(name: string, shape: Shape, dtype: DType = "float32"): Ten
 
 export function constant(value: number): Tensor {
   return node("constant", [], [], { value });
-}
-
-/** The shape two operands broadcast to, by NumPy's rule; undefined if they do not. */
-export function broadcastShape(a: Shape, b: Shape): Shape | undefined {
-  const rank = Math.max(a.length, b.length);
-  const result: number[] = [];
-  for (let axis = 0; axis < rank; axis++) {
-    const left = a[a.length - rank + axis] ?? 1;
-    const right = b[b.length - rank + axis] ?? 1;
-    if (left !== right && left !== 1 && right !== 1) return undefined;
-    result.push(left === 1 ? right : left);
-  }
-  return result;
 }
 
 type Binary = "add" | "subtract" | "multiply" | "divide";
@@ -55,24 +23,37 @@ export const subtract = (a: Tensor, b: Tensor): Tensor => binary("subtract", a, 
 export const multiply = (a: Tensor, b: Tensor): Tensor => binary("multiply", a, b);
 export const divide = (a: Tensor, b: Tensor): Tensor => binary("divide", a, b);
 
-type Unary = "negate" | "exp" | "log" | "sigmoid" | "tanh" | "erf" | "softmax" | "stopGradient";
+type Unary =
+  | "negate"
+  | "exp"
+  | "log"
+  | "sqrt"
+  | "sin"
+  | "cos"
+  | "abs"
+  | "sign"
+  | "sigmoid"
+  | "tanh"
+  | "erf"
+  | "relu"
+  | "softmax"
+  | "stopGradient";
 const unary = (operator: Unary, x: Tensor): Tensor => node(operator, [x], x.shape, {}, x.dtype);
 export const negate = (x: Tensor): Tensor => unary("negate", x);
 export const exp = (x: Tensor): Tensor => unary("exp", x);
 export const log = (x: Tensor): Tensor => unary("log", x);
+export const sqrt = (x: Tensor): Tensor => unary("sqrt", x);
+export const sin = (x: Tensor): Tensor => unary("sin", x);
+export const cos = (x: Tensor): Tensor => unary("cos", x);
+export const abs = (x: Tensor): Tensor => unary("abs", x);
+/** −1, 0 or 1; flat, so no gradient passes. */
+export const sign = (x: Tensor): Tensor => unary("sign", x);
 export const sigmoid = (x: Tensor): Tensor => unary("sigmoid", x);
 export const tanh = (x: Tensor): Tensor => unary("tanh", x);
 export const erf = (x: Tensor): Tensor => unary("erf", x);
+export const relu = (x: Tensor): Tensor => unary("relu", x);
 export const softmax = (x: Tensor): Tensor => unary("softmax", x);
 export const stopGradient = (x: Tensor): Tensor => unary("stopGradient", x);
-
-/** x · σ(x) (Elfwing et al. 2017), with gradient σ(x) · (1 + x − x · σ(x)) in as few passes. */
-export function silu(x: Tensor): Tensor {
-  const gate = sigmoid(x);
-  const y = multiply(x, gate);
-  const slope = multiply(gate, add(subtract(x, y), constant(1)));
-  return withGradient(y, [x], (gradient) => [multiply(gradient, slope)]);
-}
 
 export interface MatmulOptions {
   readonly transposeA?: boolean;
@@ -80,16 +61,17 @@ export interface MatmulOptions {
   readonly scale?: number;
 }
 
-/** scale · op(a) · op(b); `a` is [..., m, k], `b` [..., k, n] with the same leading axes, or [k, n]. */
+/** scale · op(a) · op(b); `a` is [..., m, k], `b` [..., k, n]; leading axes broadcast. */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  if (a.shape.length === 2 && b.shape.length > 2)
+    return matmul(reshape(a, [1, ...a.shape]), b, options);
   const { transposeA = false, transposeB = false, scale = 1 } = options;
   const [rows, inner] = lastTwo(a.shape, transposeA);
   const [innerB, columns] = lastTwo(b.shape, transposeB);
-  const leading = a.shape.slice(0, -2);
   // A shared [k, n] is multiplied with all rows of `a` at once, which a transposed batch has not.
-  const shared = b.shape.length === 2 && (leading.length === 0 || !transposeA);
-  const leadingFits = shared || sameShape(leading, b.shape.slice(0, -2));
-  if (a.shape.length < 2 || b.shape.length < 2 || inner !== innerB || !leadingFits)
+  const refused = b.shape.length === 2 && a.shape.length > 2 && transposeA;
+  const leading = broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
+  if (a.shape.length < 2 || b.shape.length < 2 || inner !== innerB || !leading || refused)
     throw shapeFault("matmul", "inner lengths and leading axes must agree", [a, b]);
   const shape = [...leading, rows, columns];
   return node("matmul", [a, b], shape, { transposeA, transposeB, scale });
@@ -104,6 +86,13 @@ function lastTwo(shape: Shape, transposed: boolean): [number, number] {
 /** x · Wᵀ for `x` [rows, in] and a weight stored [out, in], as checkpoints store it. */
 export const linear = (x: Tensor, weight: Tensor): Tensor =>
   matmul(x, weight, { transposeB: true });
+
+/** The inverse of every [size, size] matrix of [count, size, size]; singular ones give no number. */
+export function inverse(x: Tensor): Tensor {
+  if (x.shape.length !== 3 || x.shape[1] !== x.shape[2])
+    throw shapeFault("inverse", "x is [count, size, size]", [x]);
+  return node("inverse", [x], x.shape, {});
+}
 
 const kept = (shape: Shape, axes: readonly number[]): Shape =>
   shape.map((length, axis) => (axes.includes(axis) ? 1 : length));

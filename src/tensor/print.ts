@@ -24,7 +24,7 @@ export function printGraph(
     names.set(tensor, `%${names.size}`);
     const inputs = tensor.inputs.map((source) => names.get(source)).join(", ");
     const attributes = Object.entries(tensor.attributes)
-      .filter(([, value]) => typeof value !== "function")
+      .filter(([, value]) => typeof value !== "function" && !ArrayBuffer.isView(value))
       .map(([key, value]) => ` ${key}=${value}`)
       .join("");
     lines.push(

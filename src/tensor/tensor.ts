@@ -1,7 +1,7 @@
 // A tensor is a node of a graph that has not been computed: an operator, its inputs and attributes,
 // and the shape and type that follow from them. A graph is whatever is reachable from its outputs.
 
-export type DType = "float32" | "int64" | "uint8";
+export type DType = "float32" | "int64" | "uint8" | "bool";
 export type Shape = readonly number[];
 
 /** Every operator with its attributes. The rule tables (shape, gradient, lowering) cover all of it. */
@@ -10,6 +10,8 @@ export interface OperatorAttributes {
   input: { readonly name: string };
   /** A scalar known when the graph is written. */
   constant: { readonly value: number };
+  /** Values known when the graph is written; the digest of their bytes stands for them in print. */
+  constantTensor: { readonly data: Float32Array | BigInt64Array; readonly digest: string };
   add: object;
   subtract: object;
   multiply: object;
@@ -17,11 +19,19 @@ export interface OperatorAttributes {
   negate: object;
   exp: object;
   log: object;
+  sqrt: object;
+  sin: object;
+  cos: object;
+  abs: object;
+  sign: object;
   sigmoid: object;
   tanh: object;
   erf: object;
-  /** scale · op(A) · op(B) over the last two axes; leading axes are equal, or B has none. */
+  relu: object;
+  /** scale · op(A) · op(B) over the last two axes; leading axes broadcast. */
   matmul: { readonly transposeA: boolean; readonly transposeB: boolean; readonly scale: number };
+  /** Matrix inverse over the last two of three axes. */
+  inverse: object;
   /** Sum over axes, which stay with length 1. */
   sum: { readonly axes: readonly number[] };
   /** Largest element over axes, which stay with length 1; no gradient flows (see `stopGradient`). */
@@ -42,7 +52,17 @@ export interface OperatorAttributes {
    * Transformers): inputs x, positions [batch, seq] int64, cosines and sines [positions, dim / 2].
    */
   rotary: { readonly heads: number };
-  /** uint8 to float32. */
+  /** Rows of a table [n, width] at indices [...]: [..., width]. */
+  gatherRows: object;
+  /** Rows [..., width] summed into a table [n, width] at indices [...]. */
+  scatterRows: object;
+  /** Whether a ≥ b, as bool. */
+  greaterOrEqual: object;
+  /** The second input where the first, a bool, holds; the third where it does not. */
+  where: object;
+  /** 1 for the `count` largest of the last axis, the lower index first among equals; else 0. */
+  topMask: { readonly count: number };
+  /** uint8 or bool to float32. */
   toFloat: object;
   /** Its input, seen as a constant by differentiation. */
   stopGradient: object;
