@@ -4,7 +4,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { createRuntime, type Value } from "../runtime/kernel.ts";
 import { createRandom } from "../runtime/random.ts";
 import { evaluateGraph, randomFloats } from "../runtime/testing/evaluate.ts";
-import { floats, integers } from "../runtime/values.ts";
+import { floats } from "../runtime/values.ts";
 import {
   add,
   constant,
@@ -99,6 +99,14 @@ describe("a norm and the inverse root that its gradient needs", () => {
     const types = typesOf([norm, other, ofX], [x, weight, seed]);
     expect(types.filter((type) => type === "SimplifiedLayerNormalization")).toHaveLength(2);
   });
+});
+
+it("rows are summed by an operator that takes one at a time", () => {
+  // A run cannot show it reliably: ScatterND loses rows only where its threads happen to meet.
+  const at = input("at", [2], "int64");
+  const types = typesOf([scatterRows(x, at, 4)], [x, at]);
+  expect(types).toContain("ScatterElements");
+  expect(types).not.toContain("ScatterND");
 });
 
 describe("names", () => {
@@ -250,25 +258,6 @@ describe("ONNX Runtime runs", () => {
     const [slope] = gradient([[relu(x), seed]], [x]) as [Tensor];
     const data = new Map([fed(x, -1, 0, 1, 2, -2, 0), fed(seed, 1, 2, 3, 4, 5, 6)]);
     expect([...(await evaluateGraph(runtime, [slope], data))[0]!]).toEqual([0, 0, 3, 4, 0, 0]);
-  });
-
-  it("sums of many rows at few indices, on several threads, without losing one", async () => {
-    const several = createRuntime({ threads: 8 });
-    const count = 60_000;
-    const [rows, at] = [input("rows", [count, 4]), input("at", [count], "int64")];
-    const data = new Map<Tensor, Value>([
-      [rows, floats(new Float32Array(count * 4).fill(1), rows.shape)],
-      [
-        at,
-        integers(
-          BigInt64Array.from({ length: count }, (_, i) => BigInt(i % 3)),
-          [count],
-        ),
-      ],
-    ]);
-    const [sums] = await evaluateGraph(several, [scatterRows(rows, at, 4)], data);
-    await several.dispose();
-    expect([...sums!]).toEqual([...Array(12).fill(count / 3), 0, 0, 0, 0]);
   });
 
   it("inverses of 64 by 64 matrices I + Q with Q skew", async () => {
