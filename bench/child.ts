@@ -10,6 +10,9 @@ export interface StepReport {
   readonly steps: readonly number[];
   readonly seconds_to_first_step: number;
   readonly peak_rss_bytes: number;
+  readonly trainable_parameters?: number;
+  /** Of what is saved; the peers do not save. */
+  readonly file_bytes?: number;
   /** Of every step, warm-up included, before its update. */
   readonly losses: readonly number[];
   readonly versions: Readonly<Record<string, string>>;

@@ -8,7 +8,15 @@ import { basename, join } from "node:path";
 import { writeFileAtomically } from "../src/hub/index.ts";
 import { PAGE, PICTURES_FOLDER, README } from "./paths.ts";
 import { drawSpeedPicture } from "./picture.ts";
-import { type MachineFacts, type Results, readResults, type Session } from "./results.ts";
+import {
+  type MachineFacts,
+  type MethodsSession,
+  type Results,
+  readResults,
+  type Session,
+} from "./results.ts";
+import { reportsOf } from "./session.ts";
+import { median } from "./statistics.ts";
 import {
   aimsOf,
   failuresOf,
@@ -63,7 +71,7 @@ function summary(kind: string, results: Results): string {
 }
 
 async function section(kind: string, results: Results): Promise<string> {
-  const { machine, speed, scaling } = results;
+  const { machine, speed, scaling, methods } = results;
   const parts = [`### ${title(machine)}`];
   if (speed) {
     const sides = sidesOf(speed);
@@ -82,7 +90,46 @@ async function section(kind: string, results: Results): Promise<string> {
       "Against the arithmetic (1.00 is what the standard workload's speed predicts; more is worse):",
       scalingTable(scalingOf(scaling)),
     );
+  if (methods)
+    parts.push(
+      `Every method, the standard step (${methods.date}, load average before ${methods.loadBefore.toFixed(1)}):`,
+      methodTable(methods),
+    );
   return parts.filter((part) => part !== "").join("\n\n");
+}
+
+/** Ours beside PEFT's, where it has the method; medians of the rounds. */
+function methodTable(session: MethodsSession): string {
+  const labels = [...new Set(session.measured.map(({ name }) => name))];
+  const of = (name: string) => {
+    const reports = reportsOf(session.measured, name);
+    const [first] = reports;
+    return (
+      first && {
+        trained: first.trainable_parameters ?? 0,
+        fileBytes: first.file_bytes ?? 0,
+        speed: median(reports.map((report) => report.tokens_per_second)),
+        memory: median(reports.map((report) => report.peak_rss_bytes)),
+      }
+    );
+  };
+  const rows = labels
+    .filter((label) => !label.endsWith(" (PEFT)"))
+    .map((label) => {
+      const own = of(label);
+      const theirs = of(`${label} (PEFT)`);
+      if (!own) return [label, "", "", "not measured", "", "", ""];
+      return [
+        label,
+        own.trained.toLocaleString("en"),
+        `${(own.fileBytes / 1000).toFixed(0)} kB`,
+        own.speed.toFixed(0),
+        theirs ? (own.speed / theirs.speed).toFixed(2) : "",
+        `${(own.memory / GIB).toFixed(2)} GiB`,
+        theirs ? (own.memory / theirs.memory).toFixed(2) : "",
+      ];
+    });
+  return table(["", "trained", "adapter", "tokens/s", "× PEFT", "peak memory", "× PEFT"], rows);
 }
 
 const title = ({ processor, features, cores }: MachineFacts): string =>

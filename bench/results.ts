@@ -35,10 +35,13 @@ export interface ScalingSession extends Session<StepReport> {
   readonly workloads: Readonly<Record<string, Workload>>;
 }
 
+export type MethodsSession = Session<StepReport>;
+
 export interface Results {
   readonly machine: MachineFacts;
   readonly speed?: SpeedSession;
   readonly scaling?: ScalingSession;
+  readonly methods?: MethodsSession;
 }
 
 export async function describeMachine(): Promise<MachineFacts> {

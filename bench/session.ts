@@ -21,7 +21,7 @@ export interface Measured<T> {
 }
 
 export interface SessionOptions {
-  readonly name: "speed" | "scaling";
+  readonly name: "speed" | "scaling" | "methods";
   readonly rounds: number;
   /** One line about each finished measurement. */
   readonly describe: (report: object) => string;

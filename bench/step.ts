@@ -1,4 +1,4 @@
-// Times LoRA training steps of tunesmith in float32; one process is one measurement. Prints one line
+// Times training steps of tunesmith in float32 (LoRA, if no other method is named); one process is one measurement. Prints one line
 // of JSON of the same shape as bench/peers/peft-step.py.
 //
 //     node bench/step.ts --memory fast --batch 4 --length 256
@@ -8,11 +8,14 @@
 // very first one.
 
 import { readFileSync } from "node:fs";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { countTargets } from "../src/engine/batch.ts";
 import { openModel } from "../src/engine/load.ts";
+import type { MethodOptions } from "../src/methods/index.ts";
 import { clipGradients, createOptimizer, zeroGradients } from "../src/runtime/optimizer.ts";
 import { flagsOrExit } from "./flags.ts";
 import { MODEL_FOLDER } from "./paths.ts";
@@ -21,6 +24,8 @@ import { median } from "./statistics.ts";
 import { makeBatch, readCount, readWorkload, WORKLOAD_FLAGS, type Workload } from "./workload.ts";
 
 interface StepOptions {
+  /** Without it LoRA of the workload's rank. */
+  readonly method?: MethodOptions;
   readonly workload: Workload;
   readonly memory: "fast" | "lean";
   readonly model: string;
@@ -34,6 +39,7 @@ function readOptions(): StepOptions {
     options: {
       ...WORKLOAD_FLAGS,
       memory: { type: "string", default: "fast" },
+      method: { type: "string" },
       model: { type: "string", default: MODEL_FOLDER },
       steps: { type: "string" },
       warmup: { type: "string" },
@@ -45,6 +51,7 @@ function readOptions(): StepOptions {
     throw new RangeError(`--memory must be fast or lean, not "${memory}"`);
   return {
     workload: readWorkload(values),
+    ...(values.method === undefined ? {} : { method: JSON.parse(values.method) as MethodOptions }),
     memory,
     model,
     steps: readCount("steps", values.steps, 5),
@@ -64,10 +71,25 @@ function peakBytes(): number {
   return 1024 * Number(kilobytes ?? process.resourceUsage().maxRSS);
 }
 
-async function measure({ workload, memory, model: path, steps, warmup, threads }: StepOptions) {
+/** Bytes of the files that saving writes. */
+async function savedBytes(save: (folder: string) => Promise<void>): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), "tunesmith-bench-"));
+  try {
+    await save(folder);
+    const names = await readdir(folder);
+    const sizes = await Promise.all(names.map((name) => stat(join(folder, name))));
+    return sizes.reduce((sum, { size }) => sum + size, 0);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function measure(options: StepOptions) {
+  const { workload, memory, model: path, steps, warmup, threads } = options;
   const { rank, batch: rows, length } = workload;
+  const lora: MethodOptions = { name: "lora", rank, alpha: 16, targets: ["q_proj", "v_proj"] };
   const model = await openModel(path, {
-    method: { name: "lora", rank, alpha: 16, targets: ["q_proj", "v_proj"] },
+    method: options.method ?? lora,
     memory,
     threads,
   });
@@ -88,6 +110,9 @@ async function measure({ workload, memory, model: path, steps, warmup, threads }
     seconds.push((performance.now() - began) / 1000);
     first ??= (Date.now() - startedAt()) / 1000;
   }
+  const peak = peakBytes();
+  const trainable = model.parameters.reduce((sum, { data }) => sum + data.length, 0);
+  const fileBytes = await savedBytes((folder) => model.saveAdapter(folder));
   await model.dispose();
   const measured = seconds.slice(warmup);
   return {
@@ -96,7 +121,9 @@ async function measure({ workload, memory, model: path, steps, warmup, threads }
     steps: measured,
     warmup_steps: seconds.slice(0, warmup),
     seconds_to_first_step: first,
-    peak_rss_bytes: peakBytes(),
+    peak_rss_bytes: peak,
+    trainable_parameters: trainable,
+    file_bytes: fileBytes,
     loss: losses.at(-1),
     losses,
     batch: rows,

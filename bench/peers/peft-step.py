@@ -1,4 +1,4 @@
-"""Times LoRA training steps of Hugging Face PEFT in float32 on the CPU; prints one line of JSON.
+"""Times training steps of Hugging Face PEFT (LoRA, if no other method is named) in float32 on the CPU; prints one line of JSON.
 
     python bench/peers/peft-step.py --mode eager --batch 4 --length 256
 
@@ -33,6 +33,9 @@ def parse_arguments():
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument(
+        "--method", type=json.loads, help='configuration class and its arguments, as {"config": "IA3Config", ...}'
+    )
     parser.add_argument("--depth", type=int, help="keep only the first so many layers")
     parser.add_argument(
         "--trainable-fraction", type=float, default=1.0, help="labels are -100 but on this last share of each row"
@@ -98,7 +101,7 @@ def make_batch(torch, arguments, vocabulary):
 
 def build(torch, arguments):
     """(the model to call, its trainable parameters)."""
-    from peft import LoraConfig, get_peft_model
+    import peft
     from transformers import AutoModelForCausalLM
 
     settings = {"num_hidden_layers": arguments.depth} if arguments.depth else {}
@@ -107,10 +110,15 @@ def build(torch, arguments):
     if arguments.mode == "checkpointing":
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     torch.manual_seed(0)
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=arguments.rank, lora_alpha=16, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]
-    )
-    model = get_peft_model(base, config).train()
+    settings = arguments.method or {
+        "config": "LoraConfig",
+        "r": arguments.rank,
+        "lora_alpha": 16,
+        "target_modules": ["q_proj", "v_proj"],
+    }
+    make_config = getattr(peft, settings["config"])
+    config = make_config(task_type="CAUSAL_LM", **{key: value for key, value in settings.items() if key != "config"})
+    model = peft.get_peft_model(base, config).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return (torch.compile(model) if arguments.mode == "compile" else model), parameters
 
@@ -137,6 +145,8 @@ def measure(arguments):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         adam.step()
+        if hasattr(model, "update_and_allocate"):  # AdaLoRA leaves it to the caller
+            model.base_model.update_and_allocate(len(losses) + 1)
         losses.append(loss.item())
         seconds.append(time.perf_counter() - began)
         first = first or time.time() - process_start()
@@ -152,6 +162,7 @@ def measure(arguments):
         "peak_rss_bytes": max(loading_peak, stepping_peak),
         "peak_rss_while_stepping_bytes": stepping_peak if can_reset else None,
         "rss_after_loading_bytes": loaded,
+        "trainable_parameters": sum(parameter.numel() for parameter in parameters),
         "loss": losses[-1],
         "losses": losses,
         "batch": arguments.batch,
