@@ -8,7 +8,8 @@ import type { Kernel, Runtime, Value } from "../runtime/kernel.ts";
 import { floatData, floats, integers } from "../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor } from "../tensor/index.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
-import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT, vocabularyBlocks } from "./head.ts";
+import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "./head.ts";
+import { compileHookedHead, isHeadHooked } from "./hooked-head.ts";
 import { checkBatch } from "./inputs.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
 import type { ParameterSet } from "./parameters.ts";
@@ -75,6 +76,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const groups = layerGroups(layers, isWidened(architecture, weights) ? 1 : GROUP_LAYERS);
   const embedding = method?.replaces.get(architecture.embeddingName);
   const output = method?.replaces.get(`${architecture.outputPath}.weight`);
+  const hooked = isHeadHooked(method, architecture) ? method : undefined;
   const virtualCount = method?.virtualTokens?.count ?? 0;
   const positionOffset = method?.positionOffset ?? 0;
 
@@ -283,16 +285,19 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     throw new Error(`decoding does not feed ${binding.kind} inputs`);
   };
 
-  /** Logits [batch, vocabulary] of one state [hidden] a row. */
-  const logitsOf = async (states: Value): Promise<Float32Array> => {
-    head ??= compileHead(runtime, architecture, createTracer(architecture, method, HEAD_SHAPE), {
-      rows: batch,
-      gradients: "logits",
-    });
-    const { step } = await head;
-    const matrix = floatData(
+  const outputMatrix = () =>
+    floatData(
       output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
     );
+
+  /** Logits [batch, vocabulary] of one state [hidden] a row. */
+  const logitsOf = async (states: Value): Promise<Float32Array> => {
+    const wanted = { rows: batch, gradients: "logits" } as const;
+    head ??= hooked
+      ? compileHookedHead(runtime, architecture, hooked, wanted)
+      : compileHead(runtime, architecture, createTracer(architecture, method, HEAD_SHAPE), wanted);
+    const { step, blocks } = await head;
+    const matrix = hooked ? new Float32Array(0) : outputMatrix();
     const inputs = step.feeds.map((feed, slot) => {
       switch (feed.kind) {
         case "x":
@@ -303,6 +308,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
             hiddenSize,
           ]);
         case "targetRows":
+        case "targetColumns":
         case "lossWeights":
           throw new Error(`logits do not depend on ${feed.kind}`);
         default:
@@ -311,7 +317,6 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     });
     const [logits] = buffersFor("logits", [[batch, vocabularySize]]) as [Value];
     const all = floatData(logits);
-    const blocks = vocabularyBlocks(vocabularySize);
     if (batch === 1) {
       // A single row's blocks lie behind one another: the kernel writes them in place.
       await step.kernel.run(

@@ -4,16 +4,10 @@
 import type { BoundMethod } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
-import { type BufferPool, floatData, floats } from "../runtime/values.ts";
-import type { Bind } from "./bind.ts";
-import {
-  compileHead,
-  HEAD_SHAPE,
-  type Head,
-  type HeadOptions,
-  OUTPUT_SLOT,
-  vocabularyBlocks,
-} from "./head.ts";
+import { type BufferPool, floatData, floats, integers } from "../runtime/values.ts";
+import type { Bind, RunValues } from "./bind.ts";
+import { compileHead, HEAD_SHAPE, type Head, type HeadOptions, OUTPUT_SLOT } from "./head.ts";
+import { compileHookedHead, isHeadHooked } from "./hooked-head.ts";
 import { addInto, type ParameterSet } from "./parameters.ts";
 import { remember } from "./remember.ts";
 import { gatherRows, paddedRowCount, scatterAddRows } from "./rows.ts";
@@ -32,6 +26,7 @@ export interface HeadRunner {
     labels: Int32Array,
     factor: number,
     stateGradients: Value | undefined,
+    run: RunValues,
   ): Promise<number>;
   /** Logits [rows, vocabulary]. */
   logits(states: Value): Promise<Float32Array>;
@@ -51,47 +46,69 @@ export interface HeadRunnerOptions {
 
 const KEPT_HEADS = 32;
 
+/** Tensors of the logits' size that a hooked head has at once, as a share of which rows are taken. */
+const HOOKED_COPIES = 4;
+
 export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   const { architecture, method, weights, parameters, runtime, pool, bind } = options;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
-  const blocks = vocabularyBlocks(vocabularySize);
-  const output = method?.replaces.get(`${architecture.outputPath}.weight`);
-  const limit = rowLimit(options.logitBytes, vocabularySize);
+  const hooked = isHeadHooked(method, architecture) ? method : undefined;
+  // Where the output module is hooked, its trained matrix is one of the parameters of the graph.
+  const output = hooked ? undefined : method?.replaces.get(`${architecture.outputPath}.weight`);
+  const limit = rowLimit(options.logitBytes / (hooked ? HOOKED_COPIES : 1), vocabularySize);
   const heads = new Map<string, Promise<Head>>();
 
   const headFor = (rows: number, gradients: HeadOptions["gradients"]) =>
-    remember(heads, JSON.stringify([rows, gradients]), KEPT_HEADS, () =>
-      compileHead(runtime, architecture, createTracer(architecture, method, HEAD_SHAPE), {
-        rows,
-        gradients,
-      }),
-    );
-  const outputMatrix = () =>
-    floatData(
+    remember(heads, JSON.stringify([rows, gradients]), KEPT_HEADS, () => {
+      if (hooked) return compileHookedHead(runtime, architecture, hooked, { rows, gradients });
+      const tracer = createTracer(architecture, method, HEAD_SHAPE);
+      return compileHead(runtime, architecture, tracer, { rows, gradients });
+    });
+  /** What the blocks of the output matrix are cut from; a hooked module has none. */
+  const outputMatrix = () => {
+    if (hooked) return new Float32Array(0);
+    return floatData(
       output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
     );
+  };
   const rowsOf = (data: Float32Array, start: number, end: number) =>
     floats(data.subarray(start * hiddenSize, end * hiddenSize), [end - start, hiddenSize]);
 
   const run = (
     head: Head,
     matrix: Float32Array,
-    own: Partial<Record<"x" | "targetRows" | "lossWeights", Value>>,
+    own: Partial<Record<"x" | "targetRows" | "targetColumns" | "lossWeights", Value>>,
+    seed?: number,
   ) =>
     head.step.kernel.run(
       head.step.feeds.map((feed, slot) => {
         switch (feed.kind) {
           case "x":
           case "targetRows":
+          case "targetColumns":
           case "lossWeights":
             return own[feed.kind]!;
           case "outputBlock":
             return rowsOf(matrix, feed.start, feed.end);
           default:
-            return bind(feed, slot, {});
+            return bind(feed, slot, { seed });
         }
       }),
     );
+
+  /** The labels as the head reads them: rows of the output matrix, or places in the flat logits. */
+  const targetsOf = (matrix: Float32Array, labels: Int32Array, rows: number) => {
+    if (hooked) {
+      const columns = new BigInt64Array(rows);
+      labels.forEach((label, row) => {
+        columns[row] = BigInt(row * vocabularySize + label);
+      });
+      return { targetColumns: integers(columns, [rows]) };
+    }
+    const targetRows = pool.take([rows, hiddenSize]);
+    gatherRows(matrix, labels, hiddenSize, floatData(targetRows));
+    return { targetRows };
+  };
 
   /** Runs the head on each chunk of labelled rows and hands its results on. */
   const overChunks = async (
@@ -99,6 +116,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
     labels: Int32Array,
     factor: number,
     gradients: HeadOptions["gradients"],
+    seed: number | undefined,
     collect: (head: Head, results: readonly Value[], chunk: Chunk) => void,
   ): Promise<number> => {
     const matrix = outputMatrix();
@@ -106,16 +124,18 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
     for (let start = 0; start < labels.length; start += limit) {
       const own = labels.subarray(start, start + limit);
       const rows = Math.min(paddedRowCount(own.length), states.dims[0]! - start);
-      const targetRows = pool.take([rows, hiddenSize]);
-      gatherRows(matrix, own, hiddenSize, floatData(targetRows));
+      const targets = targetsOf(matrix, own, rows);
       const lossWeights = new Float32Array(rows).fill(factor, 0, own.length);
       const head = await headFor(rows, gradients);
-      const [losses, ...results] = await run(head, matrix, {
+      const values = {
         x: rowsOf(floatData(states), start, start + rows),
-        targetRows,
+        ...targets,
         lossWeights: floats(lossWeights, [rows, 1]),
-      });
-      pool.give(targetRows);
+      };
+      // Chunks are parts of one batch, and drop different elements.
+      const chunkSeed = seed === undefined ? undefined : seed + start;
+      const [losses, ...results] = await run(head, matrix, values, chunkSeed);
+      if (targets.targetRows) pool.give(targets.targetRows);
       for (const value of floatData(losses!)) loss += value;
       collect(head, results, { start, rows, labels: own });
     }
@@ -123,12 +143,13 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   };
 
   return {
-    loss: (states, labels, factor) => overChunks(states, labels, factor, "loss", () => {}),
+    loss: (states, labels, factor) =>
+      overChunks(states, labels, factor, "loss", undefined, () => {}),
 
-    async lossWithGradients(states, labels, factor, stateGradients) {
+    async lossWithGradients(states, labels, factor, stateGradients, { seed }) {
       const wanted = { x: stateGradients !== undefined, output: output !== undefined };
       if (stateGradients) floatData(stateGradients).fill(0);
-      return overChunks(states, labels, factor, wanted, (head, results, chunk) => {
+      return overChunks(states, labels, factor, wanted, seed, (head, results, chunk) => {
         const queue = results.values();
         const next = () => floatData(queue.next().value!);
         if (stateGradients) {
@@ -139,7 +160,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
         if (!output) return;
         const target = parameters.parameter(output).gradient;
         const normed = next();
-        for (const [start, end] of blocks)
+        for (const [start, end] of head.blocks)
           addInto(target.subarray(start * hiddenSize, end * hiddenSize), next());
         scatterAddRows(normed, chunk.labels, hiddenSize, target, -factor);
       });
@@ -154,7 +175,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
         const head = await headFor(rows, "logits");
         const x = rowsOf(floatData(states), first, first + rows);
         const results = await run(head, matrix, { x });
-        blocks.forEach(([start, end], i) => {
+        head.blocks.forEach(([start, end], i) => {
           const block = floatData(results[i]!);
           const width = end - start;
           for (let row = 0; row < rows; row++)

@@ -45,7 +45,7 @@ export function vocabularyBlocks(size: number): [start: number, end: number][] {
 }
 
 export type HeadFeed =
-  | { readonly kind: "x" | "targetRows" | "lossWeights" }
+  | { readonly kind: "x" | "targetRows" | "targetColumns" | "lossWeights" }
   | { readonly kind: "outputBlock"; readonly start: number; readonly end: number }
   | Binding;
 
@@ -59,7 +59,7 @@ export interface HeadOptions {
  * Outputs in order.
  * "loss": losses [rows, 1] (negative log-likelihood times weight).
  * "logits": one [rows, block] for each vocabulary block.
- * gradients: losses; x's gradient (where wanted); the final norm's parameter's (where trained);
+ * gradients: losses; x's gradient (where wanted); those of what is trained before the output matrix;
  *   normed states [rows, hidden] and one gradient [block, hidden] a vocabulary block (where the
  *   output matrix is trained), without the label's own part, which is −w · normed at its row.
  */
@@ -67,6 +67,8 @@ export interface Head {
   readonly step: { readonly kernel: Step["kernel"]; readonly feeds: readonly HeadFeed[] };
   /** What is trained before the output matrix, in the order of the outputs. */
   readonly trained: readonly ParameterSpec[];
+  /** First and last column (excluded) of each output of logits. */
+  readonly blocks: readonly (readonly [start: number, end: number])[];
 }
 
 export async function compileHead(
@@ -77,8 +79,9 @@ export async function compileHead(
 ): Promise<Head> {
   const { hiddenSize, vocabularySize } = architecture.dimensions;
   const x = input("x", [rows, hiddenSize]);
-  const normed = architecture.finalNorm(x, tracer.scope);
-  const blocks = vocabularyBlocks(vocabularySize).map(([start, end]) => ({
+  const normed = tracer.output(architecture.finalNorm(x, tracer.scope));
+  const columns = vocabularyBlocks(vocabularySize);
+  const blocks = columns.map(([start, end]) => ({
     start,
     end,
     matrix: input(`output ${start}`, [end - start, hiddenSize]),
@@ -94,7 +97,7 @@ export async function compileHead(
   const finish = async (outputs: readonly Tensor[], trained: readonly ParameterSpec[] = []) => {
     const given = [...feeds.keys()];
     const kernel = await runtime.compile(outputs, given);
-    return { step: { kernel, feeds: [...feeds.values()] }, trained };
+    return { step: { kernel, feeds: [...feeds.values()] }, trained, blocks: columns };
   };
   if (gradients === "logits") return finish(logits);
 

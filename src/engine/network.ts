@@ -117,7 +117,7 @@ export function createNetwork(options: NetworkOptions): Network {
     }
     const anyTrained = below.isTrained || (last !== undefined && last.segment.trained.length > 0);
     const arriving = anyTrained ? pool.take(chosen.dims) : undefined;
-    const scaled = await head.lossWithGradients(states, labels, training.scale, arriving);
+    const scaled = await head.lossWithGradients(states, labels, training.scale, arriving, run);
     pool.give(states);
 
     const auxiliary = auxiliaryLoss(method, [...below.done, ...(last ? [last] : [])], training);

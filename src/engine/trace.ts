@@ -53,6 +53,8 @@ export interface Tracer {
   readonly bindings: ReadonlyMap<Tensor, Binding>;
   /** What a method's hooks may use, where one is called from outside of a block. */
   readonly methodScope: MethodScope;
+  /** What the output module is given: normed states, as the method's `output` hook leaves them. */
+  output(x: Tensor): Tensor;
   /** The graph inputs of trained tensors, if they were used. */
   parameterInputs(): Map<ParameterSpec, Tensor>;
   /** What hooks reported so far. */
@@ -108,9 +110,12 @@ export function createTracer(
   };
   const parameter = (spec: ParameterSpec) =>
     once(spec.key, spec.shape, { kind: "parameter", spec });
-  const weight = (name: string): Tensor => {
-    const trained = method?.replaces.get(name);
-    return trained ? parameter(trained) : once(name, shapes.get(name)!, { kind: "weight", name });
+  const outputUse = `${architecture.outputPath}.weight`;
+  const weight = (use: string): Tensor => {
+    const trained = method?.replaces.get(use);
+    if (trained) return parameter(trained);
+    const name = use === outputUse ? architecture.outputName : use;
+    return once(name, shapes.get(name)!, { kind: "weight", name });
   };
   const sharedShapes: Record<SharedName, Shape> = {
     positions: [shape.batch, shape.sequence],
@@ -180,6 +185,7 @@ export function createTracer(
     scope,
     bindings,
     methodScope,
+    output: (x) => method?.output?.(x, methodScope) ?? x,
     statistics,
     parameterInputs: () =>
       new Map(
