@@ -71,6 +71,44 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-3,
     },
   ],
+  freeze: [
+    {
+      name: "the last block",
+      options: { name: "freeze", blocks: 1 },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "weights by their names",
+      options: { name: "freeze", weights: ["embed_tokens", "mlp"] },
+      startsAsBase: true,
+      learningRate: 1e-3,
+    },
+  ],
+  bitfit: [
+    {
+      name: "BitFit",
+      options: { name: "bitfit" },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+  ],
+  ia3: [
+    {
+      name: "(IA)³",
+      options: { name: "ia3" },
+      startsAsBase: true,
+      learningRate: 3e-2,
+    },
+  ],
+  "ln-tuning": [
+    {
+      name: "LN tuning",
+      options: { name: "ln-tuning" },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+  ],
 };
 
 const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {

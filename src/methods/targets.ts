@@ -37,7 +37,14 @@ export function linearModules(model: ModelDescription): LinearModule[] {
 
 const endsWith = (path: string, name: string) => path === name || path.endsWith(`.${name}`);
 
-function matcher(rule: string | readonly string[], where: string): (path: string) => boolean {
+/**
+ * PEFT's rule for lists of modules: names are endings of paths, a text is a regular expression.
+ * @throws TunesmithError (config) where the text is no regular expression
+ */
+export function matcher(
+  rule: string | readonly string[],
+  where: string,
+): (path: string) => boolean {
   if (typeof rule !== "string") return (path) => rule.some((name) => endsWith(path, name));
   const pattern = compilePattern(`^(?:${rule})$`, rule, where);
   return (path) => pattern.test(path);
