@@ -15,13 +15,15 @@ import {
   type MethodOptions,
   type ModelDescription,
   methodOfAdapter,
+  type Vocabulary,
 } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { countTargets } from "./batch.ts";
+import { checkEncoder } from "./computed-tensors.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
-import { createParameters, type ParameterSet } from "./parameters.ts";
+import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
 import { takeStartingPart } from "./starting-part.ts";
 import { loadWeights, type WeightStore } from "./weights.ts";
@@ -83,31 +85,28 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     source: checkpoint.source,
   };
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
-  const methodOptions = adapter ? methodOfAdapter(adapter.config, adapterFolder!) : options.method;
+  const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
   const method = methodOptions && bindMethod(methodOptions, description);
   const weights = await loadWeights(checkpoint, architecture.weights, dtype);
   const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
-  const initial = method ? await takeStartingPart(method, weights, seed) : new Map();
-  const parameters = await createParameters(
-    method?.parameters ?? [],
+  const first = firstValues(
     seed,
     async (name) => weights.copy(name),
+    vocabularyOf(checkpoint, architecture, weights),
+  );
+  const initial = method ? await takeStartingPart(method, weights, first) : new Map();
+  const parameters = await createParameters(
+    method?.parameters ?? [],
+    first,
     stored ?? new Map([...initial].map(([key, data]) => [key, data.slice()])),
   );
   forgetReplaced(weights, architecture, method);
 
   const runtime = createRuntime({ threads: options.threads });
-  const network = createNetwork({ architecture, method, weights, parameters, runtime, memory });
-  const trained: Trained = {
-    checkpoint,
-    specs: architecture.weights,
-    method,
-    weights,
-    parameters,
-    initial,
-    outputPath: architecture.outputPath,
-    outputName: architecture.outputName,
-  };
+  const parts = { architecture, method, weights, parameters, runtime };
+  if (adapter) await checkEncoder(parts, adapter, adapterFolder!);
+  const network = createNetwork({ ...parts, memory });
+  const trained: Trained = { ...parts, checkpoint, initial };
   return {
     source: checkpoint.source,
     config: checkpoint.config,
@@ -136,6 +135,22 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   };
 }
 
+/** The checkpoint's tokens; the tokenizer is read where a text is asked about. */
+function vocabularyOf(
+  checkpoint: Checkpoint,
+  { embeddingName, dimensions }: BoundArchitecture,
+  weights: WeightStore,
+): Vocabulary {
+  return {
+    ids: async (text) => (await checkpoint.loadTokenizer()).encode(text),
+    async embeddings(ids) {
+      const rows = new Float32Array(ids.length * dimensions.hiddenSize);
+      weights.readRows(embeddingName, ids, rows);
+      return rows;
+    },
+  };
+}
+
 /** Weights that are trained live in their parameters alone, unless something else reads them too. */
 function forgetReplaced(
   weights: WeightStore,
@@ -158,7 +173,7 @@ function adapterValues(
   const values = new Map<string, Float32Array>();
   const faults = [];
   const read = method.saved === "checkpoint" ? undefined : method.saved.read;
-  const tensors = read ? read(adapter.tensors) : adapter.tensors;
+  const tensors = read ? read(adapter.tensors, adapter.encoder) : adapter.tensors;
   for (const { key, shape } of method.parameters) {
     const tensor = tensors.get(key);
     if (tensor && tensor.shape.join() === shape.join()) {

@@ -177,7 +177,10 @@ it("an adapter that chance took out of its base is refused", async () => {
   const { config, tensors } = await readAdapter(join(LORA_CASES, "pissa-as-trained/adapter"));
   const directory = join(folder, "sampled");
   await mkdir(directory);
-  await writeAdapter(directory, { ...config, init_lora_weights: "pissa_niter_16" }, tensors);
+  await writeAdapter(directory, {
+    config: { ...config, init_lora_weights: "pissa_niter_16" },
+    tensors,
+  });
   await expect(openTiny("base", { adapter: directory })).rejects.toThrow(
     /"pissa_niter_16", which changes the base weights/,
   );

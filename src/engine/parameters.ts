@@ -1,6 +1,6 @@
 // The trained tensors of a model: created from a method's declarations, fed to kernels in place.
 
-import type { ParameterSpec } from "../methods/index.ts";
+import type { ParameterSpec, Vocabulary } from "../methods/index.ts";
 import type { Value } from "../runtime/kernel.ts";
 import { createRandom } from "../runtime/random.ts";
 import { floats } from "../runtime/values.ts";
@@ -17,20 +17,31 @@ export interface ParameterSet {
   value(spec: ParameterSpec): Value;
 }
 
+/** A parameter's first value. */
+export type FirstValue = (spec: ParameterSpec) => Promise<Float32Array>;
+
+/** First values as the specs declare them, from a run's seed and its base. */
+export function firstValues(
+  seed: number,
+  base: (name: string) => Promise<Float32Array>,
+  vocabulary: Vocabulary,
+): FirstValue {
+  const random = createRandom(seed).fork("parameters");
+  return (spec) => spec.initial(random, base, vocabulary);
+}
+
 /**
  * @param stored values read from an adapter or a checkpoint, by key; the rest start as declared
  */
 export async function createParameters(
   specs: readonly ParameterSpec[],
-  seed: number,
-  base: (name: string) => Promise<Float32Array>,
+  first: FirstValue,
   stored: ReadonlyMap<string, Float32Array> = new Map(),
 ): Promise<ParameterSet> {
-  const random = createRandom(seed).fork("parameters");
   const entries = new Map<string, { parameter: Parameter; value: Value; frozen?: true }>();
   for (const spec of specs) {
     if (entries.has(spec.key)) continue;
-    const data = stored.get(spec.key) ?? (await spec.initial(random, base));
+    const data = stored.get(spec.key) ?? (await first(spec));
     const { key: name, shape, frozen, learningRateFactor } = spec;
     const gradient = new Float32Array(frozen ? 0 : sizeOf(shape));
     const factor = learningRateFactor === undefined ? {} : { learningRateFactor };

@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import {
+  type AdapterTensor,
   type Checkpoint,
   encodeHalf,
   type TensorToWrite,
@@ -11,22 +12,13 @@ import {
   writeFileAtomically,
   writeShardedSafetensors,
 } from "../hub/index.ts";
-import type { BoundMethod } from "../methods/index.ts";
-import type { WeightSpec } from "../models/index.ts";
-import type { ParameterSet } from "./parameters.ts";
-import type { WeightStore } from "./weights.ts";
+import type { ParameterValues, SavedAdapter } from "../methods/index.ts";
+import { computeTensors, type MethodParts } from "./computed-tensors.ts";
 
-export interface Trained {
+export interface Trained extends MethodParts {
   readonly checkpoint: Checkpoint;
-  readonly specs: readonly WeightSpec[];
-  readonly method: BoundMethod | undefined;
-  readonly weights: WeightStore;
-  readonly parameters: ParameterSet;
   /** First values, by key, of the parameters that started as a part of the base. */
   readonly initial: ReadonlyMap<string, Float32Array>;
-  /** The module that makes logits, and the weight it reads. */
-  readonly outputPath: string;
-  readonly outputName: string;
 }
 
 /** Writes the adapter or, for methods that train whole weights, the checkpoint. */
@@ -34,13 +26,23 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
   await mkdir(directory, { recursive: true });
   const saved = trained.method?.saved ?? "checkpoint";
   if (saved === "checkpoint") return saveMerged(trained, directory);
-  const { parameters, initial } = trained;
-  const tensors =
-    saved.tensors?.(
-      (spec) => parameters.parameter(spec).data,
-      ({ key }) => initial.get(key)!,
-    ) ?? new Map(parameters.saved.map(({ name, shape, data }) => [name, { shape, data }]));
-  await writeAdapter(directory, saved.config, tensors);
+  const values: ParameterValues = (spec) => trained.parameters.parameter(spec).data;
+  await writeAdapter(directory, {
+    config: saved.config,
+    tensors: await adapterTensors(trained, saved, values),
+    ...(saved.encoder && { encoder: saved.encoder(values) }),
+  });
+}
+
+async function adapterTensors(
+  trained: Trained,
+  saved: SavedAdapter,
+  values: ParameterValues,
+): Promise<ReadonlyMap<string, AdapterTensor>> {
+  if (saved.computed) return computeTensors(trained, saved.computed);
+  if (saved.tensors) return saved.tensors(values, ({ key }) => trained.initial.get(key)!);
+  const parameters = trained.parameters.saved;
+  return new Map(parameters.map(({ name, shape, data }) => [name, { shape, data }]));
 }
 
 /**
@@ -48,7 +50,8 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
  * the base has it in (float32 where that was quantised), and the side files of the base.
  */
 export async function saveMerged(trained: Trained, directory: string): Promise<void> {
-  const { checkpoint, specs, method, outputPath, outputName } = trained;
+  const { checkpoint, architecture, method } = trained;
+  const { weights: specs, outputPath, outputName } = architecture;
   if (method?.unmergeable)
     throw new TunesmithError("config", {
       where: `merging ${method.name}`,

@@ -2,7 +2,7 @@
 // It follows from the weights and the seed alone, so a resumed run finds the same base again.
 
 import type { BoundMethod } from "../methods/index.ts";
-import { createRandom } from "../runtime/random.ts";
+import type { FirstValue } from "./parameters.ts";
 import type { WeightStore } from "./weights.ts";
 
 /**
@@ -12,13 +12,11 @@ import type { WeightStore } from "./weights.ts";
 export async function takeStartingPart(
   method: BoundMethod,
   weights: WeightStore,
-  seed: number,
+  first: FirstValue,
 ): Promise<Map<string, Float32Array>> {
-  const random = createRandom(seed).fork("parameters");
   const initial = new Map<string, Float32Array>();
   for (const [name, specs] of method.takenFromBase ?? []) {
-    for (const spec of specs)
-      initial.set(spec.key, await spec.initial(random, async (weight) => weights.copy(weight)));
+    for (const spec of specs) initial.set(spec.key, await first(spec));
     const data = weights.copy(name);
     const part = new Float32Array(data.length);
     method.mergeInto?.(name, part, ({ key }) => initial.get(key)!);

@@ -18,11 +18,11 @@ describe("adapters that PEFT saved", () => {
     const adapter = await readAdapter(folder);
     expect(adapter.tensors.size).toBeGreaterThan(0);
     const copy = temporaryFolder();
-    await writeAdapter(copy, adapter.config, adapter.tensors);
+    await writeAdapter(copy, adapter);
     const config = (from: string) => readFileSync(join(from, "adapter_config.json"), "utf8");
     expect(config(copy)).toBe(config(folder));
     const again = await readAdapter(copy);
-    expect(again.tensors).toEqual(adapter.tensors);
+    expect(again).toEqual(adapter);
   });
 });
 
@@ -46,7 +46,7 @@ describe("adapter weights", () => {
     expect(withoutAdapterName("a.default.b.weight", "default")).toBe("a.default.b.weight");
     expect(withoutAdapterName("a.lora_A.weight", "default")).toBe("a.lora_A.weight");
     const folder = temporaryFolder();
-    await writeAdapter(folder, { peft_type: "LORA" }, new Map());
+    await writeAdapter(folder, { config: { peft_type: "LORA" }, tensors: new Map() });
     await writeSafetensors(join(folder, "adapter_model.safetensors"), [
       { name: "m.lora_A.mine.weight", dtype: "BF16", shape: [1], data: Float32Array.of(2) },
     ]);
@@ -60,5 +60,19 @@ describe("adapter weights", () => {
     await expectFault(readAdapter(folder), /holds adapter_model\.safetensors/);
     writeFileSync(join(folder, "adapter_model.bin"), "boom");
     await expectFault(readAdapter(folder), /never opened[\s\S]*weights_only=True/);
+  });
+});
+
+describe("the encoder of an adapter", () => {
+  it("is a file of its own, which goes when the next adapter has none", async () => {
+    const folder = temporaryFolder();
+    const tensors = new Map([["prompt_embeddings", { shape: [1], data: Float32Array.of(2) }]]);
+    const encoder = new Map([["embedding.weight", { shape: [1], data: Float32Array.of(3) }]]);
+    const config = { peft_type: "P_TUNING" };
+    await writeAdapter(folder, { config, tensors, encoder });
+    expect((await readAdapter(folder)).encoder).toEqual(encoder);
+    expect((await readAdapter(folder)).tensors).toEqual(tensors);
+    await writeAdapter(folder, { config, tensors });
+    expect((await readAdapter(folder)).encoder).toBeUndefined();
   });
 });

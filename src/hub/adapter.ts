@@ -1,7 +1,8 @@
 // An adapter folder as PEFT saves it: adapter_config.json and adapter_model.safetensors, whose tensor
-// names do not hold the adapter's own name.
+// names do not hold the adapter's own name. Of methods that compute their adapter by an encoder, PEFT
+// keeps the adapter alone; here the encoder lies beside it, in a file that PEFT does not look at.
 
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import { type JsonObject, unreadable } from "./json-file.ts";
@@ -21,8 +22,12 @@ export interface Adapter {
   readonly config: JsonObject;
   /** By PEFT's file key, such as `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly tensors: ReadonlyMap<string, AdapterTensor>;
+  /** What the tensors are computed from, by the keys of PEFT's own module; rarely there. */
+  readonly encoder?: ReadonlyMap<string, AdapterTensor>;
 }
 
+/** The encoder of prefix tuning or P-tuning: not PEFT's, so that training can go on. */
+export const ENCODER = "prompt_encoder.safetensors";
 const WEIGHTS = "adapter_model.safetensors";
 const PICKLE = "adapter_model.bin";
 
@@ -44,15 +49,24 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
       fix: "name the folder that the adapter was saved to",
     });
   }
-  const file = await openSafetensors(join(folder, WEIGHTS));
+  const stored = await readTensors(join(folder, WEIGHTS));
+  const tensors = new Map(
+    [...stored].map(([name, tensor]) => [withoutAdapterName(name, adapterName), tensor]),
+  );
+  if (!files.includes(ENCODER)) return { config, tensors };
+  return { config, tensors, encoder: await readTensors(join(folder, ENCODER)) };
+}
+
+async function readTensors(path: string): Promise<Map<string, AdapterTensor>> {
+  const file = await openSafetensors(path);
   try {
     const tensors = new Map<string, AdapterTensor>();
     for (const { name, shape } of file.tensors.values()) {
       const data = new Float32Array(shape.reduce((product, size) => product * size, 1));
       await readFloat32(file, name, data);
-      tensors.set(withoutAdapterName(name, adapterName), { shape, data });
+      tensors.set(name, { shape, data });
     }
-    return { config, tensors };
+    return tensors;
   } finally {
     await file.close();
   }
@@ -61,14 +75,17 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
 /** Writes an adapter, F32 as PEFT does: weights first, so that a folder with a config is complete. */
 export async function writeAdapter(
   folder: string,
-  config: JsonObject,
-  tensors: ReadonlyMap<string, AdapterTensor>,
+  { config, tensors, encoder }: Adapter,
 ): Promise<void> {
-  const list: TensorToWrite[] = [];
-  for (const [name, { shape, data }] of tensors) list.push({ name, dtype: "F32", shape, data });
-  await writeSafetensors(join(folder, WEIGHTS), list);
+  // One that was there made other tensors than those that are about to be.
+  await rm(join(folder, ENCODER), { force: true });
+  await writeSafetensors(join(folder, WEIGHTS), toWrite(tensors));
+  if (encoder) await writeSafetensors(join(folder, ENCODER), toWrite(encoder));
   await writePeftConfig(folder, config);
 }
+
+const toWrite = (tensors: ReadonlyMap<string, AdapterTensor>): TensorToWrite[] =>
+  [...tensors].map(([name, { shape, data }]) => ({ name, dtype: "F32", shape, data }));
 
 /** PEFT's rule: a last component that is the adapter's name goes, else a second-to-last one does. */
 export function withoutAdapterName(key: string, adapterName: string): string {

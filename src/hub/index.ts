@@ -3,6 +3,7 @@
 export {
   type Adapter,
   type AdapterTensor,
+  ENCODER,
   readAdapter,
   withoutAdapterName,
   writeAdapter,

@@ -8,6 +8,8 @@ export type {
   ParameterSpec,
   ParameterValues,
   PrefixStates,
+  SavedAdapter,
+  Vocabulary,
 } from "./method.ts";
 export { count, derived } from "./option-schema.ts";
 export {

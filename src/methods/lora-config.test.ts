@@ -34,6 +34,6 @@ describe("adapter_config.json of a LoRA", () => {
       /\(bias\)[\s\S]*\(r\)|\(r\)[\s\S]*\(bias\)/,
     ],
   ])("with %s is refused", (_, config, pattern) => {
-    expect(() => methodOfAdapter(config, "adapter")).toThrow(pattern);
+    expect(() => methodOfAdapter({ config }, "adapter")).toThrow(pattern);
   });
 });

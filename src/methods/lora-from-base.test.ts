@@ -16,6 +16,7 @@ import type { LoraInit } from "./lora-init.ts";
 import type { LoraOptions } from "./lora-options.ts";
 import type { ModelDescription, ParameterSpec } from "./method.ts";
 import { bindMethod } from "./registry.ts";
+import { noVocabulary } from "./testing/description.ts";
 
 type Vectors = readonly Float64Array[];
 
@@ -210,7 +211,7 @@ describe("LoRA that starts as a part of its base", () => {
     const first = async (seed: number) => {
       const random = createRandom(seed);
       const values: Float32Array[] = [];
-      for (const spec of parameters) values.push(await spec.initial(random, base));
+      for (const spec of parameters) values.push(await spec.initial(random, base, noVocabulary));
       return values;
     };
     const one = await first(1);

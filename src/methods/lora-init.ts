@@ -139,7 +139,7 @@ function fromBase(
     });
   // A and B are asked for one after the other, with the same stream: one decomposition serves both.
   const found = new WeakMap<Random, Promise<Factors>>();
-  const factors = (...[random, base]: Parameters<Initial>): Promise<Factors> => {
+  const factors = (random: Random, base: Parameters<Initial>[1]): Promise<Factors> => {
     let promise = found.get(random);
     if (!promise) {
       promise = base(`${path}.weight`).then((data) =>

@@ -7,6 +7,14 @@ import type { Dimensions, WeightSpec } from "../models/index.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
 
+/** The base's tokens, for first values that are made of them. */
+export interface Vocabulary {
+  /** Ids of a text, with the special tokens that the tokenizer adds to one. */
+  ids(text: string): Promise<readonly number[]>;
+  /** The embeddings of tokens, float32 [ids.length, hidden]. */
+  embeddings(ids: readonly number[]): Promise<Float32Array>;
+}
+
 /** A tensor that a method brings: trained, or part of what it computes with. */
 export interface ParameterSpec {
   /** Its key in the file that the reference library reads. */
@@ -17,7 +25,11 @@ export interface ParameterSpec {
   /** Factor on the learning rate, as LoRA+ has for B. Default 1. */
   readonly learningRateFactor?: number;
   /** Its first value. `random` is the run's; `base` reads a weight of the checkpoint as float32. */
-  initial(random: Random, base: (name: string) => Promise<Float32Array>): Promise<Float32Array>;
+  initial(
+    random: Random,
+    base: (name: string) => Promise<Float32Array>,
+    vocabulary: Vocabulary,
+  ): Promise<Float32Array>;
 }
 
 /**
@@ -71,18 +83,23 @@ export interface ModelDescription {
 /** The numbers of a parameter. */
 export type ParameterValues = (spec: ParameterSpec) => Float32Array;
 
+/** Tensors of a file, by key. */
+export type AdapterTensors = ReadonlyMap<string, AdapterTensor>;
+
 /** An adapter file. */
 export interface SavedAdapter {
   readonly config: JsonObject;
   /** Its tensors by key, where they are not the parameters themselves. */
-  readonly tensors?: (
-    values: ParameterValues,
-    initial: ParameterValues,
-  ) => ReadonlyMap<string, AdapterTensor>;
-  /** The other way round: tensors of a file as those of the parameters. */
-  readonly read?: (
-    tensors: ReadonlyMap<string, AdapterTensor>,
-  ) => ReadonlyMap<string, AdapterTensor>;
+  readonly tensors?: (values: ParameterValues, initial: ParameterValues) => AdapterTensors;
+  /** The same, where the parameters' graph is the shortest way to say them. */
+  readonly computed?: (scope: MethodScope) => ReadonlyMap<string, Tensor>;
+  /**
+   * What the tensors are computed from, where they alone do not suffice to train on: a file of its own
+   * beside them (`prompt_encoder.safetensors`).
+   */
+  readonly encoder?: (values: ParameterValues) => AdapterTensors;
+  /** The other way round: tensors of a file, and of its encoder, as those of the parameters. */
+  readonly read?: (tensors: AdapterTensors, encoder: AdapterTensors | undefined) => AdapterTensors;
 }
 
 /** A method bound to a model. */
@@ -161,10 +178,20 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly describe: (options: Options) => string;
   /** @throws TunesmithError (config) where the options do not fit the model */
   readonly bind: (options: Options, model: ModelDescription) => BoundMethod;
-  /** The adapters of PEFT that are its own, by their `peft_type`, and how their options are read. */
+  /**
+   * The adapters of PEFT that are its own, by their `peft_type`, and how their options are read: its
+   * own, or another method's where the file is one of that.
+   */
   readonly peft?: {
     readonly type: string;
-    /** @throws TunesmithError (checkpoint) for settings whose math is not implemented */
-    readonly options: (config: JsonObject, folder: string) => Options;
+    /**
+     * `hasEncoder`: whether the file of `SavedAdapter.encoder` is there; PEFT writes none.
+     * @throws TunesmithError (checkpoint) for settings whose math is not implemented
+     */
+    readonly options: (
+      config: JsonObject,
+      folder: string,
+      hasEncoder: boolean,
+    ) => { readonly name: string };
   };
 }

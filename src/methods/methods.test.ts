@@ -7,7 +7,7 @@ import { fromLoraConfig, type LoraConfig } from "./lora-config.ts";
 import type { LoraOptions } from "./lora-options.ts";
 import type { BoundMethod } from "./method.ts";
 import { bindMethod } from "./registry.ts";
-import { describeModel } from "./testing/description.ts";
+import { describeModel, noVocabulary } from "./testing/description.ts";
 
 const model = describeModel();
 const lora = (options: Omit<LoraOptions, "name"> = {}, of = model) =>
@@ -17,7 +17,7 @@ const noBase = async (name: string): Promise<Float32Array> => {
   throw new Error(`read ${name}`);
 };
 const initialOf = async (method: BoundMethod, index: number, seed = 1) =>
-  method.parameters[index]!.initial(createRandom(seed), noBase);
+  method.parameters[index]!.initial(createRandom(seed), noBase, noVocabulary);
 
 describe("LoRA's tensors", () => {
   it("are an A and a B for each module, by the keys of PEFT's file", () => {
@@ -169,7 +169,7 @@ describe("full fine-tuning", () => {
       read.push(name);
       return values;
     };
-    expect(await embedding!.initial(createRandom(0), base)).toBe(values);
+    expect(await embedding!.initial(createRandom(0), base, noVocabulary)).toBe(values);
     expect(read).toEqual(["model.embed_tokens.weight"]);
   });
 });

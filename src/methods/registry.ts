@@ -2,23 +2,12 @@
 // here.
 
 import { nearest, TunesmithError } from "../errors.ts";
-import type { JsonObject } from "../hub/index.ts";
-import { bitfit } from "./bitfit.ts";
-import { freeze } from "./freeze.ts";
+import type { Adapter } from "../hub/index.ts";
 import { full } from "./full.ts";
-import { ia3 } from "./ia3.ts";
-import { lnTuning } from "./ln-tuning.ts";
 import { lora } from "./lora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
 
-const METHODS = {
-  lora,
-  full,
-  freeze,
-  bitfit,
-  ia3,
-  "ln-tuning": lnTuning,
-} as const;
+const METHODS = { lora, full } as const;
 
 export type MethodName = keyof typeof METHODS;
 
@@ -58,10 +47,13 @@ export function bindMethod(options: MethodOptions, model: ModelDescription): Bou
  * The method that a PEFT adapter was made with.
  * @throws TunesmithError (checkpoint) for a kind or settings whose math is not implemented
  */
-export function methodOfAdapter(config: JsonObject, folder: string): MethodOptions {
-  const kinds = Object.values(METHODS).flatMap((method) => ("peft" in method ? [method.peft] : []));
+export function methodOfAdapter(
+  { config, encoder }: Pick<Adapter, "config" | "encoder">,
+  folder: string,
+): MethodOptions {
+  const kinds = methodNames.flatMap((name) => methodDefinition(name).peft ?? []);
   const kind = kinds.find(({ type }) => type === config.peft_type);
-  if (kind) return kind.options(config, folder);
+  if (kind) return kind.options(config, folder, encoder !== undefined) as MethodOptions;
   throw new TunesmithError("checkpoint", {
     where: `${folder}/adapter_config.json`,
     rule: `peft_type is one of ${kinds.map(({ type }) => JSON.stringify(type)).join(", ")}`,

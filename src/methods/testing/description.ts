@@ -1,7 +1,7 @@
 // A small LLaMA as methods see it, for their tests.
 
 import { architectureFor } from "../../models/index.ts";
-import type { ModelDescription } from "../method.ts";
+import type { ModelDescription, Vocabulary } from "../method.ts";
 
 const CONFIG = {
   model_type: "llama",
@@ -25,3 +25,9 @@ export function describeModel(changes: Record<string, unknown> = {}): ModelDescr
     source: "tiny-llama",
   };
 }
+
+/** For first values that must not be made of tokens. */
+export const noVocabulary: Vocabulary = {
+  ids: async (text) => Promise.reject(new Error(`read ${text}`)),
+  embeddings: async (ids) => Promise.reject(new Error(`read ${ids}`)),
+};
