@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createRandom } from "./pretraining/random.mjs";
 import { testFillIns, trainFillIns } from "./quickstart/fill-ins.mjs";
+import { createInventions } from "./quickstart/inventions.mjs";
 import { drawExample } from "./quickstart/messages.mjs";
 
 const outDirectory = process.argv[2] ?? "assets/quickstart";
@@ -23,13 +24,27 @@ const drawNumberWith = (random) => () => {
   return number;
 };
 
-for (const [name, count, fillIns, seed] of [
-  ["train", 1200, trainFillIns, 1],
-  ["test", 120, testFillIns, 2],
+/** Words of the test file's lists, which the training file must not contain. */
+const testWords = new Set(Object.values(testFillIns).flat().join(" ").toLowerCase().split(" "));
+
+const drawFrom = (random, fillIns) => (list) => random.pick(fillIns[list]);
+
+/** Half of the names, products and places are invented. */
+function drawTraining(random) {
+  const inventions = createInventions(random, trainFillIns, testWords);
+  const drawListed = drawFrom(random, trainFillIns);
+  return (list) =>
+    list in inventions && random.chance(0.5) ? inventions[list]() : drawListed(list);
+}
+
+for (const [name, count, seed, drawFillInWith] of [
+  ["train", 4800, 1, drawTraining],
+  ["test", 120, 2, (random) => drawFrom(random, testFillIns)],
 ]) {
   const random = createRandom(seed);
   const drawNumber = drawNumberWith(random);
-  const rows = Array.from({ length: count }, () => drawExample(random, fillIns, drawNumber));
+  const drawFillIn = drawFillInWith(random);
+  const rows = Array.from({ length: count }, () => drawExample(random, drawFillIn, drawNumber));
   writeFileSync(
     join(outDirectory, `${name}.jsonl`),
     rows.map((row) => `${JSON.stringify(row)}\n`).join(""),

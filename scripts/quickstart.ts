@@ -1,15 +1,18 @@
 // `npm run quickstart`: fine-tunes the embedded model with LoRA to turn customers' messages into tool
-// calls, and measures what that changed on messages whose names, items and numbers it never saw.
+// calls, and measures what that changed on messages whose names, items and numbers it never saw. Any key of
+// its recipe is a flag, as with `tunesmith train`: `npm run quickstart -- --train.seed 1`.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { loadModel } from "../src/api/index.ts";
 import { type Console, processConsole } from "../src/cli/console.ts";
 import { formatDuration, shortPath } from "../src/cli/format.ts";
 import { createProgress } from "../src/cli/progress.ts";
 import { showError } from "../src/cli/show-error.ts";
-import type { ChatMessage } from "../src/hub/index.ts";
-import { openConversation } from "../src/recipe/conversation.ts";
+import { TunesmithError } from "../src/errors.ts";
+import { type ChatMessage, encodeChat } from "../src/hub/index.ts";
 import { loadRecipe } from "../src/recipe/load.ts";
+import { type Override, splitOverrides } from "../src/recipe/overrides.ts";
 import { train } from "../src/recipe/train.ts";
 import type { RunFinished } from "../src/train/index.ts";
 
@@ -33,18 +36,18 @@ interface Exam {
   readonly exactMatch: number;
 }
 
-async function quickstart(console: Console): Promise<void> {
+async function quickstart(console: Console, overrides: readonly Override[]): Promise<void> {
   const startedAt = Date.now();
   const { errColors: colors } = console;
   const say = (text: string) => console.err(`${text}\n`);
-  const loaded = await loadRecipe(RECIPE);
+  const loaded = await loadRecipe(RECIPE, { overrides });
   const model = loaded.recipe.model.path!;
   const questions = await readQuestions();
 
   say(
     `${colors.bold("1. The embedded model, untuned")}, answers ${questions.length} held-out messages`,
   );
-  const before = await examine(console, model, undefined, questions);
+  const before = await examine(model, undefined, questions);
   say(`   ${percent(before.exactMatch)} of its answers are right\n`);
 
   say(`${colors.bold("2. Fine-tuning it")} as ${shortPath(RECIPE)} says`);
@@ -53,7 +56,7 @@ async function quickstart(console: Console): Promise<void> {
   say("");
 
   say(`${colors.bold("3. The tuned model")} answers the same messages`);
-  const after = await examine(console, model, adapter, questions);
+  const after = await examine(model, adapter, questions);
   say(`   ${percent(after.exactMatch)} of its answers are right\n`);
 
   for (const [index, { prompt, expected }] of questions.slice(0, SHOWN).entries()) {
@@ -103,27 +106,22 @@ async function runRecipe(
   return finished!;
 }
 
-/** Lets a model answer every question by itself, the likeliest token each time. */
+/** Lets a model answer every question by itself, all side by side, the likeliest token each time. */
 async function examine(
-  console: Console,
   model: string,
   adapter: string | undefined,
   questions: readonly Question[],
 ): Promise<Exam> {
-  const conversation = await openConversation({ model, adapter });
-  const answers: string[] = [];
-  try {
-    for (const { prompt } of questions) {
-      let answer = "";
-      const pieces = conversation.answer(prompt, { temperature: 0, maxNewTokens: LONGEST_ANSWER });
-      for await (const piece of pieces) answer += piece;
-      answers.push(answer.trim());
-      if (console.isLive) console.err(`\r   ${answers.length}/${questions.length}\u001b[K`);
-    }
-  } finally {
-    if (console.isLive) console.err("\r\u001b[K");
-    await conversation.dispose();
-  }
+  await using loaded = await loadModel(model, { adapter, trainable: false, dtype: "float32" });
+  const tokenizer = await loaded.loadTokenizer();
+  const { tokenIds } = await loaded.generate({
+    inputIds: questions.map(
+      ({ prompt }) => encodeChat(tokenizer, prompt, { addGenerationPrompt: true }).inputIds,
+    ),
+    maxNewTokens: LONGEST_ANSWER,
+    temperature: 0,
+  });
+  const answers = tokenIds.map((ids) => tokenizer.decode(ids, { skipSpecialTokens: true }).trim());
   const right = answers.filter((answer, index) => answer === questions[index]!.expected).length;
   return { answers, exactMatch: right / questions.length };
 }
@@ -139,7 +137,16 @@ function oneLine(text: string): string {
 
 const console = processConsole();
 try {
-  await quickstart(console);
+  const { rest, overrides, faults } = splitOverrides(process.argv.slice(2));
+  for (const argument of rest)
+    faults.push({
+      where: `quickstart: ${argument}`,
+      rule: "the quickstart takes keys of its recipe as flags, and nothing else",
+      seen: argument,
+      fix: "pass flags such as --train.seed 1, or nothing",
+    });
+  if (faults.length > 0) throw new TunesmithError("config", faults);
+  await quickstart(console, overrides);
 } catch (error) {
   showError(error, console);
   process.exitCode = 1;

@@ -12,7 +12,7 @@ const tools = {
     requests: [
       "the {item} from {order} stopped working and I want my money back.",
       "please refund the {item} in {order}.",
-      "I sent back the {item} ({order}). When will I be paid back?",
+      "I sent back the {item} from {order}. When will I be paid back?",
       "I am not happy with the {item}. Can I get a refund for {order}?",
       "{order}: the {item} is not what I expected, I would like my money back.",
       "could you give me a refund? It is about the {item} from {order}.",
@@ -23,8 +23,8 @@ const tools = {
     requests: [
       "the {item} from {order} arrived broken, please send a new one.",
       "can you swap the {item} in {order}? It has a crack.",
-      "I got the wrong {item} with {order}. I need the right one.",
-      "{order} came with a damaged {item}. Please replace it.",
+      "the {item} in {order} is the wrong one. I need the right one.",
+      "the {item} from {order} is damaged. Please replace it.",
       "there is a hole in the {item} you sent ({order}), I need another one.",
       "could I exchange the {item}? The number is {order}.",
     ],
@@ -63,7 +63,7 @@ const tools = {
     arguments: ["customer", "phone", "date"],
     requests: [
       "please call me on {date}, my number is {phone}.",
-      "can somebody ring me at {phone}? {date} would be good.",
+      "can somebody ring me on {date}? My number is {phone}.",
       "I would like to talk to a person on {date}. Phone: {phone}.",
       "my phone is {phone}, I am free on {date}.",
       "could you phone {phone} on {date}?",
@@ -88,27 +88,27 @@ const openings = [
  * Draws one example as chat messages.
  *
  * @param {import("../pretraining/random.mjs").Random} random
- * @param {import("./fill-ins.mjs").FillIns} fillIns
+ * @param {(list: keyof import("./fill-ins.mjs").FillIns) => string} drawFillIn
  * @param {() => string} drawNumber an order number that the other file does not use
  */
-export function drawExample(random, fillIns, drawNumber) {
+export function drawExample(random, drawFillIn, drawNumber) {
   const { pick, integer, chance } = random;
   const tool = pick(Object.keys(tools));
   const values = {
     customer: chance(0.8)
-      ? `${pick(fillIns.firstNames)} ${pick(fillIns.lastNames)}`
-      : pick(fillIns.firstNames),
+      ? `${drawFillIn("firstNames")} ${drawFillIn("lastNames")}`
+      : drawFillIn("firstNames"),
     order: drawNumber(),
     // Written as a shop writes its products' names: "Snow Shovel".
-    item: pick(fillIns.items).split(" ").map(capitalise).join(" "),
-    city: pick(fillIns.cities),
+    item: drawFillIn("items").split(" ").map(capitalise).join(" "),
+    city: drawFillIn("cities"),
     phone: `0${drawNumber()}${integer(10, 99)}`,
-    date: `${integer(1, 28)} ${pick(fillIns.months)}`,
+    date: `${integer(1, 28)} ${drawFillIn("months")}`,
   };
-  const request = pick(tools[tool].requests);
+  const order = pick(orders).replace("*", values.order);
+  const request = pick(tools[tool].requests).replace("{order}", order);
   const opening = pick(openings);
-  const text = opening.replace("*", /(^|[.!] )\*/.test(opening) ? capitalise(request) : request);
-  const filled = text.replace("{order}", pick(orders)).replace("*", values.order);
+  const filled = opening.replace("*", /(^|[.!] )\*/.test(opening) ? capitalise(request) : request);
   const message = Object.entries(values).reduce(
     (result, [key, value]) => result.replace(`{${key}}`, value),
     filled,
