@@ -3,11 +3,22 @@
 
 import { nearest, TunesmithError } from "../errors.ts";
 import type { Adapter } from "../hub/index.ts";
+import { bitfit } from "./bitfit.ts";
+import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
+import { ia3 } from "./ia3.ts";
+import { lnTuning } from "./ln-tuning.ts";
 import { lora } from "./lora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
 
-const METHODS = { lora, full } as const;
+const METHODS = {
+  lora,
+  full,
+  freeze,
+  bitfit,
+  ia3,
+  "ln-tuning": lnTuning,
+} as const;
 
 export type MethodName = keyof typeof METHODS;
 
