@@ -28,6 +28,7 @@ from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
 from reference.sampling_cases import write_sampling_cases  # noqa: E402
 from reference.tokenizer_cases import write_tokenizer_cases  # noqa: E402
+from reference.tuner_cases import write_tuner_cases  # noqa: E402
 from reference.versions import version_differences, write_versions  # noqa: E402
 
 GROUPS = {
@@ -36,6 +37,7 @@ GROUPS = {
     "lora": write_lora_cases,
     "sampling": write_sampling_cases,
     "tokenizer": write_tokenizer_cases,
+    "tuners": write_tuner_cases,
 }
 CASES = Path(__file__).parent / "cases"
 

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openSafetensors } from "../../src/hub/index.ts";
-import type { Batch, TrainStepOptions } from "../../src/index.ts";
+import type { Batch, MethodOptions, TrainStepOptions } from "../../src/index.ts";
 
 export const CASES = join(import.meta.dirname, "cases");
 
@@ -14,6 +14,8 @@ interface Common {
   /** Folders of the checkpoint, and of the adapter where there is one. */
   readonly model: string;
   readonly adapter?: string;
+  /** Instead of an adapter: the method that trains the checkpoint's own weights. */
+  readonly method?: MethodOptions;
 }
 
 /** One batch: logits, loss and gradients. */
@@ -55,7 +57,7 @@ export interface InitStatistics {
 export type StoredCase = PointCase | TrajectoryCase | InitCase;
 
 /** Every case of a group. @throws where a folder holds none of the kinds of cases that are tested */
-export function storedCases(group: "llama" | "lora"): StoredCase[] {
+export function storedCases(group: "llama" | "lora" | "tuners"): StoredCase[] {
   return readdirSync(join(CASES, group))
     .sort()
     .map((name) => readCase(join(CASES, group, name), `${group}/${name}`));
@@ -69,6 +71,7 @@ export function readCase(folder: string, name: string): StoredCase {
     shows: json.shows,
     model: join(folder, json.model),
     ...(json.adapter ? { adapter: join(folder, json.adapter) } : {}),
+    ...(json.method ? { method: json.method as MethodOptions } : {}),
   };
   if (json.optimizer && json.losses)
     return { kind: "trajectory", ...common, ...pick(json, TRAJECTORY_KEYS) } as TrajectoryCase;

@@ -40,16 +40,16 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   smollm2: "src/hub/tokenizer.test.ts",
 };
 
-const cases = [...storedCases("llama"), ...storedCases("lora")];
+const cases = (["llama", "lora", "tuners"] as const).flatMap(storedCases);
 const ofKind = <K extends (typeof cases)[number]["kind"]>(kind: K) =>
   cases.filter((one) => one.kind === kind && !(one.name in REFUSED)) as Extract<
     (typeof cases)[number],
     { kind: K }
   >[];
 
-const trainedAsStored = ({ model, adapter }: PointCase | TrajectoryCase) => ({
+const trainedAsStored = ({ model, adapter, method }: PointCase | TrajectoryCase) => ({
   reference: model,
-  options: adapter ? { adapter } : { trainable: true },
+  options: adapter ? { adapter } : method ? { method } : { trainable: true },
 });
 
 async function withModel(

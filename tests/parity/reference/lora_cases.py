@@ -8,12 +8,12 @@ import tempfile
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig
 
-from .evaluate import evaluate, step, train, trajectory_difference
+from .adapters import fresh, load, perturb, save, store, write_trajectory
+from .evaluate import step
 from .init_cases import write_init_case
-from .store import write_case
-from .tiny_model import load_model, make_batch
+from .tiny_model import make_batch
 
 BASE, UNTIED, BIASES = "base", "untied-head", "biases"
 
@@ -121,9 +121,6 @@ CASES = {
     ),
 }
 
-OPTIMIZER = {"learningRate": 1e-2, "weightDecay": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "maxGradNorm": 1.0}
-STEPS = 20
-
 # name: (what it shows, case whose adapter settings it shares, noise on the fresh adapter, batches).
 # The noise is small because a strong adapter on a random model is chaotic: float32 and float64 part
 # by more than 1e-3 within 20 steps, whoever computes them.
@@ -145,65 +142,8 @@ TRAJECTORIES = {
 }
 
 
-def _perturb(model, seed, adapter_noise=0.3, other_noise=0.1):
-    """Moves everything trainable away from its initial value, B away from zero."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
-            if parameter.requires_grad:
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.add_(noise * (adapter_noise if "lora_" in name else other_noise))
-
-
-def _save(model, directory, **options):
-    """As PEFT writes it, except for the model card and the path of the base model."""
-    model.save_pretrained(directory, **options)
-    (directory / "README.md").unlink()
-
-
 def _fresh(base, seed, **settings):
-    torch.manual_seed(seed)
-    config = LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **settings)
-    model = get_peft_model(load_model(base), config)
-    model.peft_config["default"].base_model_name_or_path = "tiny-llama"
-    return model.eval()
-
-
-def _load(base, adapter):
-    return PeftModel.from_pretrained(load_model(base), adapter, is_trainable=True).eval()
-
-
-def _by_file_key(model, tensors):
-    """From parameter names to the keys that PEFT uses in the adapter's file."""
-    renamed = get_peft_model_state_dict(model, state_dict=tensors, save_embedding_layers=False)
-    assert len(renamed) == len(tensors), set(tensors) - set(renamed)
-    return renamed
-
-
-def _store(directory, shows, base, adapter, batch):
-    model = _load(directory / base, directory / adapter)
-    results = evaluate(model, batch)
-    results["gradients"] = _by_file_key(model, results["gradients"])
-    write_case(directory, shows, results, [batch], model=base, adapter=adapter)
-
-
-def _write_trajectory(directory, shows, base, adapter, batches):
-    model = _load(directory / base, directory / adapter)
-    losses, norms, final = train(model, batches, STEPS, OPTIMIZER)
-    tensors = {f"final/{key}": value for key, value in _by_file_key(model, final).items()}
-    write_case(
-        directory,
-        shows,
-        None,
-        batches,
-        tensors,
-        model=base,
-        adapter=adapter,
-        optimizer=OPTIMIZER,
-        losses=losses,
-        gradientNorms=norms,
-        float32Difference=trajectory_difference(model, batches, OPTIMIZER, losses, norms, final),
-    )
+    return fresh(base, seed, LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **settings))
 
 
 def _write_converted(root, variant, index, base):
@@ -212,19 +152,19 @@ def _write_converted(root, variant, index, base):
                    init_lora_weights=variant)
     batch = make_batch(910 + index)
     with tempfile.TemporaryDirectory() as scratch:
-        _save(model, Path(scratch) / "initial")
-        _perturb(model, 920 + index)
+        save(model, Path(scratch) / "initial")
+        perturb(model, 920 + index)
         _, trained = step(model, batch)
         raw, converted = root / f"{variant}-as-trained", root / f"{variant}-converted"
-        _save(model, raw / "adapter")
-        _save(model, converted / "adapter", path_initial_model_for_weight_conversion=str(Path(scratch) / "initial"))
+        save(model, raw / "adapter")
+        save(model, converted / "adapter", path_initial_model_for_weight_conversion=str(Path(scratch) / "initial"))
     for directory, shows in [
         (raw, f"{variant} as trained: loading must first take the initial product out of the base"),
         (converted, f"{variant} converted on saving: an ordinary LoRA of twice the rank"),
     ]:
-        _, logits = step(_load(directory / base, directory / "adapter"), batch)
+        _, logits = step(load(directory / base, directory / "adapter"), batch)
         assert torch.allclose(logits, trained, atol=1e-4), f"{directory.name}: not the model that was trained"
-        _store(directory, shows, base, "adapter", batch)
+        store(directory, shows, base, "adapter", batch)
 
 
 def write_lora_cases(root):
@@ -235,9 +175,9 @@ def write_lora_cases(root):
         directory = root / name
         directory.mkdir(parents=True)
         model = _fresh(directory / base, 600 + index, **settings)
-        _perturb(model, 700 + index)
-        _save(model, directory / "adapter")
-        _store(directory, shows, base, "adapter", make_batch(800 + index, **batch_settings))
+        perturb(model, 700 + index)
+        save(model, directory / "adapter")
+        store(directory, shows, base, "adapter", make_batch(800 + index, **batch_settings))
 
     for index, variant in enumerate(["pissa", "olora"]):
         _write_converted(root, variant, index, bases["q-v"])
@@ -247,9 +187,9 @@ def write_lora_cases(root):
         directory.mkdir()
         base = bases[settings_of]
         model = _fresh(directory / base, 950 + index, **CASES[settings_of][2])
-        _perturb(model, 955 + index, noise, noise)
-        _save(model, directory / "adapter")
+        perturb(model, 955 + index, noise, noise)
+        save(model, directory / "adapter")
         batches = [make_batch(960 + 10 * index + row, **item) for row, item in enumerate(batch_settings)]
-        _write_trajectory(directory, shows, base, "adapter", batches)
+        write_trajectory(directory, shows, base, "adapter", batches)
 
     write_init_case(root / "init", bases["q-v"], _fresh)

@@ -1,0 +1,99 @@
+"""Cases of PEFT's methods beside LoRA that change linear modules or norms, and of freeze tuning.
+
+Each method has one or more adapters, moved away from where they start, with what PEFT computes from
+the stored files; the first of a method is trained for ten steps as well.
+"""
+
+from peft import BeftConfig, IA3Config, LNTuningConfig
+
+from .adapters import OPTIMIZER, fresh, perturb, save, store, write_trajectory
+from .evaluate import evaluate, train, trajectory_difference
+from .store import write_case
+from .tiny_model import load_model, make_batch
+
+BASE, BIASES = "base", "biases"
+STEPS = 10
+
+# name: (what it shows, base model among the llama cases, configuration, noise on what is trained)
+CASES = {
+    "ia3": ("keys, values and the feed-forward's input scaled, PEFT's default", BASE, IA3Config(), 0.2),
+    "ia3-biases": (
+        "outputs are scaled with their bias, inputs before it; names by regular expression",
+        BIASES,
+        IA3Config(target_modules=r".*\.(q_proj|o_proj|up_proj)", feedforward_modules=r".*\.o_proj"),
+        0.2,
+    ),
+    "ln-tuning": ("every norm", BASE, LNTuningConfig(), 0.1),
+    "ln-tuning-some": ("one norm of each block", BASE, LNTuningConfig(target_modules=["input_layernorm"]), 0.1),
+    "bitfit": (
+        "an offset of every linear module's output (BEFT's file)",
+        BASE,
+        BeftConfig(target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
+        0.1,
+    ),
+    "bitfit-biases": ("offsets beside biases", BIASES, BeftConfig(target_modules=["v_proj", "down_proj"]), 0.1),
+}
+
+# name: (what it shows, tunesmith's options, which weights are trained)
+FREEZE = {
+    "freeze-last-block": (
+        "all weights of the last block",
+        {"name": "freeze", "blocks": 1},
+        lambda name: ".layers.1." in name,
+    ),
+    "freeze-parts": (
+        "the embedding, which the head shares, and the feed-forward of every block",
+        {"name": "freeze", "weights": ["embed_tokens", "mlp"]},
+        lambda name: "embed_tokens" in name or ".mlp." in name,
+    ),
+}
+
+
+def _base(name):
+    return f"../../llama/{name}/model"
+
+
+def _write_freeze(directory, shows, method, is_trained, batch):
+    base = _base(BASE)
+    directory.mkdir(parents=True)
+    model = load_model(directory / base)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(is_trained(name))
+    losses, norms, final = train(model, [batch], STEPS, OPTIMIZER)
+    write_case(
+        directory.with_name(f"{directory.name}-trajectory"),
+        shows,
+        None,
+        [batch],
+        {f"final/{key}": value for key, value in final.items()},
+        model=base,
+        method=method,
+        optimizer=OPTIMIZER,
+        losses=losses,
+        gradientNorms=norms,
+        float32Difference=trajectory_difference(model, [batch], OPTIMIZER, losses, norms, final),
+    )
+    write_case(directory, shows, evaluate(model, batch), [batch], model=base, method=method)
+
+
+def write_tuner_cases(root):
+    """Writes every case below `root`; base models are those of the llama cases beside it."""
+    seen = set()
+    for index, (name, (shows, base_name, config, noise)) in enumerate(CASES.items()):
+        base = _base(base_name)
+        directory = root / name
+        directory.mkdir(parents=True)
+        config.task_type = "CAUSAL_LM"
+        model = fresh(directory / base, 2000 + index, config)
+        perturb(model, 2100 + index, noise, noise)
+        save(model, directory / "adapter")
+        store(directory, shows, base, "adapter", make_batch(2200 + index, padding="right" if index % 2 else None))
+        if config.peft_type in seen:
+            continue
+        seen.add(config.peft_type)
+        trained = root / f"{name}-trajectory"
+        trained.mkdir()
+        adapter = f"../{name}/adapter"
+        write_trajectory(trained, f"{STEPS} AdamW steps: {shows}", base, adapter, [make_batch(2300 + index)], STEPS)
+    for index, (name, (shows, method, is_trained)) in enumerate(FREEZE.items()):
+        _write_freeze(root / name, shows, method, is_trained, make_batch(2400 + index))
