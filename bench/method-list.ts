@@ -7,6 +7,8 @@ export interface MeasuredMethod {
   /** As the table shows it. */
   readonly label: string;
   readonly options: MethodOptions;
+  /** Peak learning rate on the quickstart's task. */
+  readonly learningRate: number;
   /** PEFT's configuration class and its arguments; absent where PEFT has no such method. */
   readonly peft?: { readonly config: string; readonly [argument: string]: unknown };
 }
@@ -22,11 +24,13 @@ export const METHODS: Readonly<Partial<Record<MethodName, Entry>>> = {
     {
       label: "LoRA, rank 8",
       options: { name: "lora", rank: 8, alpha: 16, targets },
+      learningRate: 4e-3,
       peft: { config: "LoraConfig", r: 8, lora_alpha: 16, target_modules },
     },
     {
       label: "LoRA, rank 8, all linear layers",
       options: { name: "lora", rank: 8, alpha: 16, targets: "all-linear" },
+      learningRate: 4e-3,
       peft: { config: "LoraConfig", r: 8, lora_alpha: 16, target_modules: "all-linear" },
     },
   ],

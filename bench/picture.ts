@@ -1,6 +1,7 @@
 // Speed and memory of every side as bars: an SVG that reads on light and dark pages.
 
 import type { Side } from "./summary.ts";
+import { escapeXml } from "./svg-text.ts";
 
 const WIDTH = 760;
 const ROW = 44;
@@ -59,6 +60,3 @@ const text = (x: number, y: number, words: string, anchor = "start", color = "#8
   `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}" fill="${color}">${escapeXml(words)}</text>`;
 
 const round = (value: number): number => Math.round(value * 10) / 10;
-
-const escapeXml = (words: string): string =>
-  words.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -8,9 +8,11 @@ import { basename, join } from "node:path";
 import { writeFileAtomically } from "../src/hub/index.ts";
 import { PAGE, PICTURES_FOLDER, README } from "./paths.ts";
 import { drawSpeedPicture } from "./picture.ts";
+import { drawQualityPicture } from "./quality-picture.ts";
 import {
   type MachineFacts,
   type MethodsSession,
+  type QualityRow,
   type Results,
   readResults,
   type Session,
@@ -71,7 +73,7 @@ function summary(kind: string, results: Results): string {
 }
 
 async function section(kind: string, results: Results): Promise<string> {
-  const { machine, speed, scaling, methods } = results;
+  const { machine, speed, scaling, methods, quality } = results;
   const parts = [`### ${title(machine)}`];
   if (speed) {
     const sides = sidesOf(speed);
@@ -95,7 +97,31 @@ async function section(kind: string, results: Results): Promise<string> {
       `Every method, the standard step (${methods.date}, load average before ${methods.loadBefore.toFixed(1)}):`,
       methodTable(methods),
     );
+  if (quality) {
+    await mkdir(PICTURES_FOLDER, { recursive: true });
+    const picture = join(PICTURES_FOLDER, `${kind}-quality.svg`);
+    const words = `The quickstart's task: right answers on held-out messages (${quality.date})`;
+    await writeFileAtomically(picture, drawQualityPicture(quality.rows, words));
+    parts.push(
+      `${words}, one number a seed:`,
+      `![Quality](pictures/${basename(picture)})`,
+      qualityTable(quality.rows),
+    );
+  }
   return parts.filter((part) => part !== "").join("\n\n");
+}
+
+function qualityTable(rows: readonly QualityRow[]): string {
+  return table(
+    ["", "right answers", "held-out loss", "trained", "seconds"],
+    rows.map(({ name, exactMatch, heldOutLoss, trainable, seconds }) => [
+      name,
+      exactMatch.map((share) => percent(share)).join(", "),
+      heldOutLoss.map((loss) => loss.toFixed(4)).join(", "),
+      trainable.toLocaleString("en"),
+      seconds.toFixed(0),
+    ]),
+  );
 }
 
 /** Ours beside PEFT's, where it has the method; medians of the rounds. */

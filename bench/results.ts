@@ -37,11 +37,27 @@ export interface ScalingSession extends Session<StepReport> {
 
 export type MethodsSession = Session<StepReport>;
 
+/** A method, or a peer's, on the quickstart's task: one number a seed. */
+export interface QualityRow {
+  readonly name: string;
+  readonly exactMatch: readonly number[];
+  readonly heldOutLoss: readonly number[];
+  /** Of training. */
+  readonly seconds: number;
+  readonly trainable: number;
+}
+
+export interface QualitySession {
+  readonly date: string;
+  readonly rows: readonly QualityRow[];
+}
+
 export interface Results {
   readonly machine: MachineFacts;
   readonly speed?: SpeedSession;
   readonly scaling?: ScalingSession;
   readonly methods?: MethodsSession;
+  readonly quality?: QualitySession;
 }
 
 export async function describeMachine(): Promise<MachineFacts> {
