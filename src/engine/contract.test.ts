@@ -109,6 +109,48 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-2,
     },
   ],
+  prompt: [
+    {
+      name: "prompt tuning",
+      options: { name: "prompt", virtualTokens: 4 },
+      startsAsBase: false,
+      learningRate: 3e-2,
+    },
+    {
+      name: "prompt tuning from noise",
+      options: { name: "prompt", virtualTokens: 1, init: "random" },
+      startsAsBase: false,
+      learningRate: 1e-1,
+    },
+  ],
+  prefix: [
+    {
+      name: "prefix tuning",
+      options: { name: "prefix", virtualTokens: 4 },
+      startsAsBase: false,
+      learningRate: 3e-2,
+    },
+    {
+      name: "prefix tuning with an encoder",
+      options: { name: "prefix", virtualTokens: 3, projection: true, encoderSize: 12 },
+      startsAsBase: false,
+      learningRate: 3e-2,
+    },
+  ],
+  "p-tuning": [
+    {
+      name: "P-tuning by an MLP",
+      options: { name: "p-tuning", virtualTokens: 4, encoderSize: 12 },
+      startsAsBase: false,
+      learningRate: 1e-2,
+    },
+    {
+      name: "P-tuning by an LSTM",
+      options: { name: "p-tuning", virtualTokens: 4, encoder: "lstm", encoderSize: 6 },
+      startsAsBase: false,
+      learningRate: 1e-2,
+    },
+  ],
 };
 
 const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {

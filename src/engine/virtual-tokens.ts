@@ -6,7 +6,11 @@ import { type Batch, IGNORED_LABEL } from "./batch.ts";
 /** The segment of virtual tokens, which every packed sample sees. */
 export const VIRTUAL_SEGMENT = -1;
 
-/** `batch` with `count` positions in front of every row; their token ids say nothing. */
+/**
+ * `batch` with `count` positions in front of every row; their token ids say nothing. A row's first
+ * token is given, with virtual tokens as without: the loss is over the same tokens as the base's, and
+ * the same when samples are packed, where one virtual token could predict but one of their firsts.
+ */
 export function withVirtualTokens(batch: Batch, count: number): Batch {
   if (count === 0) return batch;
   const inFront = (rows: readonly (readonly number[])[], value: (position: number) => number) => {
@@ -17,7 +21,12 @@ export function withVirtualTokens(batch: Batch, count: number): Batch {
   return {
     inputIds: inFront(inputIds, () => 0),
     ...(attentionMask && { attentionMask: inFront(attentionMask, () => 1) }),
-    ...(labels && { labels: inFront(labels, () => IGNORED_LABEL) }),
+    ...(labels && {
+      labels: inFront(
+        labels.map((row) => [IGNORED_LABEL, ...row.slice(1)]),
+        () => IGNORED_LABEL,
+      ),
+    }),
     ...(positionIds && {
       positionIds: inFront(
         positionIds.map((row) => row.map((position) => position + count)),

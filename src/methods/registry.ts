@@ -10,6 +10,9 @@ import { ia3 } from "./ia3.ts";
 import { lnTuning } from "./ln-tuning.ts";
 import { lora } from "./lora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
+import { pTuning } from "./p-tuning.ts";
+import { prefix } from "./prefix.ts";
+import { prompt } from "./prompt.ts";
 
 const METHODS = {
   lora,
@@ -18,6 +21,9 @@ const METHODS = {
   bitfit,
   ia3,
   "ln-tuning": lnTuning,
+  prompt,
+  prefix,
+  "p-tuning": pTuning,
 } as const;
 
 export type MethodName = keyof typeof METHODS;
