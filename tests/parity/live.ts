@@ -1,19 +1,33 @@
 // `npm run parity:live`: the stored cases rebuilt with the real libraries, and adapters trained here
 // checked in the real PEFT. Needs Python; what it compares with is stored, so that Node alone can
-// check the rest. REFERENCE_PYTHON names an interpreter that has the libraries already.
+// check the rest. REFERENCE_PYTHON names an interpreter that has the libraries already. With a text
+// behind the command, only adapters whose names hold it are checked.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TensorToWrite, writeSafetensors } from "../../src/hub/index.ts";
-import { type Batch, type LoadedModel, type LoraOptions, loadModel } from "../../src/index.ts";
+import {
+  type Batch,
+  type LoadedModel,
+  type LoraOptions,
+  loadModel,
+  type MethodOptions,
+} from "../../src/index.ts";
 
 const PARITY = import.meta.dirname;
 const ROOT = join(PARITY, "../..");
 
+interface TrainedAdapter {
+  readonly name: string;
+  readonly model: string;
+  /** LoRA's options, or another method's with its name. */
+  readonly method: MethodOptions | Omit<LoraOptions, "name">;
+}
+
 /** Adapters to train: every option that changes what is saved or computed, at least once. */
-const ADAPTERS: readonly { name: string; model: string; method: Omit<LoraOptions, "name"> }[] = [
+const ADAPTERS: readonly TrainedAdapter[] = [
   { name: "defaults", model: "base", method: {} },
   { name: "all linear modules", model: "base", method: { targets: "all-linear", rank: 4 } },
   {
@@ -40,6 +54,33 @@ const ADAPTERS: readonly { name: string; model: string; method: Omit<LoraOptions
     method: { modulesToSave: ["lm_head", "embed_tokens"] },
   },
   { name: "orthogonal initialisation", model: "head-dim", method: { init: "orthogonal" } },
+  { name: "ia3", model: "base", method: { name: "ia3" } },
+  {
+    name: "ia3, other layers",
+    model: "biases",
+    method: { name: "ia3", targets: "all-linear", feedforward: ["o_proj"], exclude: ["v_proj"] },
+  },
+  {
+    name: "ia3, some layers",
+    model: "base",
+    method: { name: "ia3", layersToTransform: [1], modulesToSave: ["embed_tokens"] },
+  },
+  { name: "ln-tuning", model: "base", method: { name: "ln-tuning" } },
+  {
+    name: "ln-tuning, some norms",
+    model: "base",
+    method: {
+      name: "ln-tuning",
+      targets: ["input_layernorm", "norm"],
+      exclude: ["layers.0.input_layernorm"],
+    },
+  },
+  { name: "bitfit", model: "base", method: { name: "bitfit" } },
+  {
+    name: "bitfit, some layers",
+    model: "biases",
+    method: { name: "bitfit", layersToTransform: [0] },
+  },
 ];
 
 const rows = [
@@ -51,6 +92,9 @@ const BATCH: Batch = {
   attentionMask: rows.map((row) => row.map((id) => (id === 0 ? 0 : 1))),
   labels: rows.map((row) => row.map((id) => (id === 0 ? -100 : id))),
 };
+
+const wanted = process.argv[2];
+const isWanted = ({ name }: TrainedAdapter) => wanted === undefined || name.includes(wanted);
 
 interface Tally {
   passed: number;
@@ -89,11 +133,11 @@ async function rebuildCases(python: string, tally: Tally): Promise<void> {
 }
 
 async function checkAdapters(python: string, tally: Tally): Promise<void> {
-  for (const { name, model: folder, method } of ADAPTERS) {
+  for (const { name, model: folder, method } of ADAPTERS.filter(isWanted)) {
     const scratch = await mkdtemp(join(tmpdir(), "tunesmith-live-"));
     try {
       const reference = join(PARITY, "cases/llama", folder, "model");
-      await using model = await loadModel(reference, { method: { ...method, name: "lora" } });
+      await using model = await loadModel(reference, { method: { name: "lora", ...method } });
       for (let step = 0; step < 10; step++)
         await model.trainStep(BATCH, { learningRate: 0.02, maxGradNorm: 1 });
       await model.saveAdapter(scratch);
@@ -134,7 +178,7 @@ async function writeResults(path: string, model: LoadedModel): Promise<void> {
 
 const tally: Tally = { passed: 0, failed: 0 };
 const python = await referencePython();
-await rebuildCases(python, tally);
+if (wanted === undefined) await rebuildCases(python, tally);
 await checkAdapters(python, tally);
 process.stdout.write(`\n${tally.passed} passed, ${tally.failed} failed\n`);
 process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
