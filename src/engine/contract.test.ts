@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { QuantizationOptions } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { supportedModelTypes } from "../models/index.ts";
 import { createOptimizer } from "../runtime/optimizer.ts";
@@ -28,6 +29,8 @@ interface MethodEntry {
   /** Whether a model with the method's first values computes what the base does. */
   readonly startsAsBase: boolean;
   readonly learningRate: number;
+  /** How the base is kept in memory. */
+  readonly quantization?: QuantizationOptions;
 }
 
 const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> = {
@@ -61,6 +64,22 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       options: { name: "lora", rank: 2, init: false, targets: ["down_proj"] },
       startsAsBase: false,
       learningRate: 1e-2,
+    },
+  ],
+  qlora: [
+    {
+      name: "QLoRA",
+      options: { name: "qlora", rank: 4, alpha: 8 },
+      startsAsBase: true,
+      learningRate: 1e-2,
+      quantization: { type: "nf4" },
+    },
+    {
+      name: "QLoRA over 8 bits",
+      options: { name: "qlora", rank: 4, targets: ["q_proj", "down_proj"] },
+      startsAsBase: true,
+      learningRate: 1e-2,
+      quantization: { type: "int8" },
     },
   ],
   full: [
@@ -186,12 +205,12 @@ const logitsOf = async (model: EngineModel) =>
   (await model.forward({ inputIds: [rows[0]] })).logits.data;
 
 describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
-  const { options, startsAsBase, learningRate } = entry;
+  const { options, startsAsBase, learningRate, quantization } = entry;
   let folder: string;
   let model: EngineModel;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "tunesmith-contract-"));
-    model = await openTiny(tiny, { method: options, seed: 7 });
+    model = await openTiny(tiny, { method: options, quantization, seed: 7 });
   });
   afterAll(async () => {
     await model.dispose();
@@ -208,7 +227,7 @@ describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
   });
 
   it.runIf(startsAsBase)("changes nothing before it is trained", async () => {
-    const base = await openTiny(tiny);
+    const base = await openTiny(tiny, { quantization });
     expect(arrayDifference(await logitsOf(model), await logitsOf(base))).toBeLessThan(1e-6);
     await base.dispose();
   });
@@ -218,7 +237,7 @@ describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
     const alone = [batchOf([rows[0]]), batchOf([rows[1]])];
     expect(largestDifference(await differentiate(model, alone), padded)).toBeLessThan(1e-4);
     expect(largestDifference(await differentiate(model, [packed]), padded)).toBeLessThan(1e-4);
-    const lean = await openTiny(tiny, { method: options, seed: 7, memory: "lean" });
+    const lean = await openTiny(tiny, { method: options, quantization, seed: 7, memory: "lean" });
     expect(largestDifference(await differentiate(lean, [batch]), padded)).toBeLessThan(1e-4);
     await lean.dispose();
   });
@@ -263,7 +282,7 @@ describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
     const saved =
       model.method?.saved === "checkpoint"
         ? await openModel(join(folder, "saved"), { threads: 1 })
-        : await openTiny(tiny, { adapter: join(folder, "saved") });
+        : await openTiny(tiny, { adapter: join(folder, "saved"), quantization });
     expect(arrayDifference(await logitsOf(saved), trained)).toBeLessThan(1e-6);
     await saved.dispose();
 

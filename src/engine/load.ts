@@ -1,11 +1,14 @@
 // Opening a model: checkpoint, architecture, method and parameters put together.
 
+import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import {
   type Adapter,
   type Checkpoint,
   type JsonObject,
   openCheckpoint,
+  ownCacheFolder,
+  type QuantizationOptions,
   readAdapter,
   type Tokenizer,
 } from "../hub/index.ts";
@@ -14,6 +17,7 @@ import {
   bindMethod,
   type MethodOptions,
   type ModelDescription,
+  methodDefinition,
   methodOfAdapter,
   type Vocabulary,
 } from "../methods/index.ts";
@@ -24,6 +28,7 @@ import { checkEncoder } from "./computed-tensors.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
+import { checkMethodOverQuantized, isQuantized } from "./quantized-weights.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
 import { takeStartingPart } from "./starting-part.ts";
 import { loadWeights, type WeightStore } from "./weights.ts";
@@ -33,8 +38,15 @@ export interface OpenOptions {
   readonly adapter?: string;
   /** What to train; without it (and without an adapter) the model only runs. */
   readonly method?: MethodOptions;
-  /** "auto" (default) keeps a 16-bit checkpoint 16-bit in memory; "float32" is faster and larger. */
+  /**
+   * "auto" (default) keeps a 16-bit checkpoint 16-bit in memory and a quantised one quantised;
+   * "float32" is faster and larger.
+   */
   readonly dtype?: "auto" | "float32";
+  /** Keeps the linear weights in 4 or 8 bits. Default: as the method wants them. */
+  readonly quantization?: QuantizationOptions;
+  /** Folder where quantised weights of large models are kept for the next start. */
+  readonly quantizationCache?: string;
   /** "fast" (default) or "lean": everything recomputed in the backward pass. */
   readonly memory?: "fast" | "lean";
   /** Seeds the first values of trained tensors. Default 0. */
@@ -87,7 +99,15 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
   const method = methodOptions && bindMethod(methodOptions, description);
-  const weights = await loadWeights(checkpoint, architecture.weights, dtype);
+  const quantization =
+    options.quantization ??
+    (methodOptions && !isQuantized(checkpoint)
+      ? methodDefinition(methodOptions.name).quantization
+      : undefined);
+  const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
+  const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
+  if (method) checkMethodOverQuantized(method, frozen);
+  const weights = await loadWeights(frozen, dtype);
   const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
   const first = firstValues(
     seed,

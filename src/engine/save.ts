@@ -77,7 +77,8 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
     tensors.push({ name: outputUse, shape, ...inStoredType(checkpoint, outputName, data) });
   }
   await writeShardedSafetensors(directory, tensors);
-  const config = { ...checkpoint.config, ...(untied ? { tie_word_embeddings: false } : {}) };
+  const { quantization_config: _, ...unquantized } = checkpoint.config;
+  const config = { ...unquantized, ...(untied ? { tie_word_embeddings: false } : {}) };
   await writeFileAtomically(
     join(directory, "config.json"),
     `${JSON.stringify(config, undefined, 2)}\n`,

@@ -1,13 +1,14 @@
-// The frozen weights of a model, once in memory. A 16-bit checkpoint stays 16-bit: a weight is
-// widened into scratch memory right before the kernel that reads it runs.
+// The frozen weights of a model, once in memory. A 16-bit checkpoint stays 16-bit and a quantised one
+// quantised: a weight is widened into scratch memory right before the kernel that reads it runs.
 
 import { type Fault, TunesmithError } from "../errors.ts";
 import { decodeHalf, type HalfKind } from "../hub/half.ts";
-import type { Checkpoint } from "../hub/index.ts";
+import { bytesOf, type Checkpoint, dequantize, type QuantizedTensor } from "../hub/index.ts";
 import type { WeightSpec } from "../models/index.ts";
 import type { Value } from "../runtime/kernel.ts";
 import { floats } from "../runtime/values.ts";
 import { sameShape, sizeOf } from "../tensor/index.ts";
+import { loadQuantized, type QuantizedSource } from "./quantized-weights.ts";
 
 export interface WeightStore {
   /**
@@ -30,21 +31,33 @@ export interface WeightStore {
 
 type Stored =
   | { readonly spec: WeightSpec; readonly floats: Value }
-  | { readonly spec: WeightSpec; readonly half: Uint16Array; readonly kind: HalfKind };
+  | { readonly spec: WeightSpec; readonly half: Uint16Array; readonly kind: HalfKind }
+  | { readonly spec: WeightSpec; readonly quantized: QuantizedTensor };
+
+type Narrow = Exclude<Stored, { readonly floats: Value }>;
 
 /**
  * Reads all weights of a checkpoint.
- * @param dtype "auto" keeps 16-bit tensors as they are, "float32" widens all of them once
- * @throws TunesmithError (checkpoint) naming every tensor that is missing or has the wrong shape
+ * @param dtype "auto" keeps 16-bit and quantised tensors as they are, "float32" widens them once;
+ *   what `quantization` asks for goes before
+ * @throws TunesmithError (checkpoint) naming every tensor that is missing or has the wrong shape,
+ *   (config) for a checkpoint that is quantised otherwise than asked for
  */
 export async function loadWeights(
-  checkpoint: Checkpoint,
-  specs: readonly WeightSpec[],
+  source: QuantizedSource,
   dtype: "auto" | "float32",
 ): Promise<WeightStore> {
+  const { checkpoint, specs, quantization } = source;
   checkTensors(checkpoint, specs);
+  const staysQuantized = quantization !== undefined || dtype === "auto";
+  const quantized = staysQuantized ? await loadQuantized(source) : new Map();
   const stored = new Map<string, Stored>();
   for (const spec of specs) {
+    const small = quantized.get(spec.name);
+    if (small) {
+      stored.set(spec.name, { spec, quantized: small });
+      continue;
+    }
     const size = sizeOf(spec.shape);
     const kind = checkpoint.tensors.get(spec.name)!.dtype;
     if (dtype === "auto" && (kind === "F16" || kind === "BF16")) {
@@ -68,24 +81,26 @@ export async function loadWeights(
     value(name, slot) {
       const entry = get(name);
       if ("floats" in entry) return entry.floats;
-      const key = `${slot}:${entry.half.length}`;
+      const size = sizeOf(entry.spec.shape);
+      const key = `${slot}:${size}`;
       let target = scratch.get(key);
       if (!target) {
-        target = new Float32Array(entry.half.length);
+        target = new Float32Array(size);
         scratch.set(key, target);
       }
-      decodeHalf(entry.half, entry.kind, target);
+      widen(entry, target);
       return floats(target, entry.spec.shape);
     },
     copy(name) {
       const entry = get(name);
       if ("floats" in entry) return (entry.floats.data as Float32Array).slice();
-      const target = new Float32Array(entry.half.length);
-      decodeHalf(entry.half, entry.kind, target);
+      const target = new Float32Array(sizeOf(entry.spec.shape));
+      widen(entry, target);
       return target;
     },
     readRows(name, rows, target) {
       const entry = get(name);
+      if ("quantized" in entry) throw new Error(`${name} is quantised: embeddings are not`);
       const width = entry.spec.shape[1]!;
       for (let i = 0; i < rows.length; i++) {
         const start = rows[i]! * width;
@@ -103,11 +118,20 @@ export async function loadWeights(
     drop: (name) => void stored.delete(name),
     get bytes() {
       let total = 0;
-      for (const entry of stored.values())
-        total += "half" in entry ? entry.half.byteLength : sizeOf(entry.spec.shape) * 4;
+      for (const entry of stored.values()) total += bytesHeld(entry);
       return total;
     },
   };
+}
+
+function widen(entry: Narrow, target: Float32Array): void {
+  if ("half" in entry) decodeHalf(entry.half, entry.kind, target);
+  else dequantize(entry.quantized, target);
+}
+
+function bytesHeld(entry: Stored): number {
+  if ("quantized" in entry) return bytesOf(entry.quantized);
+  return "half" in entry ? entry.half.byteLength : sizeOf(entry.spec.shape) * 4;
 }
 
 function checkTensors(checkpoint: Checkpoint, specs: readonly WeightSpec[]): void {

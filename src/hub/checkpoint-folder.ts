@@ -3,9 +3,11 @@
 import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { TunesmithError } from "../errors.ts";
+import { findQuantized, readQuantized, type StoredQuantized } from "./bitsandbytes.ts";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
-import { isJsonObject, readJsonObject } from "./json-file.ts";
+import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 import { isPickle, pickleRefused } from "./pickle.ts";
+import { dequantize } from "./quantization.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { readFloat32 } from "./safetensors-float32.ts";
 import { missingTensor } from "./tensor-file.ts";
@@ -23,10 +25,26 @@ export async function openFolderCheckpoint(
 ): Promise<Checkpoint> {
   const config = await readJsonObject(join(folder, "config.json"));
   if (!config) throw noConfig(folder, files);
+  checkQuantizationMethod(folder, config);
   const generationConfig = await readJsonObject(join(folder, "generation_config.json"));
   const owner = await openWeights(folder, files);
+  const close = async () => {
+    await Promise.all([...new Set(owner.values())].map((shard) => shard.close()));
+  };
+  const quantized = await findQuantized(owner).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
+  const companions = new Set([...quantized.values()].flatMap((weight) => weight.companions));
   const tensors = new Map<string, CheckpointTensor>();
   for (const [name, shard] of owner) {
+    if (companions.has(name)) continue;
+    const stored = quantized.get(name);
+    if (stored) {
+      const { shape, original: dtype, type: quantization } = stored;
+      tensors.set(name, { name, shape, dtype, quantization });
+      continue;
+    }
     const { shape, dtype, byteOffset, byteLength } = shard.tensors.get(name)!;
     const location = { path: shard.path, byteOffset, byteLength };
     tensors.set(name, { name, shape, dtype, location });
@@ -36,23 +54,41 @@ export async function openFolderCheckpoint(
     if (!shard) throw missingTensor(folder, name, owner.keys());
     return shard;
   };
+  const readStored = (name: string, stored: StoredQuantized) => readQuantized(owner, name, stored);
   return {
     source: folder,
     format: "safetensors",
     config,
     ...(generationConfig && { generationConfig }),
     tensors,
-    readFloat32Into: async (name, target) => readFloat32(find(name), name, target),
+    async readFloat32Into(name, target) {
+      const stored = quantized.get(name);
+      if (stored) dequantize(await readStored(name, stored), target);
+      else await readFloat32(find(name), name, target);
+    },
     readRawInto: async (name, target) => find(name).readInto(name, target),
+    readQuantized: async (name) => readStored(name, quantized.get(name)!),
     loadTokenizer: () => loadTokenizerFolder(folder),
     async writeSideFiles(directory) {
       for (const file of files)
         if (SIDE_FILES.test(file)) await copyFile(join(folder, file), join(directory, file));
     },
-    async close() {
-      await Promise.all([...new Set(owner.values())].map((shard) => shard.close()));
-    },
+    close,
   };
+}
+
+/** @throws TunesmithError (checkpoint) for weights that another library than bitsandbytes quantised */
+function checkQuantizationMethod(folder: string, config: JsonObject): void {
+  const settings = config.quantization_config;
+  if (!isJsonObject(settings)) return;
+  const { quant_method: method = "bitsandbytes" } = settings;
+  if (method === "bitsandbytes") return;
+  throw new TunesmithError("checkpoint", {
+    where: `${folder}/config.json: quantization_config.quant_method`,
+    rule: "quantised weights are those of bitsandbytes, or a GGUF file's",
+    seen: JSON.stringify(method),
+    fix: "use the unquantised model; model.quantization makes it small in memory",
+  });
 }
 
 /** For every tensor the open file that holds it. */

@@ -2,13 +2,17 @@
 
 import type { GgmlType } from "./gguf-types.ts";
 import type { JsonObject } from "./json-file.ts";
+import type { QuantizationType, QuantizedTensor } from "./quantization.ts";
 import type { SafetensorsDtype } from "./safetensors.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
 
 export interface CheckpointTensor {
   readonly name: string;
   readonly shape: readonly number[];
+  /** Of a weight that bitsandbytes quantised: what it was before. */
   readonly dtype: SafetensorsDtype | GgmlType;
+  /** How bitsandbytes quantised it, if it did. */
+  readonly quantization?: QuantizationType;
   /** Where the tensor's bytes lie as they are; absent where they must be decoded or reordered first. */
   readonly location?: {
     readonly path: string;
@@ -30,6 +34,8 @@ export interface Checkpoint {
   readFloat32Into(name: string, target: Float32Array): Promise<void>;
   /** Copies the stored bytes of an unquantised tensor, 16-bit ones for F16 and BF16. */
   readRawInto(name: string, target: Uint8Array): Promise<void>;
+  /** A weight that bitsandbytes quantised, as it is; absent where files of this format hold none. */
+  readQuantized?(name: string): Promise<QuantizedTensor>;
   loadTokenizer(): Promise<Tokenizer>;
   /** Puts what stands beside the weights of a model folder (tokenizer, template, generation) there. */
   writeSideFiles(directory: string): Promise<void>;

@@ -22,6 +22,11 @@ export function hubCacheFolder(env: Environment): string {
   return env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(huggingFaceHome(env), "hub");
 }
 
+/** Where tunesmith keeps what it can make again: TUNESMITH_CACHE, else `tunesmith` in the user's cache. */
+export function ownCacheFolder(env: Environment): string {
+  return env.TUNESMITH_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tunesmith");
+}
+
 /** True where HF_HUB_OFFLINE forbids the network. */
 export function isOffline(env: Environment): boolean {
   return /^(1|true|yes|on)$/i.test(env.HF_HUB_OFFLINE ?? "");

@@ -9,6 +9,7 @@ export {
   writeAdapter,
 } from "./adapter.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
+export type { OriginalType } from "./bitsandbytes.ts";
 export {
   type EncodeChatOptions,
   type EncodedChat,
@@ -20,12 +21,24 @@ export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 export type { DownloadOptions, DownloadProgress } from "./fetch-repository.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
+export { ownCacheFolder } from "./hub-cache.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export {
   PEFT_VERSION,
   readPeftConfig,
   writePeftConfig,
 } from "./peft-config.ts";
+export {
+  bytesOf,
+  dequantize,
+  QUANTIZATION_TYPES,
+  type QuantizationOptions,
+  type QuantizationType,
+  type QuantizedTensor,
+  quantize,
+  quantizedBytes,
+} from "./quantization.ts";
+export { openQuantizedCache, type QuantizedCache } from "./quantized-cache.ts";
 export { resolveDataset } from "./resolve-dataset.ts";
 export { resolveModel } from "./resolve-model.ts";
 export {

@@ -2,7 +2,7 @@
 // adds at the model's hook sites; it knows sites by path and never which architecture they are in.
 
 import type { z } from "zod";
-import type { AdapterTensor, JsonObject } from "../hub/index.ts";
+import type { AdapterTensor, JsonObject, QuantizationOptions } from "../hub/index.ts";
 import type { Dimensions, WeightSpec } from "../models/index.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
@@ -174,6 +174,8 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly schema: z.ZodObject<{ name: z.ZodLiteral<Options["name"]> }>;
   /** The usual peak learning rate. */
   readonly learningRate: number;
+  /** How the frozen weights under it are kept, where nobody says otherwise. */
+  readonly quantization?: Required<QuantizationOptions>;
   /** One line for model cards and plans. */
   readonly describe: (options: Options) => string;
   /** @throws TunesmithError (config) where the options do not fit the model */

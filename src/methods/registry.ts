@@ -13,9 +13,11 @@ import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.t
 import { pTuning } from "./p-tuning.ts";
 import { prefix } from "./prefix.ts";
 import { prompt } from "./prompt.ts";
+import { qlora } from "./qlora.ts";
 
 const METHODS = {
   lora,
+  qlora,
   full,
   freeze,
   bitfit,

@@ -1,0 +1,159 @@
+// Four-bit weights as bitsandbytes has them: blocks of numbers, each block scaled by its largest
+// magnitude, each number the nearest of 16 codes, two codes a byte. Bit for bit what its CPU kernels
+// compute (`bitsandbytes/backends/default/ops.py`, version 0.50).
+
+export type FourBitType = "nf4" | "fp4";
+
+/** The value of each code, where the largest magnitude of a block is 1. */
+export const FOUR_BIT_CODES: Readonly<Record<FourBitType, Float32Array>> = {
+  // Quantiles of the normal distribution (Dettmers et al. 2023, appendix E).
+  nf4: Float32Array.of(
+    ...[-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453],
+    ...[-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0],
+    ...[0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224],
+    ...[0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1],
+  ),
+  // Sign, two bits of exponent, one of fraction; divided by the largest, 12.
+  fp4: Float32Array.from(
+    [0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3],
+    (value) => value / 12,
+  ),
+};
+
+/** Sizes of a block that bitsandbytes knows. */
+export const BLOCK_SIZES = [32, 64, 128, 256, 512, 1024, 2048, 4096] as const;
+
+/** The smallest divisor, so that a block of zeros stays one. */
+const LEAST_SCALE = Math.fround(1e-38);
+
+/** How numbers in [-1, 1] find their code. */
+interface Search {
+  /** Between neighbouring codes: numbers above bounds[i] lie in interval i + 1 or beyond. */
+  readonly bounds: Float32Array;
+  /** The code of each interval. */
+  readonly codes: Uint8Array;
+  /** For each of 2048 equal parts of [-1, 1], in which at most one bound lies: its first interval. */
+  readonly first: Uint8Array;
+}
+
+const HALF_PARTS = 1024;
+const searches = new Map<FourBitType, Search>();
+
+function searchOf(type: FourBitType): Search {
+  const known = searches.get(type);
+  if (known) return known;
+  const values = FOUR_BIT_CODES[type];
+  // FP4 has two zeros: the negative one stands above, as in the reference.
+  const codes = Uint8Array.from(values.keys()).sort((a, b) => values[a]! - values[b]! || a - b);
+  const bounds = new Float32Array(16).fill(Number.POSITIVE_INFINITY);
+  for (let i = 0; i < 15; i++)
+    bounds[i] = Math.fround(values[codes[i]!]! + values[codes[i + 1]!]!) / 2;
+  const first = Uint8Array.from({ length: 2 * HALF_PARTS + 1 }, (_, part) =>
+    bounds.findIndex((bound) => !(bound < part / HALF_PARTS - 1)),
+  );
+  const search = { bounds, codes, first };
+  searches.set(type, search);
+  return search;
+}
+
+/**
+ * Quantises numbers in blocks.
+ * @returns two codes a byte, the first one in the upper half, and the largest magnitude of each block
+ */
+export function quantizeFourBit(
+  data: Float32Array,
+  type: FourBitType,
+  blockSize: number,
+): { packed: Uint8Array; scales: Float32Array } {
+  const { bounds, codes, first } = searchOf(type);
+  const packed = new Uint8Array(Math.ceil(data.length / 2));
+  const scales = new Float32Array(Math.ceil(data.length / blockSize));
+  const intervalOf = (value: number): number => {
+    const within = value > 1 ? 1 : value < -1 ? -1 : value;
+    const interval = first[((within + 1) * HALF_PARTS) | 0]!;
+    return within > bounds[interval]! ? interval + 1 : interval;
+  };
+  for (let block = 0; block < scales.length; block++) {
+    const start = block * blockSize;
+    const end = Math.min(start + blockSize, data.length);
+    let largest = 0;
+    for (let i = start; i < end; i++) {
+      const magnitude = Math.abs(data[i]!);
+      if (magnitude > largest) largest = magnitude;
+    }
+    const divisor = Math.max(largest, LEAST_SCALE);
+    const isWhole = end - start === blockSize;
+    scales[block] = isWhole ? largest : divisor;
+    // The reference multiplies by the reciprocal, but divides in a block that is cut short.
+    const factor = Math.fround(1 / divisor);
+    for (let i = start; i < end; i++) {
+      const scaled = Math.fround(isWhole ? data[i]! * factor : data[i]! / divisor);
+      const code = codes[intervalOf(scaled)]!;
+      packed[i >> 1]! |= i & 1 ? code : code << 4;
+    }
+  }
+  if (data.length % 2 === 1) packed[packed.length - 1]! |= codes[intervalOf(0)]!;
+  return { packed, scales };
+}
+
+/** The values of both codes of every byte. */
+interface BytePairs {
+  readonly upper: Float32Array;
+  readonly lower: Float32Array;
+}
+
+const pairs = new Map<FourBitType, BytePairs>();
+
+function pairsOf(type: FourBitType): BytePairs {
+  const known = pairs.get(type);
+  if (known) return known;
+  const values = FOUR_BIT_CODES[type];
+  const made = {
+    upper: Float32Array.from({ length: 256 }, (_, byte) => values[byte >> 4]!),
+    lower: Float32Array.from({ length: 256 }, (_, byte) => values[byte & 15]!),
+  };
+  pairs.set(type, made);
+  return made;
+}
+
+/**
+ * The numbers that the codes stand for, into the whole of `target`.
+ * @param scaleOf the scale of a block, by its number
+ */
+export function dequantizeFourBit(
+  packed: Uint8Array,
+  type: FourBitType,
+  blockSize: number,
+  scaleOf: (block: number) => number,
+  target: Float32Array,
+): void {
+  const { upper, lower } = pairsOf(type);
+  const wholeBytes = target.length >> 1;
+  const bytesPerBlock = blockSize / 2;
+  for (let block = 0, byte = 0; byte < packed.length; block++) {
+    const scale = scaleOf(block);
+    const end = Math.min(byte + bytesPerBlock, wholeBytes);
+    // Four bytes at a time: half as much again as one by one.
+    for (; byte + 4 <= end; byte += 4) {
+      const [at, a, b] = [2 * byte, packed[byte]!, packed[byte + 1]!];
+      const [c, d] = [packed[byte + 2]!, packed[byte + 3]!];
+      target[at] = upper[a]! * scale;
+      target[at + 1] = lower[a]! * scale;
+      target[at + 2] = upper[b]! * scale;
+      target[at + 3] = lower[b]! * scale;
+      target[at + 4] = upper[c]! * scale;
+      target[at + 5] = lower[c]! * scale;
+      target[at + 6] = upper[d]! * scale;
+      target[at + 7] = lower[d]! * scale;
+    }
+    for (; byte < end; byte++) {
+      target[2 * byte] = upper[packed[byte]!]! * scale;
+      target[2 * byte + 1] = lower[packed[byte]!]! * scale;
+    }
+    // An odd number of values leaves half of the last byte unused.
+    if (byte === wholeBytes && byte < packed.length) {
+      target[2 * byte] = upper[packed[byte]!]! * scale;
+      byte++;
+    }
+  }
+}
