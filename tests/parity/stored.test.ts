@@ -40,7 +40,10 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   smollm2: "src/hub/tokenizer.test.ts",
 };
 
-const cases = (["llama", "lora", "tuners"] as const).flatMap(storedCases);
+/** Those that are compared here. */
+const GROUPS = ["llama", "lora", "prompts", "tuners"];
+
+const cases = GROUPS.flatMap(storedCases);
 const ofKind = <K extends (typeof cases)[number]["kind"]>(kind: K) =>
   cases.filter((one) => one.kind === kind && !(one.name in REFUSED)) as Extract<
     (typeof cases)[number],
@@ -170,7 +173,7 @@ it.each(Object.entries(REFUSED))("%s is refused, with the way out", async (name,
 describe("coverage", () => {
   it("leaves no group of cases untested", () => {
     const groups = readdirSync(CASES, { withFileTypes: true }).filter((one) => one.isDirectory());
-    const tested = ["llama", "lora", ...Object.keys(TESTED_ELSEWHERE)].sort();
+    const tested = [...GROUPS, ...Object.keys(TESTED_ELSEWHERE)].sort();
     expect(groups.map(({ name }) => name).sort()).toEqual(tested);
     for (const [group, file] of Object.entries(TESTED_ELSEWHERE))
       expect(readFileSync(join(import.meta.dirname, "../..", file), "utf8")).toContain(group);
