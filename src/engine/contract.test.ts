@@ -170,6 +170,20 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-2,
     },
   ],
+  vera: [
+    {
+      name: "VeRA",
+      options: { name: "vera", rank: 16 },
+      startsAsBase: true,
+      learningRate: 5e-2,
+    },
+    {
+      name: "VeRA without its matrices in the file",
+      options: { name: "vera", rank: 5, targets: ["q_proj", "down_proj"], saveProjection: false },
+      startsAsBase: true,
+      learningRate: 5e-2,
+    },
+  ],
 };
 
 const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {

@@ -14,6 +14,7 @@ import { pTuning } from "./p-tuning.ts";
 import { prefix } from "./prefix.ts";
 import { prompt } from "./prompt.ts";
 import { qlora } from "./qlora.ts";
+import { vera } from "./vera.ts";
 
 const METHODS = {
   lora,
@@ -26,6 +27,7 @@ const METHODS = {
   prompt,
   prefix,
   "p-tuning": pTuning,
+  vera,
 } as const;
 
 export type MethodName = keyof typeof METHODS;

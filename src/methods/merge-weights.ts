@@ -1,0 +1,32 @@
+// Merging into weights: what methods add is summed in float64, so that a merged weight is rounded once.
+
+/** Sizes of a weight and of the product that is added to it. */
+export interface ProductSizes {
+  readonly outputSize: number;
+  readonly inputSize: number;
+  readonly rank: number;
+}
+
+/**
+ * weight += C R for a weight [out, in], C given by its elements and R [rank, in].
+ * @param width numbers from one row of `rows` to the next, where it is wider than the weight
+ */
+export function addProduct(
+  weight: Float32Array,
+  { outputSize, inputSize, rank }: ProductSizes,
+  column: (out: number, r: number) => number,
+  rows: Float32Array,
+  width = inputSize,
+): void {
+  const sum = new Float64Array(inputSize);
+  for (let out = 0; out < outputSize; out++) {
+    sum.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = column(out, r);
+      const start = r * width;
+      for (let i = 0; i < inputSize; i++) sum[i]! += factor * rows[start + i]!;
+    }
+    const start = out * inputSize;
+    for (let i = 0; i < inputSize; i++) weight[start + i]! += sum[i]!;
+  }
+}

@@ -1,0 +1,24 @@
+// Numbers and digests are PyTorch 2.13's, of float32 bytes.
+
+import { createHash } from "node:crypto";
+import { expect, it } from "vitest";
+import { torchGenerator, torchUniform } from "./torch-random.ts";
+
+const digest = (values: Float32Array) =>
+  createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex");
+
+it.each([
+  [0, 2000, 0.3, "506c60bf13ac380b73ba731de955143a3df373dc6ae1a00f26013c5fcca1853c"],
+  [
+    4294967295,
+    1300,
+    Math.sqrt(6 / 7),
+    "fbd07a05e48d16e15c29a3fb5085ef4aebba16f90a605c6ea5b95b112ac39df2",
+  ],
+])("seed %i draws PyTorch's uniform numbers, bit by bit", (seed, length, bound, expected) => {
+  expect(digest(torchUniform(torchGenerator(seed), length, -bound, bound))).toBe(expected);
+});
+
+it("counts 32 bits of a seed", () => {
+  expect(torchGenerator(2 ** 32 + 5)()).toBe(torchGenerator(5)());
+});

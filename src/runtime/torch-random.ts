@@ -1,0 +1,49 @@
+// PyTorch's random numbers on the CPU, bit by bit: adapters whose frozen parts are not in their file
+// (VeRA, FourierFT) name the seed alone, and the parts have to come out as PyTorch draws them.
+// The generator is MT19937 (Matsumoto and Nishimura, "Mersenne Twister", 1998).
+
+const SIZE = 624;
+const SHIFT = 397;
+
+/** The 32-bit numbers that `torch.Generator().manual_seed(seed)` gives. */
+export function torchGenerator(seed: number): () => number {
+  const state = new Uint32Array(SIZE);
+  state[0] = seed;
+  for (let i = 1; i < SIZE; i++) {
+    const last = state[i - 1]! ^ (state[i - 1]! >>> 30);
+    state[i] = Math.imul(1812433253, last) + i;
+  }
+  const renew = () => {
+    for (let i = 0; i < SIZE; i++) {
+      const mixed = (state[i]! & 0x80000000) | (state[(i + 1) % SIZE]! & 0x7fffffff);
+      state[i] = state[(i + SHIFT) % SIZE]! ^ (mixed >>> 1) ^ (mixed & 1 ? 0x9908b0df : 0);
+    }
+  };
+  let next = SIZE;
+  return () => {
+    if (next === SIZE) {
+      renew();
+      next = 0;
+    }
+    let value = state[next++]!;
+    value ^= value >>> 11;
+    value ^= (value << 7) & 0x9d2c5680;
+    value ^= (value << 15) & 0xefc60000;
+    return (value ^ (value >>> 18)) >>> 0;
+  };
+}
+
+/**
+ * `torch.empty(length).uniform_(low, high, generator=generator)`: 24 bits of each draw count, and the
+ * result is rounded once.
+ */
+export function torchUniform(
+  generator: () => number,
+  length: number,
+  low: number,
+  high: number,
+): Float32Array {
+  const from = Math.fround(low);
+  const range = Math.fround(Math.fround(high) - from);
+  return Float32Array.from({ length }, () => ((generator() & 0xffffff) / 2 ** 24) * range + from);
+}
