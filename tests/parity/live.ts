@@ -75,11 +75,30 @@ const ADAPTERS: readonly TrainedAdapter[] = [
       exclude: ["layers.0.input_layernorm"],
     },
   },
+  { name: "vera", model: "base", method: { name: "vera", rank: 12 } },
+  {
+    name: "vera from its seed",
+    model: "biases",
+    method: { name: "vera", rank: 7, saveProjection: false, projectionKey: 9, exclude: ["q_proj"] },
+  },
   { name: "bitfit", model: "base", method: { name: "bitfit" } },
   {
     name: "bitfit, some layers",
     model: "biases",
     method: { name: "bitfit", layersToTransform: [0] },
+  },
+  { name: "prompt tuning", model: "base", method: { name: "prompt", virtualTokens: 5 } },
+  { name: "prefix tuning", model: "head-dim", method: { name: "prefix", virtualTokens: 5 } },
+  {
+    name: "prefix tuning with an encoder",
+    model: "base",
+    method: { name: "prefix", virtualTokens: 5, projection: true },
+  },
+  { name: "P-tuning", model: "base", method: { name: "p-tuning", virtualTokens: 5 } },
+  {
+    name: "P-tuning by an LSTM",
+    model: "untied-head",
+    method: { name: "p-tuning", virtualTokens: 5, encoder: "lstm", encoderDropout: 0.2 },
   },
 ];
 
@@ -90,7 +109,8 @@ const rows = [
 const BATCH: Batch = {
   inputIds: rows,
   attentionMask: rows.map((row) => row.map((id) => (id === 0 ? 0 : 1))),
-  labels: rows.map((row) => row.map((id) => (id === 0 ? -100 : id))),
+  // The first token is given, where PEFT would have virtual tokens predict it.
+  labels: rows.map((row) => row.map((id, t) => (id === 0 || t === 0 ? -100 : id))),
 };
 
 const wanted = process.argv[2];
