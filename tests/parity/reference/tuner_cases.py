@@ -4,7 +4,7 @@ Each method has one or more adapters, moved away from where they start, with wha
 the stored files; the first of a method is trained for ten steps as well.
 """
 
-from peft import BeftConfig, IA3Config, LNTuningConfig
+from peft import BeftConfig, IA3Config, LNTuningConfig, VeraConfig
 
 from .adapters import OPTIMIZER, fresh, perturb, save, store, write_trajectory
 from .evaluate import evaluate, train, trajectory_difference
@@ -13,6 +13,7 @@ from .tiny_model import load_model, make_batch
 
 BASE, BIASES = "base", "biases"
 STEPS = 10
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 # name: (what it shows, base model among the llama cases, configuration, noise on what is trained)
 CASES = {
@@ -28,8 +29,21 @@ CASES = {
     "bitfit": (
         "an offset of every linear module's output (BEFT's file)",
         BASE,
-        BeftConfig(target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
+        BeftConfig(target_modules=[*ATTENTION, "gate_proj", "up_proj", "down_proj"]),
         0.1,
+    ),
+    "vera": ("rank 8 on every attention module", BASE, VeraConfig(r=8, target_modules=ATTENTION), 0.3),
+    "vera-from-seed": (
+        "the shared matrices are drawn again, as the file has their seed alone",
+        BIASES,
+        VeraConfig(
+            r=6,
+            target_modules=["q_proj", "down_proj"],
+            save_projection=False,
+            projection_prng_key=1234,
+            bias="vera_only",
+        ),
+        0.3,
     ),
     "bitfit-biases": ("offsets beside biases", BIASES, BeftConfig(target_modules=["v_proj", "down_proj"]), 0.1),
 }
