@@ -9,6 +9,9 @@ import { type EngineModel, openModel } from "./load.ts";
 
 const CASES = join(import.meta.dirname, "../../tests/parity/cases");
 const BASE = join(CASES, "llama/base/model");
+const [NO_ADAPTER, PROMPT, PREFIX] = ["the base", "p-tuning-mlp", "prefix-projection"] as const;
+const adapterFolder = (name: string) =>
+  name === NO_ADAPTER ? undefined : join(CASES, "prompts", name, "adapter");
 /** Ids of a made-up text, all within the base model's vocabulary. */
 const tokens = (count: number, seed = 1) =>
   Array.from({ length: count }, (_, i) => (i * i * 7 + i * 13 + seed * 31) % 90);
@@ -64,49 +67,77 @@ async function expectStepsMatch(model: EngineModel, options: DecoderOptions): Pr
 describe("a decoder's logits are those of the full pass", () => {
   const cases = readdirSync(join(CASES, "llama")).map((name) => `llama/${name}`);
   const adapted = ["q-v", "all-linear", "bias-all", "save-embeddings", "save-head"];
-  it.each([...cases, ...adapted.map((name) => `lora/${name}`)])("for %s", (name) => {
+  const prompts = ["prompt", "prefix", "prefix-projection", "p-tuning-mlp", "p-tuning-lstm"];
+  it.each([
+    ...cases,
+    ...adapted.map((name) => `lora/${name}`),
+    ...prompts.map((name) => `prompts/${name}`),
+  ])("for %s", (name) => {
     const folder = join(CASES, name);
     const stored = JSON.parse(readFileSync(join(folder, "case.json"), "utf8"));
     const adapter = stored.adapter && join(folder, stored.adapter);
     return withModel(join(folder, stored.model), adapter, (model) => expectStepsMatch(model, {}));
   });
 
-  it.each<DecoderOptions>([{ capacity: 4 }, { chunk: 5 }, { capacity: 7, chunk: 3 }])(
-    "with %j: growth in mid-decode, prompts longer than a chunk",
-    (options) => withModel(BASE, undefined, (model) => expectStepsMatch(model, options)),
+  const alone = [{ capacity: 4 }, { chunk: 5 }, { capacity: 7, chunk: 3 }, { chunk: 2 }];
+  it.each<[string, DecoderOptions]>(
+    [NO_ADAPTER, PROMPT, PREFIX].flatMap((adapter) =>
+      alone.map((options): [string, DecoderOptions] => [adapter, options]),
+    ),
+  )("with %s and %j: growth in mid-decode, prompts longer than a chunk", (adapter, options) =>
+    withModel(BASE, adapterFolder(adapter), (model) => expectStepsMatch(model, options)),
   );
 
-  it("in a batch of unequal rows, some of which rest", () =>
-    withModel(BASE, undefined, async (model) => {
-      const rows = [tokens(30, 1), tokens(12, 2), tokens(21, 3)];
-      const wanted = await Promise.all(rows.map((ids) => fullLogits(model, ids)));
-      const decoder = createDecoder(model, { batch: 3, capacity: 8, chunk: 10 });
-      const cut = [14, 3, 21];
-      let logits = await decoder.append(rows.map((ids, b) => ids.slice(0, cut[b])));
-      logits.forEach((row, b) => {
-        expectEqual(row, wanted[b]![cut[b]! - 1]);
-      });
-      for (let step = 0; step < 9; step++) {
-        logits = await decoder.append(
-          rows.map((ids, b) => ids.slice(cut[b]! + step, cut[b]! + step + 1)),
-        );
+  it.each([NO_ADAPTER, PROMPT, PREFIX])(
+    "in a batch of unequal rows, some of which rest: %s",
+    (adapter) =>
+      withModel(BASE, adapterFolder(adapter), async (model) => {
+        const rows = [tokens(30, 1), tokens(12, 2), tokens(21, 3)];
+        const wanted = await Promise.all(rows.map((ids) => fullLogits(model, ids)));
+        const decoder = createDecoder(model, { batch: 3, capacity: 8, chunk: 10 });
+        const cut = [14, 3, 21];
+        let logits = await decoder.append(rows.map((ids, b) => ids.slice(0, cut[b])));
         logits.forEach((row, b) => {
-          const position = cut[b]! + step;
-          if (position < rows[b]!.length) expectEqual(row, wanted[b]![position]);
-          else expect(row).toBeUndefined();
+          expectEqual(row, wanted[b]![cut[b]! - 1]);
         });
-      }
-    }));
+        for (let step = 0; step < 9; step++) {
+          logits = await decoder.append(
+            rows.map((ids, b) => ids.slice(cut[b]! + step, cut[b]! + step + 1)),
+          );
+          logits.forEach((row, b) => {
+            const position = cut[b]! + step;
+            if (position < rows[b]!.length) expectEqual(row, wanted[b]![position]);
+            else expect(row).toBeUndefined();
+          });
+        }
+      }),
+  );
 
-  it("after truncation to a common beginning", () =>
-    withModel(BASE, undefined, async (model) => {
+  it.each([NO_ADAPTER, PROMPT, PREFIX])("after truncation to a common beginning: %s", (adapter) =>
+    withModel(BASE, adapterFolder(adapter), async (model) => {
       const first = tokens(20, 1);
-      const second = [...first.slice(0, 9), ...tokens(10, 5)];
       const decoder = createDecoder(model);
-      await decoder.append([first]);
-      decoder.truncate(0, 9);
-      const [logits] = await decoder.append([second.slice(9)]);
-      expectEqual(logits, (await fullLogits(model, second)).at(-1));
+      for (const kept of [9, 0]) {
+        await decoder.append([first.slice(decoder.lengths[0])]);
+        decoder.truncate(0, kept);
+        expect(decoder.lengths).toEqual([kept]);
+        const second = [...first.slice(0, kept), ...tokens(10, 5)];
+        const [logits] = await decoder.append([second.slice(kept)]);
+        expectEqual(logits, (await fullLogits(model, second)).at(-1));
+        decoder.truncate(0, kept);
+      }
+    }),
+  );
+
+  it("where a row begins when others have long begun", () =>
+    withModel(BASE, adapterFolder(PROMPT), async (model) => {
+      const [early, late] = [tokens(12, 1), tokens(7, 2)];
+      const decoder = createDecoder(model, { batch: 2, chunk: 4 });
+      await decoder.append([early.slice(0, 9), []]);
+      expect(decoder.lengths).toEqual([9, 0]);
+      const logits = await decoder.append([early.slice(9), late]);
+      expectEqual(logits[0], (await fullLogits(model, early)).at(-1));
+      expectEqual(logits[1], (await fullLogits(model, late)).at(-1));
     }));
 });
 
