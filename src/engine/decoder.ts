@@ -6,8 +6,9 @@ import type { BoundMethod, MethodScope } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Kernel, Runtime, Value } from "../runtime/kernel.ts";
 import { floatData, floats, integers } from "../runtime/values.ts";
-import { input, type Shape, sizeOf, type Tensor } from "../tensor/index.ts";
+import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../tensor/index.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
+import { createFixedPrefixes, type FixedPrefix } from "./fixed-prefix.ts";
 import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "./head.ts";
 import { compileHookedHead, isHeadHooked } from "./hooked-head.ts";
 import { checkBatch } from "./inputs.ts";
@@ -59,6 +60,7 @@ interface LayerGroup {
 type GroupFeed =
   | { readonly kind: "x" | "mask" }
   | { readonly kind: "keys" | "values"; readonly layer: number }
+  | { readonly kind: "fixed"; readonly value: Value }
   | Binding;
 
 /** Layers of one kernel: enough to spare most crossings into the runtime, few enough to compile fast. */
@@ -114,9 +116,12 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       feeds.set(past.keys, { kind: "keys", layer }).set(past.values, { kind: "values", layer });
       return past;
     };
+    const fixed: FixedPrefix[] = [];
     const tracer = createTracer(architecture, method, shapeOf(sequence), (inputs, _, prefix) => {
-      const past = pastOf(group[added.length]!);
-      const attended = cachedAttention(inputs, past, mask, dimensions, prefix);
+      const layer = group[added.length]!;
+      const given = prefix && fixPrefix(layer, prefix, tracer.bindings);
+      if (given) fixed.push(given);
+      const attended = cachedAttention(inputs, pastOf(layer), mask, dimensions, given ?? prefix);
       added.push(attended);
       return attended.output;
     });
@@ -129,8 +134,16 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
         ),
       x,
     );
-    for (const [tensor, binding] of tracer.bindings) feeds.set(tensor, binding);
+    for (const { keys, values, computed } of fixed) {
+      const [ofKeys, ofValues] = (await computed) as [Value, Value];
+      feeds
+        .set(keys, { kind: "fixed", value: ofKeys })
+        .set(values, { kind: "fixed", value: ofValues });
+    }
     const outputs = [y, ...added.flatMap(({ keys, values }) => [keys, values])];
+    const used = new Set(topologicalOrder(outputs, new Set()));
+    for (const [tensor, binding] of tracer.bindings)
+      if (used.has(tensor)) feeds.set(tensor, binding);
     const kernel = await runtime.compile(outputs, [...feeds.keys()]);
     return { kernel, feeds: [...feeds.values()] };
   };
@@ -263,6 +276,8 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
           case "keys":
           case "values":
             return cache.layer(feed.layer)[feed.kind];
+          case "fixed":
+            return feed.value;
           case "shared":
             return shared[feed.name as keyof typeof shared];
           default:
@@ -284,6 +299,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     if (binding.kind === "parameter") return parameters.value(binding.spec);
     throw new Error(`decoding does not feed ${binding.kind} inputs`);
   };
+  const fixPrefix = createFixedPrefixes(runtime, bind);
 
   const outputMatrix = () =>
     floatData(
