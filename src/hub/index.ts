@@ -20,9 +20,12 @@ export {
 export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 export type { DownloadOptions, DownloadProgress } from "./fetch-repository.ts";
+export { deinterleavedRow, ggufName, interleavedHeads } from "./gguf-llama.ts";
+export { type GgufToWrite, type GgufValue, writeGguf } from "./gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
 export { ownCacheFolder } from "./hub-cache.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
+export { parseHubReference } from "./model-reference.ts";
 export {
   PEFT_VERSION,
   readPeftConfig,

@@ -1,6 +1,6 @@
 // Loading recipes: every fault at once with its place, defaults with their origins, flags on top.
 
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -90,9 +90,11 @@ learningRate: 1
     expect(await faultsOf(GOOD.replace("name: lora", "name: full"))).toEqual([
       'recipe.yaml:3:23 | method has no such key | "rank" | remove it, or choose method.name: lora, which has it',
     ]);
-    expect(await faultsOf(GOOD.replace("name: lora", "name: lroa"))).toEqual([
-      'recipe.yaml:3:17 | method.name must be "lora" or "full" | "lroa" (string) | write lora',
-    ]);
+    const [fault, ...others] = await faultsOf(GOOD.replace("name: lora", "name: lroa"));
+    expect(others).toEqual([]);
+    expect(fault).toMatch(
+      /^recipe\.yaml:3:17 \| method\.name must be "lora",? .*"full".* \| "lroa" \(string\) \| write lora$/,
+    );
   });
 
   it("names a flag when the flag is at fault", async () => {
@@ -136,4 +138,13 @@ describe("a good recipe", () => {
     );
     expect(recipe.data.train).toBe(join(folder, "train.jsonl"));
   });
+});
+
+it("takes owner/name/file.gguf for the hub's, and for a path where its folder is here", async () => {
+  const text = (model: string) => `model: ${model}\ndata: train.jsonl\nmethod: lora\n`;
+  const { recipe } = await loadRecipe(await write("recipe.yaml", text("owner/name/weights.gguf")));
+  expect(recipe.model.id).toBe("owner/name/weights.gguf");
+  await mkdir(join(folder, "models"), { recursive: true });
+  const [fault] = await faultsOf(text("models/name/weights.gguf"));
+  expect(fault).toMatch(/folder or file must exist/);
 });

@@ -5,6 +5,7 @@ import { access, readdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, extname, isAbsolute, join, resolve } from "node:path";
 import { type Fault, nearest, TunesmithError } from "../errors.ts";
+import { parseHubReference } from "../hub/index.ts";
 import { type KeyPath, parseRecipeText, type RecipeDocument } from "./document.ts";
 import { describeIssues, type Locate, valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
@@ -181,7 +182,9 @@ async function resolvePaths(
       !value.startsWith("hf://") &&
       (/^\.{0,2}[/\\]|^~/.test(value) ||
         isAbsolute(value) ||
-        (kind === "model" ? /\.gguf$/i.test(value) : DATA_EXTENSIONS.includes(extname(value))));
+        (kind === "model"
+          ? /\.gguf$/i.test(value) && !(await isFileOfHub(value, folderOf(path)))
+          : DATA_EXTENSIONS.includes(extname(value))));
     if (!isLocal) return undefined;
     const near = await nearestFile(absolute);
     faults.push({
@@ -218,6 +221,12 @@ async function resolvePaths(
     }
   if (typeof output === "string") result.output = resolve(folderOf(["output"]), output);
   return { data: result, faults };
+}
+
+/** Whether `owner/name/file.gguf` is the hub's: nothing here has the first of its names. */
+async function isFileOfHub(value: string, folder: string): Promise<boolean> {
+  if (parseHubReference(value)?.file === undefined) return false;
+  return !(await exists(resolve(folder, value.split("/")[0]!)));
 }
 
 async function exists(path: string): Promise<boolean> {

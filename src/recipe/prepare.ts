@@ -97,6 +97,7 @@ export function bindRecipeMethod(prepared: Prepared): BoundMethod {
     modelType: String(checkpoint.config.model_type),
     dimensions: architecture.dimensions,
     weights: architecture.weights,
+    blocks: architecture.blocks,
     outputPath: architecture.outputPath,
     outputName: architecture.outputName,
     source: modelPath,
