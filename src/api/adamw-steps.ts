@@ -10,8 +10,11 @@ import {
 } from "../runtime/optimizer.ts";
 import type { TrainStepOptions } from "./loaded-model.ts";
 
-/** Updates the tensors from their gradients; returns the gradients' norm before clipping. */
-export type AdamWStep = (options: TrainStepOptions) => number;
+/** Updates the tensors from their gradients; the gradients' norm, and what clipping did to them. */
+export type AdamWStep = (options: TrainStepOptions) => {
+  readonly gradNorm: number;
+  readonly gradientScale: number;
+};
 
 export function createAdamWSteps(tensors: readonly TrainableTensor[]): AdamWStep {
   let optimizer: Optimizer | undefined;
@@ -31,9 +34,10 @@ export function createAdamWSteps(tensors: readonly TrainableTensor[]): AdamWStep
       optimizer = next;
       settingsInUse = settings;
     }
-    const norm = globalGradientNorm(tensors);
-    optimizer.step(learningRate, maxGradNorm === undefined ? 1 : clipFactor(norm, maxGradNorm));
-    return norm;
+    const gradNorm = globalGradientNorm(tensors);
+    const gradientScale = maxGradNorm === undefined ? 1 : clipFactor(gradNorm, maxGradNorm);
+    optimizer.step(learningRate, gradientScale);
+    return { gradNorm, gradientScale };
   };
 }
 

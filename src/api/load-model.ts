@@ -91,14 +91,18 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     return result;
   };
 
-  /** Leaves the gradient of the mean loss in the parameters. */
-  const differentiate = async (batch: Batch, seed: number): Promise<number> => {
+  /** Leaves the gradient of the mean loss, and of what the method adds to it, in the parameters. */
+  const differentiate = async (batch: Batch, seed: number) => {
     if (!trainable || engine.parameters.length === 0) throw nothingTrained();
     const targets = countTargets(batch.labels ?? []);
     if (targets === 0) throw noLabels(batch);
     zeroGradients(engine.parameters);
-    const { lossSum } = await engine.accumulateGradients(batch, { scale: 1 / targets, seed });
-    return lossSum / targets;
+    const { lossSum, auxiliaryLoss: methodLoss } = await engine.accumulateGradients(batch, {
+      scale: 1 / targets,
+      seed,
+    });
+    const loss = lossSum / targets + (methodLoss ?? 0);
+    return { loss, ...(methodLoss !== undefined && { methodLoss }) };
   };
 
   const dispose = (): Promise<void> => {
@@ -113,7 +117,7 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     forward: (batch) => inTurn(() => engine.forward(batch)),
     lossAndGradients: (batch, { seed = 0 } = {}) =>
       inTurn(async () => {
-        const loss = await differentiate(batch, seed);
+        const losses = await differentiate(batch, seed);
         const gradients = Object.fromEntries(
           engine.parameters.map(({ name, shape, gradient }) => [
             name,
@@ -121,15 +125,17 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
           ]),
         );
         zeroGradients(engine.parameters);
-        return { loss, gradients };
+        return { ...losses, gradients };
       }),
     trainStep: (batch, options) =>
       inTurn(async () => {
-        const loss = await differentiate(batch, steps);
-        const gradNorm = adamwStep(options);
+        if (steps === 0) engine.schedule?.begin();
+        const losses = await differentiate(batch, steps);
+        const { gradNorm, gradientScale } = adamwStep(options);
+        engine.schedule?.afterStep(steps, gradientScale);
         steps++;
         zeroGradients(engine.parameters);
-        return { loss, gradNorm };
+        return { ...losses, gradNorm };
       }),
     generate: (options) =>
       inTurn(async () => {

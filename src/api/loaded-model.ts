@@ -13,8 +13,15 @@ export interface ForwardResult {
   readonly loss?: number;
 }
 
-export interface LossAndGradients {
+/** A loss in training. */
+export interface TrainingLoss {
+  /** Mean over the labels, plus `methodLoss`: what gradients are of. */
   readonly loss: number;
+  /** What the method adds, where it adds anything: balancing of experts, orthogonality of factors. */
+  readonly methodLoss?: number;
+}
+
+export interface LossAndGradients extends TrainingLoss {
   /** Copies, by the key that each trained tensor has in the saved file. */
   readonly gradients: Record<string, NumericArray>;
 }
@@ -37,9 +44,8 @@ export interface TrainStepOptions {
   readonly maxGradNorm?: number;
 }
 
-export interface TrainStepResult {
-  /** Before the update. */
-  readonly loss: number;
+/** The loss is that before the update. */
+export interface TrainStepResult extends TrainingLoss {
   /** Norm of all gradients together, before clipping. */
   readonly gradNorm: number;
 }

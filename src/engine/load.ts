@@ -19,6 +19,7 @@ import {
   type ModelDescription,
   methodDefinition,
   methodOfAdapter,
+  type ParameterSpec,
   type Vocabulary,
 } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
@@ -92,6 +93,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     modelType: String(checkpoint.config.model_type),
     dimensions: architecture.dimensions,
     weights: architecture.weights,
+    blocks: architecture.blocks,
     outputPath: architecture.outputPath,
     outputName: architecture.outputName,
     source: checkpoint.source,
@@ -137,6 +139,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     parameterSet: parameters,
     runtime,
     parameters: parameters.all,
+    ...scheduleOf(method, parameters),
     accumulateGradients: network.accumulateGradients,
     evaluateLoss: network.evaluateLoss,
     async forward(batch) {
@@ -184,6 +187,24 @@ function forgetReplaced(
   }
 }
 
+/** The method's schedule over the tensors that it plans for. */
+function scheduleOf(
+  method: BoundMethod | undefined,
+  { parameter, state }: ParameterSet,
+): Pick<Model, "schedule"> {
+  const schedule = method?.schedule;
+  if (!schedule) return {};
+  const values = (spec: ParameterSpec) => parameter(spec).data;
+  const gradients = (spec: ParameterSpec) => parameter(spec).gradient;
+  return {
+    schedule: {
+      state,
+      begin: (totalSteps) => schedule.begin(totalSteps, values),
+      afterStep: (step, scale) => schedule.afterStep(step, values, gradients, scale),
+    },
+  };
+}
+
 /** The adapter's tensors by parameter key. @throws TunesmithError (checkpoint) for what does not fit */
 function adapterValues(
   adapter: Adapter,
@@ -194,7 +215,8 @@ function adapterValues(
   const faults = [];
   const read = method.saved === "checkpoint" ? undefined : method.saved.read;
   const tensors = read ? read(adapter.tensors, adapter.encoder) : adapter.tensors;
-  for (const { key, shape } of method.parameters) {
+  for (const { key, shape, state } of method.parameters) {
+    if (state) continue;
     const tensor = tensors.get(key);
     if (tensor && tensor.shape.join() === shape.join()) {
       values.set(key, tensor.data);

@@ -36,8 +36,24 @@ export interface GradientOptions {
   readonly auxiliaryScale?: number;
 }
 
+/** What a method does of its own between steps, such as pruning ranks. */
+export interface ModelSchedule {
+  /** What it remembers, as named arrays that a checkpoint keeps. */
+  readonly state: readonly Pick<Parameter, "name" | "shape" | "data">[];
+  /**
+   * Before the first step, and again where a run is resumed.
+   * @param totalSteps optimizer steps of the whole run, where that is known
+   * @throws TunesmithError (config) where the method's plan does not fit so many steps
+   */
+  begin(totalSteps?: number): void;
+  /** After the update of step `step`, from 0; gradients still are those of the step, before clipping. */
+  afterStep(step: number, gradientScale: number): void;
+}
+
 export interface Model {
   readonly parameters: readonly Parameter[];
+  /** Only with methods that have one. */
+  readonly schedule?: ModelSchedule;
   /** Adds the gradient of `scale * lossSum` to every parameter's `gradient`. */
   accumulateGradients(batch: Batch, options: GradientOptions): Promise<LossSum>;
   /** The loss alone, dropout off, without keeping all logits. */

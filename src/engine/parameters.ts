@@ -12,6 +12,8 @@ export interface ParameterSet {
   readonly all: readonly Parameter[];
   /** Those that are saved: the trained ones and the frozen ones that a method brings. */
   readonly saved: readonly Parameter[];
+  /** What the method's schedule remembers; neither trained nor saved with the adapter. */
+  readonly state: readonly Parameter[];
   parameter(spec: ParameterSpec): Parameter;
   /** The parameter's data as a kernel input: the same memory, so updates are seen at once. */
   value(spec: ParameterSpec): Value;
@@ -30,6 +32,14 @@ export function firstValues(
   return (spec) => spec.initial(random, base, vocabulary);
 }
 
+type Role = "trained" | "frozen" | "state";
+
+interface Entry {
+  readonly parameter: Parameter;
+  readonly value: Value;
+  readonly role: Role;
+}
+
 /**
  * @param stored values read from an adapter or a checkpoint, by key; the rest start as declared
  */
@@ -38,20 +48,25 @@ export async function createParameters(
   first: FirstValue,
   stored: ReadonlyMap<string, Float32Array> = new Map(),
 ): Promise<ParameterSet> {
-  const entries = new Map<string, { parameter: Parameter; value: Value; frozen?: true }>();
+  const entries = new Map<string, Entry>();
   for (const spec of specs) {
     if (entries.has(spec.key)) continue;
     const data = stored.get(spec.key) ?? (await first(spec));
-    const { key: name, shape, frozen, learningRateFactor } = spec;
-    const gradient = new Float32Array(frozen ? 0 : sizeOf(shape));
+    const { key: name, shape, frozen, state, learningRateFactor } = spec;
+    const role = state ? "state" : frozen ? "frozen" : "trained";
+    const gradient = new Float32Array(role === "trained" ? sizeOf(shape) : 0);
     const factor = learningRateFactor === undefined ? {} : { learningRateFactor };
     const parameter: Parameter = { name, shape, data, gradient, ...factor };
-    entries.set(name, { parameter, value: floats(data, shape), frozen });
+    entries.set(name, { parameter, value: floats(data, shape), role });
   }
-  const saved = [...entries.values()];
+  const ofRoles = (...roles: readonly Role[]) =>
+    [...entries.values()].flatMap(({ role, parameter }) =>
+      roles.includes(role) ? [parameter] : [],
+    );
   return {
-    all: saved.filter((entry) => !entry.frozen).map((entry) => entry.parameter),
-    saved: saved.map((entry) => entry.parameter),
+    all: ofRoles("trained"),
+    saved: ofRoles("trained", "frozen"),
+    state: ofRoles("state"),
     parameter: (spec) => entries.get(spec.key)!.parameter,
     value: (spec) => entries.get(spec.key)!.value,
   };

@@ -28,7 +28,7 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
   if (saved === "checkpoint") return saveMerged(trained, directory);
   const values: ParameterValues = (spec) => trained.parameters.parameter(spec).data;
   await writeAdapter(directory, {
-    config: saved.config,
+    config: typeof saved.config === "function" ? saved.config(values) : saved.config,
     tensors: await adapterTensors(trained, saved, values),
     ...(saved.encoder && { encoder: saved.encoder(values) }),
   });

@@ -3,7 +3,7 @@
 
 import type { z } from "zod";
 import type { AdapterTensor, JsonObject, QuantizationOptions } from "../hub/index.ts";
-import type { Dimensions, WeightSpec } from "../models/index.ts";
+import type { BlockPaths, Dimensions, WeightSpec } from "../models/index.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
 
@@ -22,6 +22,8 @@ export interface ParameterSpec {
   readonly shape: Shape;
   /** Saved with the rest but never updated, as VeRA's shared matrices. */
   readonly frozen?: true;
+  /** What a schedule remembers: neither trained nor part of the adapter, but of checkpoints. */
+  readonly state?: true;
   /** Factor on the learning rate, as LoRA+ has for B. Default 1. */
   readonly learningRateFactor?: number;
   /** Its first value. `random` is the run's; `base` reads a weight of the checkpoint as float32. */
@@ -50,6 +52,11 @@ export interface MethodScope {
   dropout(x: Tensor, probability: number, site: string): Tensor;
   /** Token ids, int64 [batch, sequence]; for the `embed` hook. */
   tokenIds(): Tensor;
+  /**
+   * The mean over each row's positions, [batch, 1, width] of [batch · sequence, width], for methods
+   * with `mixesPositions`. Padding counts, but not where texts are continued.
+   */
+  rowMean(x: Tensor): Tensor;
   /** Hands numbers of a forward pass to `auxiliaryLoss`, under a name of its own. */
   statistic(name: string, value: Tensor): void;
 }
@@ -73,6 +80,8 @@ export interface ModelDescription {
   readonly modelType: string;
   readonly dimensions: Dimensions;
   readonly weights: readonly WeightSpec[];
+  /** Of each layer. */
+  readonly blocks: readonly BlockPaths[];
   /** The module that makes logits, and the weight it reads (the embedding's where they are tied). */
   readonly outputPath: string;
   readonly outputName: string;
@@ -88,7 +97,8 @@ export type AdapterTensors = ReadonlyMap<string, AdapterTensor>;
 
 /** An adapter file. */
 export interface SavedAdapter {
-  readonly config: JsonObject;
+  /** A function where training decides about it. */
+  readonly config: JsonObject | ((values: ParameterValues) => JsonObject);
   /** Its tensors by key, where they are not the parameters themselves. */
   readonly tensors?: (values: ParameterValues, initial: ParameterValues) => AdapterTensors;
   /** The same, where the parameters' graph is the shortest way to say them. */
@@ -100,6 +110,26 @@ export interface SavedAdapter {
   readonly encoder?: (values: ParameterValues) => AdapterTensors;
   /** The other way round: tensors of a file, and of its encoder, as those of the parameters. */
   readonly read?: (tensors: AdapterTensors, encoder: AdapterTensors | undefined) => AdapterTensors;
+}
+
+/** A plan by which a method changes its own tensors while they are trained, such as pruning ranks. */
+export interface MethodSchedule {
+  /**
+   * Before a run's first step, and again where a run is resumed.
+   * @param totalSteps optimizer steps of the whole run, where the caller knows
+   * @throws TunesmithError (config) where the plan does not fit so many steps
+   */
+  begin(totalSteps: number | undefined, values: ParameterValues): void;
+  /**
+   * After the update of step `step`, counted from 0, which was made from these gradients.
+   * @param gradientScale what clipping multiplied them with
+   */
+  afterStep(
+    step: number,
+    values: ParameterValues,
+    gradients: ParameterValues,
+    gradientScale: number,
+  ): void;
 }
 
 /** A method bound to a model. */
@@ -153,8 +183,15 @@ export interface BoundMethod {
   readonly output?: (x: Tensor, scope: MethodScope) => Tensor;
   /** Whether hooks look at whole rows, so that no position may be left out of any module. */
   readonly readsWholeRows?: true;
+  /**
+   * Whether what is computed at a position depends on later ones and on padding. Such a method
+   * `readsWholeRows`, cannot train on packed rows, and continues a text by reading all of it again.
+   */
+  readonly mixesPositions?: true;
   /** The loss of what the hooks reported; its mean over micro-batches counts. */
   readonly auxiliaryLoss?: (statistics: ReadonlyMap<string, Float32Array>) => AuxiliaryLoss;
+  /** What it does of its own between steps; what it remembers is in parameters marked `state`. */
+  readonly schedule?: MethodSchedule;
   /** Why what it adds cannot become part of the weights; `mergeInto` is left out then. */
   readonly unmergeable?: string;
   /** Merging: adds what the method does to a weight's data; most weights are left as they are. */

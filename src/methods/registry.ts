@@ -3,11 +3,14 @@
 
 import { nearest, TunesmithError } from "../errors.ts";
 import type { Adapter } from "../hub/index.ts";
+import { adalora } from "./adalora.ts";
 import { bitfit } from "./bitfit.ts";
 import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
 import { ia3 } from "./ia3.ts";
 import { lnTuning } from "./ln-tuning.ts";
+import { loha } from "./loha.ts";
+import { lokr } from "./lokr.ts";
 import { lora } from "./lora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
 import { pTuning } from "./p-tuning.ts";
@@ -19,6 +22,7 @@ import { vera } from "./vera.ts";
 const METHODS = {
   lora,
   qlora,
+  adalora,
   full,
   freeze,
   bitfit,
@@ -28,6 +32,8 @@ const METHODS = {
   prefix,
   "p-tuning": pTuning,
   vera,
+  loha,
+  lokr,
 } as const;
 
 export type MethodName = keyof typeof METHODS;

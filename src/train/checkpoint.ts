@@ -86,7 +86,7 @@ export async function saveCheckpoint(
     await model.saveAdapter(join(temporary, "adapter"));
     await writeTensors(
       join(temporary, PARAMETERS_FILE),
-      model.parameters.map(({ name, shape, data }) => ({ name, shape, data })),
+      lasting(model).map(({ name, shape, data }) => ({ name, shape, data })),
     );
     await writeTensors(
       join(temporary, OPTIMIZER_FILE),
@@ -130,7 +130,7 @@ export async function loadCheckpoint(
       seen: `"${optimizer.name}", and "${settings.optimizer}" in ${path}`,
       fix: `set optimizer: ${settings.optimizer}, or start a new run`,
     });
-  await loadParameters(path, model.parameters);
+  await loadParameters(path, model);
   await readTensors(
     join(path, OPTIMIZER_FILE),
     [...optimizer.state].map(([name, data]) => ({ name, shape: [data.length], data })),
@@ -142,13 +142,16 @@ export async function loadCheckpoint(
   return { state, settings };
 }
 
-/** Fills trainable parameters alone, in full precision: what the best checkpoint is kept for. */
-export async function loadParameters(
-  path: string,
-  parameters: readonly Parameter[],
-): Promise<void> {
-  await readTensors(join(path, PARAMETERS_FILE), parameters);
+/** Fills the model alone, in full precision: what the best checkpoint is kept for. */
+export async function loadParameters(path: string, model: Model): Promise<void> {
+  await readTensors(join(path, PARAMETERS_FILE), lasting(model));
 }
+
+/** All that training changes: parameters, and what the method's schedule remembers. */
+const lasting = ({ parameters, schedule }: Model): readonly NamedTensor[] => [
+  ...parameters,
+  ...(schedule?.state ?? []),
+];
 
 /** Removes all but the newest `keepLast` checkpoints and the one of step `best`. */
 export async function pruneCheckpoints(

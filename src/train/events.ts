@@ -25,6 +25,8 @@ export interface StepFinished {
   readonly epoch: number;
   /** Mean over all targets of the step, before its update. */
   readonly loss: number;
+  /** What the method adds to it in training: balancing of experts, orthogonality of factors. */
+  readonly methodLoss?: number;
   readonly learningRate: number;
   /** Before clipping. */
   readonly gradientNorm: number;

@@ -48,7 +48,7 @@ export async function finishRun(
 
   const best = settings.keepBest ? state.best : undefined;
   if (best && best.step !== state.step)
-    await loadParameters(join(paths.checkpoints, checkpointName(best.step)), model.parameters);
+    await loadParameters(join(paths.checkpoints, checkpointName(best.step)), model);
   const finished: RunFinished = {
     ...event,
     lossAfter: best?.loss ?? state.evaluationLoss,

@@ -88,6 +88,7 @@ async function* train(
     position.lastCheckpoint === undefined
       ? undefined
       : await loadCheckpoint(position.lastCheckpoint, model, optimizer);
+  model.schedule?.begin(plan.totalSteps);
   await folder.begin();
   const state = restored?.state ?? initialLoopState();
   position.step = state.step;

@@ -15,6 +15,8 @@ import type { TrainingSettings } from "./settings.ts";
 export interface StepResult {
   /** Mean over all targets of the group. */
   readonly loss: number;
+  /** What the method adds to the loss that gradients are of, where it adds anything. */
+  readonly methodLoss?: number;
   /** Before clipping. */
   readonly gradientNorm: number;
 }
@@ -42,6 +44,7 @@ export async function runStep(
   const { parameters } = model;
   zeroGradients(parameters);
   let lossSum = 0;
+  let methodLoss: number | undefined;
   for (const [index, batch] of group.batches.entries()) {
     if (signal?.aborted) return undefined;
     const seed = microBatchSeed(settings.seed, position.step, index);
@@ -51,6 +54,8 @@ export async function runStep(
       seed,
     });
     lossSum += part.lossSum;
+    if (part.auxiliaryLoss !== undefined)
+      methodLoss = (methodLoss ?? 0) + part.auxiliaryLoss / group.batches.length;
   }
   const loss = lossSum / group.targets;
   if (!Number.isFinite(loss)) throw notFinite("loss", loss, learningRate, position);
@@ -60,7 +65,8 @@ export async function runStep(
   const { maxGradientNorm } = settings;
   const factor = maxGradientNorm > 0 ? clipFactor(gradientNorm, maxGradientNorm) : 1;
   optimizer.step(learningRate, factor);
-  return { loss, gradientNorm };
+  model.schedule?.afterStep(position.step, factor);
+  return { loss, ...(methodLoss !== undefined && { methodLoss }), gradientNorm };
 }
 
 /**

@@ -33,6 +33,8 @@ export const batchOf = (rows: readonly (readonly number[])[]): Batch => ({
 export interface Differentiated {
   /** Sum over targets. */
   readonly lossSum: number;
+  /** What gradients are of: the mean over targets, and what the method adds. */
+  readonly loss: number;
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
@@ -44,11 +46,16 @@ export async function differentiate(
 ): Promise<Differentiated> {
   for (const { gradient } of model.parameters) gradient.fill(0);
   const targets = batches.reduce((sum, { labels }) => sum + countTargets(labels ?? []), 0);
-  let lossSum = 0;
-  for (const batch of batches)
-    lossSum += (await model.accumulateGradients(batch, { scale: 1 / targets, ...options })).lossSum;
+  const auxiliaryScale = 1 / batches.length;
+  let [lossSum, methodLoss] = [0, 0];
+  for (const batch of batches) {
+    const settings = { scale: 1 / targets, auxiliaryScale, ...options };
+    const part = await model.accumulateGradients(batch, settings);
+    lossSum += part.lossSum;
+    methodLoss += (part.auxiliaryLoss ?? 0) * auxiliaryScale;
+  }
   const gradients = new Map(model.parameters.map(({ name, gradient }) => [name, gradient.slice()]));
-  return { lossSum, gradients };
+  return { lossSum, loss: lossSum / targets + methodLoss, gradients };
 }
 
 /** The largest difference between two runs as a share of the largest magnitude of each tensor. */
