@@ -68,6 +68,42 @@ describe("greedy", () => {
   });
 });
 
+describe.each(["prompt", "prefix-projection", "p-tuning-lstm"])(
+  "behind virtual tokens: %s",
+  (name) => {
+    let adapted: EngineModel;
+    beforeAll(async () => {
+      const adapter = join(CASES, "prompts", name, "adapter");
+      adapted = await openModel(join(CASES, "llama/base/model"), { adapter, threads: 1 });
+    });
+    afterAll(() => adapted.dispose());
+
+    it("takes the argmax of the full pass, for prompts of any lengths and in a stream", async () => {
+      const greedy = { inputIds: PROMPTS, maxNewTokens: 12, ignoreEos: true };
+      const { tokenIds } = await generate(adapted, greedy);
+      const stream = createTextStream(adapted, letters);
+      for (const [row, prompt] of PROMPTS.entries()) {
+        const ids = [...prompt];
+        for (const tokenId of tokenIds[row]!) {
+          const { logits } = await adapted.forward({ inputIds: [ids] });
+          expect(tokenId).toBe(likeliest(logits.data.subarray(-logits.shape[2]!)));
+          ids.push(tokenId);
+        }
+        const streamed = await collect(stream.continue(prompt, { ...greedy }));
+        expect(streamed.tokenIds).toEqual(tokenIds[row]);
+      }
+      expect(tokenIds).not.toEqual((await run(PROMPTS)).tokenIds);
+    });
+
+    it("counts them towards the context", async () => {
+      const lasts = (maxNewTokens: number) =>
+        generate(adapted, { inputIds: [[5, 17]], maxNewTokens, ignoreEos: true });
+      expect((await lasts(64 - 2 - 3)).tokenIds[0]).toHaveLength(59);
+      await expect(lasts(60)).rejects.toThrow(/context of 61 tokens[\s\S]*at most 59/);
+    });
+  },
+);
+
 describe("sampling", () => {
   it("repeats with the same seed and differs with another", async () => {
     const first = await run(PROMPTS, SAMPLED);

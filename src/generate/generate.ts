@@ -1,6 +1,7 @@
 // Continues several token sequences at once.
 
 import { createDecoder, type DecodableModel } from "../engine/decoder.ts";
+import { textContext } from "../engine/text-context.ts";
 import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import {
@@ -42,7 +43,7 @@ export async function generate(
   options: GenerateOptions,
 ): Promise<GenerateResult> {
   const { inputIds, signal } = options;
-  checkGeneration(inputIds, options, model.architecture.dimensions.maximumPositions);
+  checkGeneration(inputIds, options, textContext(model));
   const texts = textWatchers(options);
   const sequences = inputIds.map((prompt, row) => startSequence(model, prompt, options, row));
   const decoder = createDecoder(model, { batch: inputIds.length });

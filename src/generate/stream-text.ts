@@ -2,6 +2,7 @@
 // begins like the last one, as a conversation's next turn does, is read from where it differs.
 
 import { createDecoder } from "../engine/decoder.ts";
+import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { GenerativeModel } from "./generate.ts";
 import { checkGeneration, type GenerationOptions, stopTokenIds } from "./options.ts";
@@ -47,7 +48,7 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
 
   return {
     async *continue(promptIds, options = {}) {
-      checkGeneration([promptIds], options, model.architecture.dimensions.maximumPositions);
+      checkGeneration([promptIds], options, textContext(model));
       const { signal, stopStrings = [] } = options;
       // At least the last token is read again: its logits are what comes next.
       const common = Math.min(commonPrefix(cached, promptIds), promptIds.length - 1);

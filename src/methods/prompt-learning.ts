@@ -7,7 +7,6 @@ import type { Random } from "../runtime/random.ts";
 import { add, linear, sizeOf, type Tensor } from "../tensor/index.ts";
 import type {
   AdapterTensors,
-  BoundMethod,
   MethodScope,
   ModelDescription,
   ParameterSpec,
@@ -22,10 +21,6 @@ export const PROMPT_KEY = "prompt_embeddings";
 export const virtualTokens = count
   .default(20)
   .describe("Virtual tokens in front of every text; they count towards the model's context.");
-
-/** Positions of the model's context that a method takes for itself. */
-export const positionsTaken = (method: BoundMethod | undefined): number =>
-  (method?.virtualTokens?.count ?? 0) + (method?.positionOffset ?? 0);
 
 /** @throws TunesmithError (config) where virtual tokens leave no room for a text */
 export function checkVirtualTokens(wanted: number, { dimensions }: ModelDescription): void {

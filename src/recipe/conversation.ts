@@ -2,6 +2,7 @@
 
 import { freemem } from "node:os";
 import { openModel } from "../engine/load.ts";
+import { textContext } from "../engine/text-context.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
@@ -54,7 +55,7 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   const dtype = (await fitsWidened(path)) ? "float32" : "auto";
   const model = await openModel(path, { adapter: options.adapter, dtype });
   const tokenizer = await model.loadTokenizer();
-  const context = model.architecture.dimensions.maximumPositions;
+  const context = textContext(model);
 
   const stream = createTextStream(model, tokenizer);
 

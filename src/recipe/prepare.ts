@@ -1,6 +1,7 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
+import { textContext } from "../engine/text-context.ts";
 import {
   type Checkpoint,
   type DownloadProgress,
@@ -8,7 +9,7 @@ import {
   resolveModel,
   type Tokenizer,
 } from "../hub/index.ts";
-import { type BoundMethod, bindMethod } from "../methods/index.ts";
+import { type BoundMethod, bindMethod, type ModelDescription } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { chooseRunFolder, deriveRecipe, type Recipe, type ResolvedRecipe } from "./derive.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
@@ -70,10 +71,16 @@ export async function prepare(
       output === undefined
         ? await chooseRunFolder(loaded.name, { resume: options.resume })
         : { path: output, why: "" };
+    const method = bindMethod(
+      loaded.recipe.method,
+      describeModel({ architecture, checkpoint, modelPath }),
+    );
+    const tokens = textContext({ architecture, method });
+    const isLess = tokens < architecture.dimensions.maximumPositions;
     const resolved = deriveRecipe(loaded, {
       context: {
-        tokens: architecture.dimensions.maximumPositions,
-        source: "max_position_embeddings of the model",
+        tokens,
+        source: `max_position_embeddings of the model${isLess ? ", less virtual tokens" : ""}`,
       },
       runFolder,
     });
@@ -92,8 +99,15 @@ export async function prepare(
 
 /** The recipe's method bound to its model; throws where it does not fit. */
 export function bindRecipeMethod(prepared: Prepared): BoundMethod {
-  const { recipe, architecture, checkpoint, modelPath } = prepared;
-  return bindMethod(recipe.method, {
+  return bindMethod(prepared.recipe.method, describeModel(prepared));
+}
+
+function describeModel({
+  architecture,
+  checkpoint,
+  modelPath,
+}: Pick<Prepared, "architecture" | "checkpoint" | "modelPath">): ModelDescription {
+  return {
     modelType: String(checkpoint.config.model_type),
     dimensions: architecture.dimensions,
     weights: architecture.weights,
@@ -101,7 +115,7 @@ export function bindRecipeMethod(prepared: Prepared): BoundMethod {
     outputPath: architecture.outputPath,
     outputName: architecture.outputName,
     source: modelPath,
-  });
+  };
 }
 
 /** What the hub layer takes: a path, or a hub id with its revision. */
