@@ -15,6 +15,7 @@ export interface MeasuredMethod {
 
 const targets = ["q_proj", "v_proj"];
 const target_modules = targets;
+const virtualTokens = 20;
 /** In place of measurements that nobody makes, the reason. */
 type Entry = readonly MeasuredMethod[] | string;
 
@@ -22,17 +23,104 @@ type Entry = readonly MeasuredMethod[] | string;
 export const METHODS: Readonly<Partial<Record<MethodName, Entry>>> = {
   lora: [
     {
-      label: "LoRA, rank 8",
+      label: "LoRA",
       options: { name: "lora", rank: 8, alpha: 16, targets },
       learningRate: 4e-3,
       peft: { config: "LoraConfig", r: 8, lora_alpha: 16, target_modules },
     },
     {
-      label: "LoRA, rank 8, all linear layers",
+      label: "LoRA, all linear layers",
       options: { name: "lora", rank: 8, alpha: 16, targets: "all-linear" },
       learningRate: 4e-3,
       peft: { config: "LoraConfig", r: 8, lora_alpha: 16, target_modules: "all-linear" },
     },
   ],
-  full: "no PEFT peer; its cost is the two products more for every weight",
+  adalora: [
+    {
+      label: "AdaLoRA",
+      options: { name: "adalora", targets },
+      learningRate: 8e-3,
+      peft: { config: "AdaLoraConfig", target_modules, total_step: 1000 },
+    },
+  ],
+  vera: [
+    {
+      label: "VeRA",
+      options: { name: "vera", targets },
+      learningRate: 2e-2,
+      peft: { config: "VeraConfig", target_modules },
+    },
+  ],
+  loha: [
+    {
+      label: "LoHa",
+      options: { name: "loha", targets },
+      learningRate: 4e-3,
+      peft: { config: "LoHaConfig", r: 8, alpha: 8, target_modules },
+    },
+  ],
+  lokr: [
+    {
+      label: "LoKr",
+      options: { name: "lokr", targets },
+      learningRate: 4e-3,
+      peft: { config: "LoKrConfig", r: 8, alpha: 8, target_modules },
+    },
+  ],
+  ia3: [
+    {
+      label: "(IA)³",
+      options: { name: "ia3" },
+      learningRate: 2e-2,
+      peft: {
+        config: "IA3Config",
+        target_modules: ["k_proj", "v_proj", "down_proj"],
+        feedforward_modules: ["down_proj"],
+      },
+    },
+  ],
+  "ln-tuning": [
+    {
+      label: "Norms alone",
+      options: { name: "ln-tuning" },
+      learningRate: 1e-2,
+      peft: {
+        config: "LNTuningConfig",
+        target_modules: ["input_layernorm", "post_attention_layernorm", "norm"],
+      },
+    },
+  ],
+  prompt: [
+    {
+      label: "Prompt tuning",
+      options: { name: "prompt", virtualTokens },
+      learningRate: 3e-2,
+      peft: {
+        config: "PromptTuningConfig",
+        num_virtual_tokens: virtualTokens,
+        prompt_tuning_init: "SAMPLE_VOCAB",
+      },
+    },
+  ],
+  "p-tuning": [
+    {
+      label: "P-tuning",
+      options: { name: "p-tuning", virtualTokens },
+      learningRate: 3e-3,
+      peft: { config: "PromptEncoderConfig", num_virtual_tokens: virtualTokens },
+    },
+  ],
+  prefix: [
+    {
+      label: "Prefix tuning",
+      options: { name: "prefix", virtualTokens },
+      learningRate: 2e-2,
+      peft: { config: "PrefixTuningConfig", num_virtual_tokens: virtualTokens },
+    },
+  ],
+  freeze: [
+    { label: "The last two blocks", options: { name: "freeze", blocks: 2 }, learningRate: 1e-3 },
+  ],
+  full: [{ label: "Every weight", options: { name: "full" }, learningRate: 1e-3 }],
+  bitfit: "the models that are measured have no biases",
 };
