@@ -151,7 +151,11 @@ export function quantizedTensors(
     bytes(`quant_state.bitsandbytes__${type}`, new TextEncoder().encode(JSON.stringify(facts)));
   const common: TensorToWrite[] = [
     { name, dtype: "U8", shape: [packed.length, 1], data: packed },
-    floats("quant_map", FOUR_BIT_CODES[type]),
+    // The stored map has no negative zero.
+    floats(
+      "quant_map",
+      FOUR_BIT_CODES[type].map((value) => value + 0),
+    ),
   ];
   if (scales instanceof Float32Array)
     return [...common, floats("absmax", scales), stateTensor(state)];

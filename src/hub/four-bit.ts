@@ -13,9 +13,9 @@ export const FOUR_BIT_CODES: Readonly<Record<FourBitType, Float32Array>> = {
     ...[0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224],
     ...[0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1],
   ),
-  // Sign, two bits of exponent, one of fraction; divided by the largest, 12.
+  // Sign, two bits of exponent, one of fraction; divided by the largest, 12. Zero has two signs.
   fp4: Float32Array.from(
-    [0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3],
+    [0, 0.0625, 8, 12, 4, 6, 2, 3, -0, -0.0625, -8, -12, -4, -6, -2, -3],
     (value) => value / 12,
   ),
 };
@@ -43,7 +43,7 @@ function searchOf(type: FourBitType): Search {
   const known = searches.get(type);
   if (known) return known;
   const values = FOUR_BIT_CODES[type];
-  // FP4 has two zeros: the negative one stands above, as in the reference.
+  // Of FP4's two zeros the negative one stands above, as in the reference.
   const codes = Uint8Array.from(values.keys()).sort((a, b) => values[a]! - values[b]! || a - b);
   const bounds = new Float32Array(16).fill(Number.POSITIVE_INFINITY);
   for (let i = 0; i < 15; i++)

@@ -27,6 +27,8 @@ from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
 from reference.prompt_cases import write_prompt_cases  # noqa: E402
+from reference.qlora_cases import write_qlora_cases  # noqa: E402
+from reference.quantization_cases import write_quantization_cases  # noqa: E402
 from reference.sampling_cases import write_sampling_cases  # noqa: E402
 from reference.tokenizer_cases import write_tokenizer_cases  # noqa: E402
 from reference.tuner_cases import write_tuner_cases  # noqa: E402
@@ -37,6 +39,8 @@ GROUPS = {
     "llama": write_llama_cases,
     "lora": write_lora_cases,
     "prompts": write_prompt_cases,
+    "qlora": write_qlora_cases,
+    "quantization": write_quantization_cases,
     "sampling": write_sampling_cases,
     "tokenizer": write_tokenizer_cases,
     "tuners": write_tuner_cases,

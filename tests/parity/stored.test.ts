@@ -35,13 +35,14 @@ const INIT_NOT_OFFERED: Readonly<Record<string, string>> = {
 /** Where the cases of the other groups are compared. */
 const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   gguf: "src/hub/gguf-dequantize.test.ts",
+  quantization: "src/hub/quantization.test.ts",
   sampling: "src/generate/score-processors.test.ts",
   tokenizer: "src/hub/tokenizer.test.ts",
   smollm2: "src/hub/tokenizer.test.ts",
 };
 
 /** Those that are compared here. */
-const GROUPS = ["llama", "lora", "prompts", "tuners"];
+const GROUPS = ["llama", "lora", "prompts", "qlora", "tuners"];
 
 const cases = GROUPS.flatMap(storedCases);
 const ofKind = <K extends (typeof cases)[number]["kind"]>(kind: K) =>
