@@ -215,8 +215,8 @@ function adapterValues(
   const faults = [];
   const read = method.saved === "checkpoint" ? undefined : method.saved.read;
   const tensors = read ? read(adapter.tensors, adapter.encoder) : adapter.tensors;
-  for (const { key, shape, state } of method.parameters) {
-    if (state) continue;
+  for (const { key, shape, state, derived } of method.parameters) {
+    if (state || derived) continue;
     const tensor = tensors.get(key);
     if (tensor && tensor.shape.join() === shape.join()) {
       values.set(key, tensor.data);

@@ -10,7 +10,7 @@ import type { Parameter } from "./model.ts";
 export interface ParameterSet {
   /** Those that are trained. */
   readonly all: readonly Parameter[];
-  /** Those that are saved: the trained ones and the frozen ones that a method brings. */
+  /** Those that are saved: the trained ones and the frozen ones that do not follow from the base. */
   readonly saved: readonly Parameter[];
   /** What the method's schedule remembers; neither trained nor saved with the adapter. */
   readonly state: readonly Parameter[];
@@ -32,7 +32,13 @@ export function firstValues(
   return (spec) => spec.initial(random, base, vocabulary);
 }
 
-type Role = "trained" | "frozen" | "state";
+type Role = "trained" | "frozen" | "derived" | "state";
+
+function roleOf({ frozen, derived, state }: ParameterSpec): Role {
+  if (state) return "state";
+  if (derived) return "derived";
+  return frozen ? "frozen" : "trained";
+}
 
 interface Entry {
   readonly parameter: Parameter;
@@ -52,8 +58,8 @@ export async function createParameters(
   for (const spec of specs) {
     if (entries.has(spec.key)) continue;
     const data = stored.get(spec.key) ?? (await first(spec));
-    const { key: name, shape, frozen, state, learningRateFactor } = spec;
-    const role = state ? "state" : frozen ? "frozen" : "trained";
+    const { key: name, shape, learningRateFactor } = spec;
+    const role = roleOf(spec);
     const gradient = new Float32Array(role === "trained" ? sizeOf(shape) : 0);
     const factor = learningRateFactor === undefined ? {} : { learningRateFactor };
     const parameter: Parameter = { name, shape, data, gradient, ...factor };

@@ -61,9 +61,8 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
     });
   await mkdir(directory, { recursive: true });
   const outputUse = `${outputPath}.weight`;
-  const head = method?.replaces.get(outputUse);
   // A tied head that was trained apart from the embedding (or the other way round) is tied no more.
-  const untied = outputUse !== outputName && head !== method?.replaces.get(outputName);
+  const untied = outputUse !== outputName && isUntied(trained);
 
   const tensors: TensorToWrite[] = specs.map(({ name, shape }) => ({
     name,
@@ -72,8 +71,7 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
   }));
   if (untied) {
     const { shape } = specs.find(({ name }) => name === outputName)!;
-    const data = () =>
-      head ? trained.parameters.parameter(head).data : trained.weights.copy(outputName);
+    const data = () => mergedWeight(trained, outputUse);
     tensors.push({ name: outputUse, shape, ...inStoredType(checkpoint, outputName, data) });
   }
   await writeShardedSafetensors(directory, tensors);
@@ -86,11 +84,26 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
   await checkpoint.writeSideFiles(directory);
 }
 
-function mergedWeight(trained: Trained, name: string): Float32Array {
-  const { method, weights, parameters } = trained;
-  const own = method?.replaces.get(name);
-  const data = own ? parameters.parameter(own).data : weights.copy(name);
-  method?.mergeInto?.(name, data, (spec) => parameters.parameter(spec).data);
+/** Whether the output module of a checkpoint that ties it reads other numbers than the embedding. */
+function isUntied(trained: Trained): boolean {
+  const { method, architecture } = trained;
+  const { outputPath, outputName } = architecture;
+  const outputUse = `${outputPath}.weight`;
+  if (method?.replaces.get(outputUse) !== method?.replaces.get(outputName)) return true;
+  const paths = [outputPath, outputName.replace(/\.weight$/, "")];
+  if (!paths.some((path) => method?.adapted?.includes(path))) return false;
+  const embedding = mergedWeight(trained, outputName);
+  return mergedWeight(trained, outputUse).some((value, i) => value !== embedding[i]);
+}
+
+/** What becomes of a weight as a module uses it: a tied output module has its own. */
+function mergedWeight(trained: Trained, use: string): Float32Array {
+  const { method, weights, parameters, architecture } = trained;
+  const { outputPath, outputName } = architecture;
+  const own = method?.replaces.get(use);
+  const name = use === `${outputPath}.weight` ? outputName : use;
+  const data = own ? parameters.parameter(own).data.slice() : weights.copy(name);
+  method?.mergeInto?.(use, data, (spec) => parameters.parameter(spec).data);
   return data;
 }
 

@@ -19,7 +19,7 @@ export async function takeStartingPart(
     for (const spec of specs) initial.set(spec.key, await first(spec));
     const data = weights.copy(name);
     const part = new Float32Array(data.length);
-    method.mergeInto?.(name, part, ({ key }) => initial.get(key)!);
+    method.addTakenPart?.(name, part, ({ key }) => initial.get(key)!);
     weights.replace(
       name,
       data.map((value, i) => value - part[i]!),

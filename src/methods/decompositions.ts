@@ -1,8 +1,8 @@
-// The leading part of a weight's QR and singular value decomposition, in double precision. A few
+// Parts of a weight's QR and singular value decomposition, in double precision. A few
 // vectors of a large matrix are wanted, which costs a few products with it and no copy of it. Only
 // exactly rounded operations are used: every machine finds the same numbers.
 
-import { EigenvalueDecomposition, Matrix } from "ml-matrix";
+import { CholeskyDecomposition, EigenvalueDecomposition, Matrix } from "ml-matrix";
 import type { Random } from "../runtime/random.ts";
 
 /** A weight, [rows, columns], row after row. */
@@ -44,7 +44,7 @@ export function leadingQr(
   return { q, r };
 }
 
-/** How far the leading eigenvectors of W Wᵀ may be from being that, as a share of the value. */
+/** How far leading eigenvectors may be from being that, as a share of the value. */
 const TOLERANCE = 1e-9;
 /** What cannot be told from zero, as a share of the largest value. */
 const ROUNDING = 1e-14;
@@ -52,8 +52,7 @@ const ROUNDING = 1e-14;
 const MOST_RESTARTS = 100;
 
 /**
- * The `count` leading singular triplets, by the Lanczos process on W Wᵀ with full orthogonalisation
- * and thick restarts (Wu and Simon 2000). Takes some hundred products with W and as many with Wᵀ.
+ * The `count` leading singular triplets. Takes some hundred products with W and as many with Wᵀ.
  * Where values are exactly equal, any of their vectors may be found.
  * @param random draws the vector to start from, on which the result depends by rounding alone
  */
@@ -62,23 +61,78 @@ export function leadingTriplets(
   count: number,
   random: Random,
 ): SingularTriplets {
-  const { rows } = weight;
-  const size = Math.min(rows, 2 * count + 32);
-  const kept = Math.min(rows, count + 12);
-  // The basis has one vector more than `projected`, which holds ⟨basis[i], W Wᵀ basis[j]⟩.
+  const square = (vector: Float64Array) => product(weight, productTransposed(weight, vector));
+  return withinSpan(weight, leadingEigenvectors(weight.rows, square, count, random));
+}
+
+/**
+ * The `count` left or right singular vectors of the smallest of the min(rows, columns) singular
+ * values, the smallest last: the leading ones of the inverse square.
+ * @param random draws the vector to start from, on which the result depends by rounding alone
+ */
+export function trailingVectors(
+  weight: DenseMatrix,
+  count: number,
+  side: "left" | "right",
+  random: Random,
+): Float64Array[] {
+  const { data, rows, columns } = weight;
+  const isWide = rows <= columns;
+  const lines = isWide
+    ? Array.from({ length: rows }, (_, row) =>
+        Float64Array.from(data.subarray(row * columns, (row + 1) * columns)),
+      )
+    : Array.from({ length: columns }, (_, column) =>
+        Float64Array.from({ length: rows }, (__, row) => data[row * columns + column]!),
+      );
+  const square = Matrix.zeros(lines.length, lines.length);
+  lines.forEach((line, i) => {
+    for (let j = 0; j <= i; j++) {
+      const overlap = dot(line, lines[j]!);
+      square.set(i, j, overlap).set(j, i, overlap);
+    }
+  });
+  // What cannot be told from zero is added, so that there is an inverse.
+  const least = ROUNDING * square.trace() + Number.MIN_VALUE;
+  for (let i = 0; i < lines.length; i++) square.set(i, i, square.get(i, i) + least);
+  const factors = new CholeskyDecomposition(square);
+  const inverse = (vector: Float64Array) =>
+    Float64Array.from(factors.solve(Matrix.columnVector(vector)).to1DArray());
+  const found = leadingEigenvectors(lines.length, inverse, count, random).reverse();
+  if (isWide === (side === "left")) return found;
+  const across = isWide ? productTransposed : product;
+  // Orthogonal but for rounding, which is largest where the value is smallest.
+  return orthonormal(
+    found.map((vector) => across(weight, vector)),
+    random,
+  );
+}
+
+/**
+ * The `count` leading eigenvectors of a symmetric operator without negative values, by the Lanczos
+ * process with full orthogonalisation and thick restarts (Wu and Simon 2000).
+ */
+function leadingEigenvectors(
+  length: number,
+  apply: (vector: Float64Array) => Float64Array,
+  count: number,
+  random: Random,
+): Float64Array[] {
+  const size = Math.min(length, 2 * count + 32);
+  const kept = Math.min(length, count + 12);
+  // The basis has one vector more than `projected`, which holds ⟨basis[i], operator · basis[j]⟩.
   let basis: Float64Array[] = [];
   let projected = Matrix.zeros(size, size);
   let filled = 0;
-  appendOrthonormal(basis, normals(rows, random), random);
+  appendOrthonormal(basis, normals(length, random), random);
   for (let restart = 0; ; restart++) {
     let remainder = 0;
     for (; filled < size; filled++) {
-      const image = product(weight, productTransposed(weight, basis[filled]!));
-      const { overlaps, length } = appendOrthonormal(basis, image, random);
+      const { overlaps, length: left } = appendOrthonormal(basis, apply(basis[filled]!), random);
       overlaps.forEach((overlap, i) => {
         projected.set(i, filled, overlap).set(filled, i, overlap);
       });
-      remainder = length;
+      remainder = left;
     }
     const { values, vectors } = eigenpairs(projected);
     const leading = combine(basis, vectors.slice(0, kept));
@@ -86,7 +140,7 @@ export function leadingTriplets(
     const found = distances.every(
       (distance, i) => distance <= TOLERANCE * values[i]! + ROUNDING * values[0]!,
     );
-    if (found || restart === MOST_RESTARTS) return withinSpan(weight, leading.slice(0, count));
+    if (found || restart === MOST_RESTARTS) return leading.slice(0, count);
 
     basis = [...leading, basis[size]!];
     projected = Matrix.zeros(size, size);

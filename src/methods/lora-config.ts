@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { TunesmithError } from "../errors.ts";
 import type { JsonObject } from "../hub/index.ts";
-import type { LoraOptions } from "./lora-options.ts";
+import type { CompleteLora, LoraOptions } from "./lora-options.ts";
 import {
   commonKeys,
   foreign,
@@ -12,6 +12,8 @@ import {
   names,
   parsePeftConfig,
 } from "./peft-config.ts";
+
+const tokenIds = z.array(z.int().nonnegative());
 
 /** LoRA's keys with PEFT's defaults, all of which PEFT writes. */
 export const loraConfigSchema = z.object({
@@ -45,7 +47,10 @@ export const loraConfigSchema = z.object({
   rank_pattern: z.record(z.string(), z.int().positive()).default({}),
   target_modules: modules,
   target_parameters: names.nullable().default(null),
-  trainable_token_indices: foreign,
+  trainable_token_indices: z
+    .union([tokenIds, z.record(z.string(), tokenIds)])
+    .nullable()
+    .default(null),
   use_bdlora: foreign,
   use_dora: z.boolean().default(false),
   use_qalora: z.boolean().default(false),
@@ -61,11 +66,11 @@ export const loraConfig = (partial: z.input<typeof loraConfigSchema>): LoraConfi
 
 /** What PEFT writes for these options. `all-linear` is resolved to the names it stands for. */
 export function toPeftConfig(
-  options: Required<Omit<LoraOptions, "exclude" | "layersToTransform">> & LoraOptions,
+  options: CompleteLora,
   source: string,
   adaptedNames: readonly string[],
 ): LoraConfig {
-  const { targets, exclude, modulesToSave, layersToTransform } = options;
+  const { targets, exclude, modulesToSave, layersToTransform, trainableTokens } = options;
   const listed = (value: string | readonly string[]) =>
     typeof value === "string" ? value : [...value];
   return loraConfig({
@@ -83,6 +88,11 @@ export function toPeftConfig(
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
     layers_to_transform: layersToTransform ? [...layersToTransform] : null,
     init_lora_weights: options.init,
+    use_dora: options.dora,
+    lora_bias: options.loraBias,
+    trainable_token_indices: trainableTokens
+      ? (structuredClone(trainableTokens) as LoraConfig["trainable_token_indices"])
+      : null,
   });
 }
 
@@ -92,11 +102,8 @@ const UNSUPPORTED = [
   "arrow_config",
   "kasa_config",
   "layer_replication",
-  "lora_bias",
   "target_parameters",
-  "trainable_token_indices",
   "use_bdlora",
-  "use_dora",
   "use_qalora",
 ] as const satisfies readonly (keyof LoraConfig)[];
 
@@ -118,12 +125,24 @@ export function fromLoraConfig(json: JsonObject, folder: string): LoraOptions {
   // "pissa" and "olora" took a part out of the base that the base alone determines; it is taken out
   // again, as PEFT does. What data or chance had a part in cannot be found again.
   const partOfBase = init === "pissa" || init === "olora";
-  if (typeof init === "string" && !partOfBase && !["gaussian", "orthogonal", "eva"].includes(init))
+  if (
+    typeof init === "string" &&
+    !partOfBase &&
+    !["gaussian", "orthogonal", "eva", "mica"].includes(init)
+  )
     faults.push({
       where: `${folder}/adapter_config.json: init_lora_weights`,
       rule: "an adapter must fit the base model as it was published",
       seen: `${JSON.stringify(init)}, which changes the base weights`,
       fix: "save it in PEFT with path_initial_model_for_weight_conversion",
+    });
+  const outer = [config.target_modules ?? [], config.modules_to_save ?? []].flat();
+  if (config.ensure_weight_tying && outer.some((name) => /(embed_tokens|lm_head)$/.test(name)))
+    faults.push({
+      where: `${folder}/adapter_config.json: ensure_weight_tying`,
+      rule: "embedding and output module are adapted apart from each other",
+      seen: "true",
+      fix: "merge the adapter into its base with PEFT and load the merged model",
     });
   if (faults.length > 0) throw new TunesmithError("checkpoint", faults);
   const layers = config.layers_to_transform;
@@ -140,6 +159,9 @@ export function fromLoraConfig(json: JsonObject, folder: string): LoraOptions {
     bias: config.bias,
     modulesToSave: config.modules_to_save ?? [],
     layersToTransform: typeof layers === "number" ? [layers] : (layers ?? undefined),
-    ...(partOfBase ? { init } : {}),
+    dora: config.use_dora,
+    loraBias: config.lora_bias,
+    ...(config.trainable_token_indices && { trainableTokens: config.trainable_token_indices }),
+    ...(partOfBase || init === "mica" ? { init } : {}),
   };
 }

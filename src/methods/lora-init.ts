@@ -12,12 +12,14 @@ import {
   normals,
   type SingularTriplets,
   sampledTriplets,
+  trailingVectors,
 } from "./decompositions.ts";
 import type { ParameterSpec } from "./method.ts";
 import type { LinearModule } from "./targets.ts";
 
 /**
- * `true` is PEFT's default, `false` its debugging aid where B is not zero either. "olora" starts
+ * `true` is PEFT's default, `false` its debugging aid where B is not zero either. "mica" gives B the
+ * singular vectors of the smallest singular values of W, for good: A alone is trained. "olora" starts
  * from the leading part of W = Q R, "pissa" from the leading singular triplets of W, and
  * "pissa_niter_N" from an approximation of them in N iterations.
  */
@@ -26,6 +28,7 @@ export type LoraInit =
   | "gaussian"
   | "orthogonal"
   | "olora"
+  | "mica"
   | "pissa"
   | `pissa_niter_${number}`;
 
@@ -45,6 +48,8 @@ interface Initials {
   readonly a: Initial;
   /** B, [out, rank]. */
   readonly b: Initial;
+  /** What B adds besides, [out]. */
+  readonly bias: Initial;
 }
 
 const draw = (length: number, next: () => number): Float32Array =>
@@ -53,7 +58,38 @@ const draw = (length: number, next: () => number): Float32Array =>
 const uniform = (length: number, bound: number, random: Random): Float32Array =>
   draw(length, () => (2 * random.uniform() - 1) * bound);
 
+/** @throws TunesmithError (config) for an initialisation that the module cannot have */
 export function loraInitials(init: LoraInit, site: Site): Initials {
+  const { path, rank, outputSize } = site;
+  // PyTorch's default for a linear layer that keeps its bias; every other start has none.
+  const bias: Initial = async (random) =>
+    init === false
+      ? uniform(outputSize, 1 / Math.sqrt(rank), random.fork(`${path} bias`))
+      : new Float32Array(outputSize);
+  const start = site.kind === "embedding" ? embeddingInitials : linearInitials;
+  return { ...start(init, site), bias };
+}
+
+/** A is zero and B normal, the other way round than elsewhere; no start is a part of the base. */
+function embeddingInitials(init: LoraInit, site: Site): Omit<Initials, "bias"> {
+  const { path, rank, inputSize, outputSize } = site;
+  if (init === "mica") return minorInitials(site);
+  const normal = (name: string, size: number): Initial => {
+    return async (random) => {
+      const stream = random.fork(`${path} ${name}`);
+      return draw(size, () => stream.normal());
+    };
+  };
+  return {
+    a:
+      init === false
+        ? normal("A", rank * inputSize)
+        : async () => new Float32Array(rank * inputSize),
+    b: normal("B", outputSize * rank),
+  };
+}
+
+function linearInitials(init: LoraInit, site: Site): Omit<Initials, "bias"> {
   const { path, rank, inputSize, outputSize } = site;
   // Kaiming-uniform with a = sqrt(5), PyTorch's default for a linear layer.
   const a: Initial = async (random) =>
@@ -78,6 +114,8 @@ export function loraInitials(init: LoraInit, site: Site): Initials {
       };
     case "orthogonal":
       return orthogonalInitials(site);
+    case "mica":
+      return minorInitials(site);
     case "olora":
       return fromBase(site, (weight, random) => {
         const { q, r } = leadingQr(weight, rank, random);
@@ -102,9 +140,21 @@ function iterationsOf(init: string): number {
   if (digits !== undefined) return Number(digits);
   throw new TunesmithError("config", {
     where: "method.init",
-    rule: "names an initialisation: true, false, gaussian, orthogonal, olora, pissa, pissa_niter_16",
+    rule: "names an initialisation: true, false, gaussian, orthogonal, olora, mica, pissa, pissa_niter_16",
     seen: JSON.stringify(init),
     fix: "use true, or pissa_niter_ with a number of iterations",
+  });
+}
+
+/** @throws TunesmithError (config) for a rank that the weight cannot have */
+function checkRank({ path, rank, inputSize, outputSize }: Site): void {
+  const largest = Math.min(inputSize, outputSize);
+  if (rank <= largest) return;
+  throw new TunesmithError("config", {
+    where: "method.init",
+    rule: "an adapter that starts from its weight has at most the weight's own rank",
+    seen: `rank ${rank} at ${path}, a weight of shape [${outputSize}, ${inputSize}]`,
+    fix: `use rank ${largest} or less there (method.rankPattern), or init: true`,
   });
 }
 
@@ -124,25 +174,26 @@ function equalShares({ values, left, right }: SingularTriplets, scaling: number)
   return { columns: scaled(left), rows: scaled(right) };
 }
 
-/** @throws TunesmithError (config) for a rank that the weight cannot have */
+/** @throws TunesmithError (config) for a rank or a weight that does not fit */
 function fromBase(
-  { path, rank, inputSize, outputSize }: Site,
+  site: Site,
   factorize: (weight: DenseMatrix, random: Random) => Factors,
-): Initials {
-  const largest = Math.min(inputSize, outputSize);
-  if (rank > largest)
+): Omit<Initials, "bias"> {
+  const { path, weight: name, rank, inputSize, outputSize } = site;
+  checkRank(site);
+  if (name !== `${path}.weight`)
     throw new TunesmithError("config", {
       where: "method.init",
-      rule: "an adapter that starts as a part of its weight has at most the weight's own rank",
-      seen: `rank ${rank} at ${path}, a weight of shape [${outputSize}, ${inputSize}]`,
-      fix: `use rank ${largest} or less there (method.rankPattern), or init: true`,
+      rule: "an adapter that starts as a part of its weight has that weight for itself",
+      seen: `${path} shares ${name}`,
+      fix: `use init: true, or leave ${path} out of the targets`,
     });
   // A and B are asked for one after the other, with the same stream: one decomposition serves both.
   const found = new WeakMap<Random, Promise<Factors>>();
   const factors = (random: Random, base: Parameters<Initial>[1]): Promise<Factors> => {
     let promise = found.get(random);
     if (!promise) {
-      promise = base(`${path}.weight`).then((data) =>
+      promise = base(name).then((data) =>
         factorize({ data, rows: outputSize, columns: inputSize }, random.fork(`${path} start`)),
       );
       found.set(random, promise);
@@ -158,12 +209,33 @@ function fromBase(
       });
       return a;
     },
+    b: async (random, base) => besideOneAnother((await factors(random, base)).columns, outputSize),
+  };
+}
+
+/** Vectors of length `rows` as the columns of a matrix [rows, vectors]. */
+function besideOneAnother(columns: readonly Float64Array[], rows: number): Float32Array {
+  const count = columns.length;
+  return Float32Array.from(
+    { length: rows * count },
+    (_, i) => columns[i % count]![Math.floor(i / count)]!,
+  );
+}
+
+/** A zero, B the left singular vectors of the smallest singular values (MiCA, PEFT's `mica_init`). */
+function minorInitials(site: Site): Omit<Initials, "bias"> {
+  const { path, weight, kind, rank, inputSize, outputSize } = site;
+  checkRank(site);
+  return {
+    a: async () => new Float32Array(rank * inputSize),
     b: async (random, base) => {
-      const { columns } = await factors(random, base);
-      return Float32Array.from(
-        { length: outputSize * rank },
-        (_, i) => columns[i % rank]![Math.floor(i / rank)]!,
-      );
+      const data = await base(weight);
+      const [rows, columns] =
+        kind === "embedding" ? [inputSize, outputSize] : [outputSize, inputSize];
+      const side = kind === "embedding" ? "right" : "left";
+      const stream = random.fork(`${path} start`);
+      const vectors = trailingVectors({ data, rows, columns }, rank, side, stream);
+      return besideOneAnother(vectors, outputSize);
     },
   };
 }
@@ -172,7 +244,8 @@ function fromBase(
  * With Q a random orthogonal matrix, A lies in the span of its even rows and B in that of its odd
  * ones, so that B A is zero although neither factor is.
  */
-function orthogonalInitials({ path, rank, inputSize, outputSize }: Site): Initials {
+function orthogonalInitials(site: Site): Omit<Initials, "bias"> {
+  const { path, rank, inputSize, outputSize } = site;
   if (rank % 2 !== 0)
     throw new TunesmithError("config", {
       where: "method.init",

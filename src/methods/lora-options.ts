@@ -3,6 +3,7 @@
 import { z } from "zod";
 import type { LoraInit } from "./lora-init.ts";
 import { count, derived, moduleNames, targetKeys } from "./option-schema.ts";
+import type { TrainableTokens } from "./token-rows.ts";
 
 export interface LoraOptions {
   readonly name: "lora";
@@ -22,12 +23,31 @@ export interface LoraOptions {
   readonly modulesToSave?: readonly string[];
   readonly layersToTransform?: readonly number[];
   readonly init?: LoraInit;
+  /** Lengths of the weights' rows apart from their directions (Liu et al. 2024). */
+  readonly dora?: boolean;
+  /** A bias of its own for each B. */
+  readonly loraBias?: boolean;
+  /** How much faster B learns than A (LoRA+, Hayou et al. 2024). Default 1. */
+  readonly learningRateRatio?: number;
+  readonly trainableTokens?: TrainableTokens;
 }
+
+/** Options of a LoRA with their defaults. */
+export type CompleteLora = LoraOptions &
+  Required<Omit<LoraOptions, "exclude" | "layersToTransform" | "trainableTokens">>;
 
 const PISSA_ITERATIONS = z
   .templateLiteral(["pissa_niter_", z.int().min(0)])
   .meta({ title: "pissa_niter_N" });
-const INITS = ["gaussian", "orthogonal", "olora", "pissa"] as const satisfies readonly LoraInit[];
+const INITS = [
+  "gaussian",
+  "orthogonal",
+  "olora",
+  "pissa",
+  "mica",
+] as const satisfies readonly LoraInit[];
+
+const tokenIds = z.array(z.int().min(0)).min(1);
 
 /** The recipe's section. Its defaults aim at quality, those of `LoraOptions` are PEFT's. */
 export const loraSchema = z.strictObject({
@@ -66,4 +86,19 @@ export const loraSchema = z.strictObject({
     .describe(
       "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight.",
     ),
+  dora: z
+    .boolean()
+    .default(false)
+    .describe("DoRA: train the lengths of the weights' rows apart (Liu et al. 2024)."),
+  loraBias: z.boolean().default(false).describe("Give each B a bias of its own."),
+  learningRateRatio: z
+    .number()
+    .positive()
+    .default(1)
+    .describe("LoRA+: how much faster B learns than A (Hayou et al. 2024); 16 is usual."),
+  trainableTokens: z
+    .union([tokenIds, z.record(z.string(), tokenIds)])
+    .optional()
+    .describe("Token ids whose embeddings are trained, or { embed_tokens: ids, lm_head: ids }.")
+    .meta(derived("none")),
 });

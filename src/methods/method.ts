@@ -24,6 +24,8 @@ export interface ParameterSpec {
   readonly frozen?: true;
   /** What a schedule remembers: neither trained nor part of the adapter, but of checkpoints. */
   readonly state?: true;
+  /** A frozen one that follows from the base: made anew by `initial` and kept in no file. */
+  readonly derived?: true;
   /** Factor on the learning rate, as LoRA+ has for B. Default 1. */
   readonly learningRateFactor?: number;
   /** Its first value. `random` is the run's; `base` reads a weight of the checkpoint as float32. */
@@ -194,13 +196,18 @@ export interface BoundMethod {
   readonly schedule?: MethodSchedule;
   /** Why what it adds cannot become part of the weights; `mergeInto` is left out then. */
   readonly unmergeable?: string;
-  /** Merging: adds what the method does to a weight's data; most weights are left as they are. */
+  /**
+   * Merging: adds what the method does to a weight's data; most weights are left as they are. `weight`
+   * is `<path>.weight` or `.bias` of the module that uses it.
+   */
   readonly mergeInto?: (weight: string, data: Float32Array, values: ParameterValues) => void;
   /**
-   * The weights that `mergeInto` changes already by the first values of these parameters. So much is
+   * The weights that a method changes already by the first values of these parameters. So much is
    * taken away from them before anything else, and the model starts out as the base.
    */
   readonly takenFromBase?: ReadonlyMap<string, readonly ParameterSpec[]>;
+  /** Adds what is taken from a weight to zeros of its shape. */
+  readonly addTakenPart?: (weight: string, data: Float32Array, values: ParameterValues) => void;
   /** How results are saved: a PEFT adapter, or a whole checkpoint. */
   readonly saved: SavedAdapter | "checkpoint";
 }

@@ -52,6 +52,8 @@ describe("selectTargets", () => {
     expect(selectTargets(biased, { targets: ["0.self_attn.k_proj"] })).toEqual([
       {
         path: "model.layers.0.self_attn.k_proj",
+        kind: "linear",
+        weight: "model.layers.0.self_attn.k_proj.weight",
         outputSize: 32,
         inputSize: 64,
         hasBias: true,
@@ -65,8 +67,21 @@ describe("selectTargets", () => {
     );
   });
 
-  it("says how the output matrix is trained instead", () => {
-    expect(() => select({ targets: ["lm_head"] })).toThrow('modulesToSave: ["lm_head"]');
+  it("finds the output module where it is meant, and the weight that it shares", () => {
+    const head = { path: "lm_head", kind: "output", outputSize: 50, inputSize: 64, hasBias: false };
+    const weight = "model.embed_tokens.weight";
+    expect(selectTargets(model, { targets: ["lm_head"] })).toEqual([{ ...head, weight }]);
+    expect(select({ targets: "lm_head|.*0.mlp.up_proj" })).toHaveLength(2);
+    expect(select({ targets: ["q_proj", "lm_head"], layers: [0] })).toHaveLength(1);
+  });
+
+  it("finds the embedding where a method can adapt it, and says what to do where not", () => {
+    expect(
+      selectTargets(model, { targets: ["embed_tokens"], embeddings: true }).map(
+        ({ kind, outputSize, inputSize }) => [kind, outputSize, inputSize],
+      ),
+    ).toEqual([["embedding", 64, 50]]);
+    expect(() => select({ targets: ["embed_tokens"] })).toThrow('modulesToSave: ["embed_tokens"]');
   });
 
   it("refuses a selection that leaves nothing", () => {

@@ -6,6 +6,10 @@ import type { ModelDescription } from "./method.ts";
 
 export interface LinearModule {
   readonly path: string;
+  /** "output" makes logits; an "embedding" takes token ids, of which it has `inputSize`. */
+  readonly kind: "linear" | "output" | "embedding";
+  /** The checkpoint's weight that it reads; a tied output module's is the embedding's. */
+  readonly weight: string;
   readonly outputSize: number;
   readonly inputSize: number;
   readonly hasBias: boolean;
@@ -17,9 +21,11 @@ export interface TargetOptions {
   readonly exclude?: string | readonly string[];
   /** Only these layers; for name lists only. */
   readonly layers?: readonly number[];
+  /** Whether the embedding may be named as well. */
+  readonly embeddings?: boolean;
 }
 
-/** Every linear module of a model, the output matrix left out. */
+/** Every linear module of the layers. */
 export function linearModules(model: ModelDescription): LinearModule[] {
   const biases = new Set(model.weights.filter((w) => w.role === "bias").map((w) => w.name));
   return model.weights
@@ -28,11 +34,38 @@ export function linearModules(model: ModelDescription): LinearModule[] {
       const path = weight.name.replace(/\.weight$/, "");
       return {
         path,
+        kind: "linear",
+        weight: weight.name,
         outputSize: weight.shape[0]!,
         inputSize: weight.shape[1]!,
         hasBias: biases.has(`${path}.bias`),
       };
     });
+}
+
+/** The module that makes logits, and the embedding. */
+function outerModules(model: ModelDescription): { output: LinearModule; embedding: LinearModule } {
+  const embedding = model.weights.find(({ role }) => role === "embedding")!;
+  const [vocabularySize, hiddenSize] = embedding.shape as [number, number];
+  const path = model.outputPath;
+  return {
+    output: {
+      path,
+      kind: "output",
+      weight: model.outputName,
+      outputSize: vocabularySize,
+      inputSize: hiddenSize,
+      hasBias: model.weights.some(({ name }) => name === `${path}.bias`),
+    },
+    embedding: {
+      path: embedding.name.replace(/\.weight$/, ""),
+      kind: "embedding",
+      weight: embedding.name,
+      outputSize: hiddenSize,
+      inputSize: vocabularySize,
+      hasBias: false,
+    },
+  };
 }
 
 const endsWith = (path: string, name: string) => path === name || path.endsWith(`.${name}`);
@@ -70,12 +103,15 @@ export function compilePattern(source: string, shown: string, where: string): Re
 }
 
 /**
- * The linear modules that `options` select.
+ * The modules that `options` select. "all-linear" leaves out the output module, names and expressions
+ * may mean it.
  * @throws TunesmithError (config) if a name, or the whole selection, matches nothing
  */
 export function selectTargets(model: ModelDescription, options: TargetOptions): LinearModule[] {
-  const { targets, exclude = [], layers } = options;
-  const modules = linearModules(model);
+  const { targets, exclude = [], layers, embeddings = false } = options;
+  const { output, embedding } = outerModules(model);
+  const outer = targets === "all-linear" ? [] : [output, ...(embeddings ? [embedding] : [])];
+  const modules = [...linearModules(model), ...outer];
   const names = [...new Set(modules.map((module) => module.path.split(".").at(-1)!))];
   const wanted = targets === "all-linear" ? () => true : matcher(targets, "method.targets");
   const unwanted = matcher(exclude, "method.exclude");
@@ -86,8 +122,8 @@ export function selectTargets(model: ModelDescription, options: TargetOptions): 
 
   if (typeof targets !== "string") {
     const otherThan = (name: string): string => {
-      if (endsWith(model.outputPath, name))
-        return `train the output matrix itself: modulesToSave: ["${model.outputPath}"]`;
+      if (endsWith(embedding.path, name))
+        return `train the embedding itself: modulesToSave: ["${name}"], or adapt it with lora`;
       const guess = nearest(name, names);
       return guess ? `nearest is ${JSON.stringify(guess)}` : 'use "all-linear" for all of them';
     };
@@ -95,7 +131,7 @@ export function selectTargets(model: ModelDescription, options: TargetOptions): 
       .filter((name) => !modules.some((module) => endsWith(module.path, name)))
       .map((name) => ({
         where: "method.targets",
-        rule: "every target names a linear module of the model",
+        rule: `every target names a linear module of the model${embeddings ? ", or its embedding" : ""}`,
         seen: `${JSON.stringify(name)} matches no module of ${names.join(", ")}`,
         fix: otherThan(name),
       }));
