@@ -118,6 +118,9 @@ describe("LoRA's options", () => {
     bias: "all",
     modulesToSave: ["embed_tokens"],
     layersToTransform: [0, 2],
+    dora: true,
+    loraBias: false,
+    trainableTokens: { lm_head: [3, 49] },
   };
   const savedConfig = (method: BoundMethod) => {
     if (method.saved === "checkpoint") throw new Error("LoRA saves an adapter");
@@ -138,9 +141,9 @@ describe("LoRA's options", () => {
   });
 
   it("that are not implemented are refused together", () => {
-    const config = { ...savedConfig(lora()), use_dora: true, lora_bias: true };
+    const config = { ...savedConfig(lora()), use_qalora: true, use_bdlora: { any: 1 } };
     expect(() => fromLoraConfig(config, "adapter")).toThrow(
-      /adapter_config\.json: lora_bias[\s\S]*adapter_config\.json: use_dora/,
+      /adapter_config\.json: use_bdlora[\s\S]*adapter_config\.json: use_qalora/,
     );
   });
 });

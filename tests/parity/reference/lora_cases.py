@@ -119,6 +119,52 @@ CASES = {
         {"r": 4, "target_modules": ["q_proj", "up_proj"], "layers_to_transform": [1]},
         {},
     ),
+    "dora": (
+        "use_dora: rows have lengths of their own, biases no part in them",
+        BIASES,
+        {"r": 4, "lora_alpha": 6, "use_dora": True, "target_modules": ["q_proj", "o_proj", "down_proj"]},
+        {"padding": "right"},
+    ),
+    "dora-embeddings": (
+        "use_dora on the embedding, whose columns have the lengths, and on the head",
+        UNTIED,
+        {"r": 4, "use_dora": True, "target_modules": ["embed_tokens", "lm_head"]},
+        {},
+    ),
+    "target-tied": (
+        "embedding and head targeted where the checkpoint ties them: each has its own adapter",
+        BASE,
+        {"r": 4, "target_modules": ["embed_tokens", "lm_head", "q_proj"], "rank_pattern": {"lm_head": 2}},
+        {},
+    ),
+    "tokens-tied": (
+        "trainable_token_indices where the checkpoint ties the head: it follows the embedding",
+        BASE,
+        {"r": 4, "target_modules": ["q_proj"], "trainable_token_indices": [5, 60, 17]},
+        {"vocabulary": 20},
+    ),
+    "tokens-apart": (
+        "trainable_token_indices of two modules, other tokens for each",
+        BASE,
+        {
+            "r": 4,
+            "target_modules": ["v_proj"],
+            "trainable_token_indices": {"embed_tokens": [7, 3], "lm_head": [90, 12, 4]},
+        },
+        {"vocabulary": 20},
+    ),
+    "lora-bias": (
+        "lora_bias: a bias of B, scaled as B is",
+        BIASES,
+        {"r": 4, "lora_alpha": 6, "lora_bias": True, "target_modules": ["q_proj", "up_proj"]},
+        {},
+    ),
+    "mica": (
+        "MiCA: B is frozen",
+        BASE,
+        {"r": 4, "init_lora_weights": "mica", "target_modules": ["v_proj", "gate_proj", "down_proj"]},
+        {},
+    ),
 }
 
 # name: (what it shows, case whose adapter settings it shares, noise on the fresh adapter, batches).
@@ -138,6 +184,13 @@ TRAJECTORIES = {
         "rslora",
         0.0,
         [{}, {"length": 16}],
+    ),
+    "trajectory-dora": ("20 AdamW steps of DoRA, lengths too", "dora", 0.02, [{}]),
+    "trajectory-tokens": (
+        "20 AdamW steps of rows that embedding and head share",
+        "tokens-tied",
+        0.02,
+        [{"vocabulary": 20}],
     ),
 }
 
