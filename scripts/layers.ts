@@ -12,6 +12,7 @@ export const LAYERS = [
   "hub",
   "models",
   "methods",
+  "adapters",
   "engine",
   "generate",
   "data",

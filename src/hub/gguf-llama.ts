@@ -36,6 +36,17 @@ export function huggingFaceName(name: string): string | undefined {
   return `${prefix}${table[part!]}.${kind}`;
 }
 
+/** `model.layers.0.self_attn.q_proj.weight` → `blk.0.attn_q.weight`; undefined for other names. */
+export function ggufName(name: string): string | undefined {
+  const match = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name);
+  if (!match) return undefined;
+  const [, layer, path, kind] = match;
+  const table = Object.entries(layer === undefined ? TOP_NAMES : LAYER_NAMES);
+  const part = table.find(([, known]) => known === path)?.[0];
+  if (part === undefined) return undefined;
+  return layer === undefined ? `${part}.${kind}` : `blk.${layer}.${part}.${kind}`;
+}
+
 /**
  * The file's tensors under their Hugging Face names. Throws for a tensor that a LLaMA model does not
  * have: leaving it out would silently compute another model.

@@ -1,5 +1,7 @@
 // Public names of the method layer.
+export { peftPath } from "./adapted-modules.ts";
 export type { FullOptions } from "./full.ts";
+export { fromLoraConfig, loraConfig } from "./lora-config.ts";
 export type { LoraOptions } from "./lora-options.ts";
 export type {
   BoundMethod,
@@ -21,4 +23,4 @@ export {
   methodOfAdapter,
   methodSchemas,
 } from "./registry.ts";
-export { linearModules } from "./targets.ts";
+export { linearModules, patternValue } from "./targets.ts";

@@ -1,0 +1,118 @@
+// What an adapter's folder holds, in numbers: for people who want to know what they were given.
+
+import type { Adapter, AdapterTensor } from "../hub/index.ts";
+import { type MethodOptions, methodDefinition, methodOfAdapter } from "../methods/index.ts";
+import { normOf } from "./factors.ts";
+import { readPlainLora } from "./plain-lora.ts";
+
+/** Modules of one name in all layers, or tensors of one kind. */
+export interface AdapterPart {
+  readonly name: string;
+  /** How many there are. */
+  readonly count: number;
+  readonly parameters: number;
+  /** Of LoRA modules, each that occurs. */
+  readonly ranks: readonly number[];
+  readonly scalings: readonly number[];
+  /**
+   * Frobenius norms of what is added to a weight (LoRA's s · B A), or of the tensors themselves.
+   */
+  readonly meanNorm: number;
+  readonly largestNorm: number;
+}
+
+export interface AdapterDescription {
+  readonly peftType: string;
+  /** The method with its most telling options, in words. */
+  readonly method: string;
+  /** Its options as the recipe and `loadModel` have them. */
+  readonly options: MethodOptions;
+  /** The base model's name, as the file has it. */
+  readonly base: string | undefined;
+  readonly tensors: number;
+  readonly parameters: number;
+  /** In float32. */
+  readonly bytes: number;
+  readonly parts: readonly AdapterPart[];
+}
+
+/** @throws TunesmithError (checkpoint) for a method or settings that are not implemented */
+export function describeAdapter(adapter: Adapter, folder: string): AdapterDescription {
+  const { config, tensors } = adapter;
+  const options = methodOfAdapter(adapter, folder);
+  const parameters = [...tensors.values()].reduce((sum, { data }) => sum + data.length, 0);
+  const base = config.base_model_name_or_path;
+  return {
+    peftType: String(config.peft_type),
+    method: methodDefinition(options.name).describe(options),
+    options,
+    base: typeof base === "string" ? base : undefined,
+    tensors: tensors.size,
+    parameters,
+    bytes: 4 * parameters,
+    parts: partsOf(adapter, folder),
+  };
+}
+
+interface Measured {
+  readonly parameters: number;
+  readonly norm: number;
+  readonly rank?: number;
+  readonly scaling?: number;
+}
+
+function partsOf(adapter: Adapter, folder: string): AdapterPart[] {
+  const groups = new Map<string, Measured[]>();
+  const count = (name: string, measured: Measured) =>
+    groups.set(name, [...(groups.get(name) ?? []), measured]);
+  const { pairs, rest } = productsApart(adapter);
+  if (pairs.size > 0)
+    for (const [path, module] of readPlainLora({ ...adapter, tensors: pairs }, folder).modules) {
+      const { a, b, rank, scaling } = module;
+      const parameters = a.length + b.length;
+      count(lastName(path), { parameters, norm: normOf(module), rank, scaling });
+    }
+  for (const [key, { data }] of rest)
+    count(kindOf(key), { parameters: data.length, norm: norm(data) });
+  return [...groups].map(([name, all]) => ({
+    name,
+    count: all.length,
+    parameters: all.reduce((sum, one) => sum + one.parameters, 0),
+    ranks: distinct(all.map(({ rank }) => rank)),
+    scalings: distinct(all.map(({ scaling }) => scaling)),
+    meanNorm: all.reduce((sum, one) => sum + one.norm, 0) / all.length,
+    largestNorm: Math.max(...all.map((one) => one.norm)),
+  }));
+}
+
+type Tensors = Map<string, AdapterTensor>;
+
+/** Matrices of LoRA, whose product says more than they do; and what else is there. */
+function productsApart({ config, tensors }: Adapter): { pairs: Tensors; rest: Tensors } {
+  const pairs: Tensors = new Map();
+  const rest: Tensors = new Map();
+  // Matrices that hold a part of the base say nothing about what is added to it.
+  const isProduct = config.peft_type === "LORA" && !isPartOfBase(config.init_lora_weights);
+  for (const [key, tensor] of tensors)
+    (isProduct && /\.lora_[AB]\.weight$/.test(key) ? pairs : rest).set(key, tensor);
+  return { pairs, rest };
+}
+
+const isPartOfBase = (init: unknown) => init === "pissa" || init === "olora";
+
+const lastName = (path: string): string => path.split(".").at(-1)!;
+
+/** `….q_proj.ia3_l` → `q_proj.ia3_l`. */
+const kindOf = (key: string): string =>
+  key
+    .replace(/\.weight$/, "")
+    .split(".")
+    .filter((part) => !/^\d+$/.test(part))
+    .slice(-2)
+    .join(".");
+
+const norm = (data: Float32Array): number =>
+  Math.sqrt(data.reduce((sum, value) => sum + value * value, 0));
+
+const distinct = (values: readonly (number | undefined)[]): number[] =>
+  [...new Set(values.filter((value) => value !== undefined))].sort((a, b) => a - b);

@@ -1,0 +1,92 @@
+// A LoRA as llama.cpp reads it: a GGUF of type "adapter", in the layout of its `convert_lora_to_gguf`.
+
+import { type Fault, TunesmithError } from "../errors.ts";
+import {
+  deinterleavedRow,
+  type GgufToWrite,
+  ggufName,
+  interleavedHeads,
+  type JsonObject,
+} from "../hub/index.ts";
+import type { LoraModule, PlainLora } from "./plain-lora.ts";
+
+/** `model_type` of config.json to llama.cpp's name of the architecture. */
+const ARCHITECTURES: Readonly<Record<string, string>> = { llama: "llama" };
+
+/**
+ * @param config the base model's config.json: its heads decide the order of rows of q and k
+ * @throws TunesmithError (checkpoint) for a base, or modules, that llama.cpp knows no names for
+ */
+export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
+  const architecture = ARCHITECTURES[String(config.model_type)];
+  if (architecture === undefined)
+    throw new TunesmithError("checkpoint", {
+      where: "converting to gguf: model_type",
+      rule: `is one of ${Object.keys(ARCHITECTURES).join(", ")}`,
+      seen: JSON.stringify(config.model_type),
+      fix: "name the adapter's own base model with --model",
+    });
+  const faults: Fault[] = [];
+  const tensors: GgufToWrite["tensors"][number][] = [];
+  // The file has one alpha; llama.cpp scales every pair of matrices by alpha / rank.
+  const alpha = alphaOf(lora);
+  for (const [path, module] of lora.modules) {
+    const name = ggufName(`${path}.weight`);
+    const heads = name === undefined ? undefined : interleavedHeads(name, config);
+    if (name === undefined || (heads && module.outputSize % (2 * heads) !== 0)) {
+      faults.push({
+        where: `${lora.source}: ${path}`,
+        rule: "every module of the adapter is one of the base model",
+        seen:
+          name === undefined
+            ? "a name that llama.cpp does not have"
+            : `${module.outputSize} rows for ${heads} heads`,
+        fix: `name the adapter's own base model with --model (${lora.base ?? "not named"})`,
+      });
+      continue;
+    }
+    const { a, rank, inputSize, outputSize } = module;
+    tensors.push(
+      { name: `${name}.lora_a`, shape: [rank, inputSize], data: a },
+      { name: `${name}.lora_b`, shape: [outputSize, rank], data: rowsOfB(module, alpha, heads) },
+    );
+  }
+  if (faults.length > 0) throw new TunesmithError("checkpoint", faults.slice(0, 10));
+  return {
+    metadata: [
+      ["general.architecture", { string: architecture }],
+      ["general.type", { string: "adapter" }],
+      ["general.name", { string: lora.base ?? "adapter" }],
+      ["general.file_type", { uint32: ALL_FLOAT32 }],
+      ["general.quantization_version", { uint32: 2 }],
+      ["adapter.type", { string: "lora" }],
+      ["adapter.lora.alpha", { float32: alpha }],
+    ],
+    tensors,
+  };
+}
+
+const ALL_FLOAT32 = 0;
+
+/** The alpha that most modules have, so that their matrices are written as they are. */
+function alphaOf({ modules }: PlainLora): number {
+  const [first] = modules.values();
+  return first!.scaling * first!.rank;
+}
+
+/** B with what alpha / rank does not say of the scaling, its rows in llama.cpp's order. */
+function rowsOfB(
+  { b, rank, outputSize, scaling }: LoraModule,
+  alpha: number,
+  heads: number | undefined,
+): Float32Array {
+  const factor = scaling / (alpha / rank);
+  const result = Math.abs(factor - 1) < 1e-12 ? b.slice() : b.map((x) => x * factor);
+  if (!heads) return result;
+  const source = result.slice();
+  for (let row = 0; row < outputSize; row++) {
+    const from = deinterleavedRow(row, outputSize / heads) * rank;
+    result.set(source.subarray(from, from + rank), row * rank);
+  }
+  return result;
+}

@@ -1,0 +1,13 @@
+// Public names of the adapter layer: what can be done with adapters that are trained already.
+export { changeRank, convertToLora } from "./convert-to-lora.ts";
+export { type AdapterDescription, type AdapterPart, describeAdapter } from "./describe.ts";
+export type { RankChoice } from "./factors.ts";
+export { ggufAdapter } from "./gguf-adapter.ts";
+export {
+  MERGE_METHODS,
+  type MergeMethod,
+  type MergeSettings,
+  mergeAdapters,
+} from "./merge-adapters.ts";
+export { mixedRows } from "./mixed-rows.ts";
+export { type LoraModule, type PlainLora, readPlainLora } from "./plain-lora.ts";
