@@ -26,6 +26,7 @@ from reference.compare import compare  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
+from reference.merge_cases import write_merge_cases  # noqa: E402
 from reference.prompt_cases import write_prompt_cases  # noqa: E402
 from reference.qlora_cases import write_qlora_cases  # noqa: E402
 from reference.quantization_cases import write_quantization_cases  # noqa: E402
@@ -38,6 +39,7 @@ GROUPS = {
     "gguf": write_gguf_cases,
     "llama": write_llama_cases,
     "lora": write_lora_cases,
+    "merge": write_merge_cases,
     "prompts": write_prompt_cases,
     "qlora": write_qlora_cases,
     "quantization": write_quantization_cases,
