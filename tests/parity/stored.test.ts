@@ -26,6 +26,7 @@ const TRAJECTORY_TOLERANCE = 1e-3;
 /** Where the cases of the other groups are compared. */
 const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   gguf: "src/hub/gguf-dequantize.test.ts",
+  merge: "src/adapters/merge-adapters.test.ts",
   quantization: "src/hub/quantization.test.ts",
   sampling: "src/generate/score-processors.test.ts",
   tokenizer: "src/hub/tokenizer.test.ts",
