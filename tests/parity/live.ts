@@ -81,6 +81,19 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     model: "biases",
     method: { name: "vera", rank: 7, saveProjection: false, projectionKey: 9, exclude: ["q_proj"] },
   },
+  { name: "loha", model: "base", method: { name: "loha", rank: 2, alphaPattern: { o_proj: 3 } } },
+  { name: "loha of full rank", model: "biases", method: { name: "loha", layersToTransform: [0] } },
+  { name: "lokr", model: "base", method: { name: "lokr" } },
+  {
+    name: "lokr of low rank",
+    model: "biases",
+    method: { name: "lokr", rank: 1, decomposeBoth: true, decomposeFactor: 6, init: "lycoris" },
+  },
+  {
+    name: "adalora, pruned",
+    model: "base",
+    method: { name: "adalora", initialRank: 3, targetRank: 1, totalSteps: 10, finalSteps: 3 },
+  },
   { name: "bitfit", model: "base", method: { name: "bitfit" } },
   {
     name: "bitfit, some layers",

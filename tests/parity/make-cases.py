@@ -23,6 +23,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from reference.compare import compare  # noqa: E402
+from reference.adalora_cases import write_adalora_cases  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
@@ -36,6 +37,7 @@ from reference.tuner_cases import write_tuner_cases  # noqa: E402
 from reference.versions import version_differences, write_versions  # noqa: E402
 
 GROUPS = {
+    "adalora": write_adalora_cases,
     "gguf": write_gguf_cases,
     "llama": write_llama_cases,
     "lora": write_lora_cases,

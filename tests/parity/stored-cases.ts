@@ -23,6 +23,8 @@ export interface PointCase extends Common {
   readonly kind: "point";
   readonly batch: Batch;
   readonly loss: number;
+  /** What the method adds in training. */
+  readonly methodLoss: number;
 }
 
 /** AdamW steps over batches taken in turn. */
@@ -32,6 +34,8 @@ export interface TrajectoryCase extends Common {
   readonly optimizer: TrainStepOptions;
   readonly losses: readonly number[];
   readonly gradientNorms: readonly number[];
+  /** AdaLoRA: which ranks of which module are kept after each step; null before the first pruning. */
+  readonly rankPatterns?: readonly (Readonly<Record<string, readonly boolean[]>> | null)[];
 }
 
 /** What initialisations promise. */
@@ -78,11 +82,17 @@ export function readCase(folder: string, name: string): StoredCase {
   if (json.variants)
     return { kind: "init", ...common, ...pick(json, ["settings", "variants"]) } as InitCase;
   if (typeof json.loss === "number" && json.batches?.length === 1)
-    return { kind: "point", ...common, batch: json.batches[0], loss: json.loss };
+    return {
+      kind: "point",
+      ...common,
+      batch: json.batches[0],
+      loss: json.loss,
+      methodLoss: json.methodLoss ?? 0,
+    };
   throw new Error(`${name}: no test covers a case with ${Object.keys(json).join(", ")}`);
 }
 
-const TRAJECTORY_KEYS = ["batches", "optimizer", "losses", "gradientNorms"];
+const TRAJECTORY_KEYS = ["batches", "optimizer", "losses", "gradientNorms", "rankPatterns"];
 
 const pick = (json: Record<string, unknown>, keys: readonly string[]) =>
   Object.fromEntries(keys.map((key) => [key, json[key]]));

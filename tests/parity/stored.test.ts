@@ -34,7 +34,7 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
 };
 
 /** Those that are compared here. */
-const GROUPS = ["llama", "lora", "prompts", "qlora", "tuners"];
+const GROUPS = ["adalora", "llama", "lora", "prompts", "qlora", "tuners"];
 
 const cases = GROUPS.flatMap(storedCases);
 const ofKind = <K extends (typeof cases)[number]["kind"]>(kind: K) =>
@@ -70,7 +70,8 @@ describe.each(["fast", "lean"] as const)("memory %s", (memory) => {
       expect(arrayDifference([run.loss!], [stored.loss])).toBeLessThan(POINT_TOLERANCE);
 
       const { loss, gradients } = await model.lossAndGradients(stored.batch);
-      expect(arrayDifference([loss], [stored.loss])).toBeLessThan(POINT_TOLERANCE);
+      const expectedLoss = stored.loss + stored.methodLoss;
+      expect(arrayDifference([loss], [expectedLoss])).toBeLessThan(POINT_TOLERANCE);
       expect(Object.keys(gradients).sort()).toEqual([...expected.keys()].sort());
       for (const [key, values] of expected)
         expect(arrayDifference(gradients[key]!.data, values), key).toBeLessThan(POINT_TOLERANCE);
@@ -100,6 +101,27 @@ it.each(ofKind("trajectory"))("$name: $shows", async (stored) => {
         TRAJECTORY_TOLERANCE,
       );
   });
+});
+
+const pruning = ofKind("trajectory").flatMap(({ rankPatterns, ...stored }) =>
+  rankPatterns ? [{ ...stored, rankPatterns }] : [],
+);
+it.each(pruning)("$name: the same ranks are kept at each step", async (stored) => {
+  const { reference, options } = trainedAsStored(stored);
+  const { batches, optimizer, rankPatterns } = stored;
+  const folder = await mkdtemp(join(tmpdir(), "tunesmith-ranks-"));
+  try {
+    await withModel(reference, options, async (model) => {
+      for (const [step, expected] of rankPatterns.entries()) {
+        await model.trainStep(batches[step % batches.length]!, optimizer);
+        await model.saveAdapter(folder);
+        const config = JSON.parse(readFileSync(join(folder, "adapter_config.json"), "utf8"));
+        expect(config.rank_pattern, `after step ${step}`).toEqual(expected);
+      }
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 /** Initialisations that the weights determine: the product s · B A is stored. */

@@ -25,7 +25,7 @@ def _gradients(model):
     return {
         name: parameter.grad.detach()
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.grad is not None
+        if parameter.requires_grad and parameter.grad is not None and parameter.numel() > 0
     }
 
 
@@ -62,11 +62,11 @@ def evaluate(model, batch):
     }
 
 
-def train(model, batches, steps, optimizer, dtype=torch.float64):
+def train(model, batches, steps, optimizer, dtype=torch.float64, after_step=None):
     """An AdamW trajectory over `batches` in turn; every parameter decays.
 
-    Returns losses (before each update), gradient norms (before clipping) and the final trainable
-    tensors by parameter name.
+    `after_step(model, index)` is called between the update and the next step. Returns losses (before
+    each update), gradient norms (before clipping) and the final trainable tensors by parameter name.
     """
     model = copy.deepcopy(model).to(dtype)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -83,6 +83,8 @@ def train(model, batches, steps, optimizer, dtype=torch.float64):
             loss, _ = step(model, batches[index % len(batches)])
             norm = torch.nn.utils.clip_grad_norm_(parameters, optimizer["maxGradNorm"])
             adam.step()
+            if after_step:
+                after_step(model, index)
             losses.append(loss.item())
             norms.append(norm.item())
     final = {
@@ -93,9 +95,9 @@ def train(model, batches, steps, optimizer, dtype=torch.float64):
     return losses, norms, final
 
 
-def trajectory_difference(model, batches, optimizer, losses, norms, final):
+def trajectory_difference(model, batches, optimizer, losses, norms, final, **options):
     """How far the same trajectory lies in float32 from `train`'s, as numbers for a case file."""
-    found_losses, found_norms, found = train(model, batches, len(losses), optimizer, torch.float32)
+    found_losses, found_norms, found = train(model, batches, len(losses), optimizer, torch.float32, **options)
     differences = {
         "losses": relative_difference(torch.tensor(found_losses), torch.tensor(losses)),
         "gradientNorms": relative_difference(torch.tensor(found_norms), torch.tensor(norms)),
