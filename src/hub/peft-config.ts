@@ -12,7 +12,15 @@ export const PEFT_VERSION = "0.21.2";
 export const ADAPTER_CONFIG = "adapter_config.json";
 
 /** PEFT writes these as floats, `0.0` where JavaScript would write `0`. */
-const FLOAT_KEYS = new Set(["encoder_dropout", "lora_dropout"]);
+const FLOAT_KEYS = new Set([
+  "boft_dropout",
+  "d_initial",
+  "encoder_dropout",
+  "lora_dropout",
+  "module_dropout",
+  "rank_dropout",
+  "vera_dropout",
+]);
 
 /** Reads an adapter folder's configuration. Throws a TunesmithError ("checkpoint") where there is none. */
 export async function readPeftConfig(folder: string): Promise<JsonObject> {

@@ -4,7 +4,7 @@ Each method has one or more adapters, moved away from where they start, with wha
 the stored files; the first of a method is trained for ten steps as well.
 """
 
-from peft import BeftConfig, IA3Config, LNTuningConfig, VeraConfig
+from peft import BeftConfig, IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, VeraConfig
 
 from .adapters import OPTIMIZER, fresh, perturb, save, store, write_trajectory
 from .evaluate import evaluate, train, trajectory_difference
@@ -46,6 +46,31 @@ CASES = {
         0.3,
     ),
     "bitfit-biases": ("offsets beside biases", BIASES, BeftConfig(target_modules=["v_proj", "down_proj"]), 0.1),
+    "loha": (
+        "rank 2 on two modules, another rank and alpha for one",
+        BASE,
+        LoHaConfig(r=2, alpha=6, target_modules=["q_proj", "down_proj"], rank_pattern={"q_proj": 3}),
+        0.2,
+    ),
+    "loha-biases": (
+        "a rank whose square is more than the weight's",
+        BIASES,
+        LoHaConfig(r=8, target_modules=["v_proj", "up_proj"], alpha_pattern={"v_proj": 3}, layers_to_transform=[1]),
+        0.1,
+    ),
+    "lokr": (
+        "sizes as near to the square root as they can be",
+        BASE,
+        LoKrConfig(r=8, alpha=16, target_modules=["q_proj", "k_proj", "down_proj"]),
+        0.2,
+    ),
+    "lokr-low-rank": (
+        "both factors are products of rank 1 and 2, the smaller sizes given",
+        BIASES,
+        LoKrConfig(r=2, target_modules=["v_proj", "gate_proj"], rank_pattern={"gate_proj": 1}, decompose_both=True,
+                   decompose_factor=6),
+        0.3,
+    ),
 }
 
 # name: (what it shows, tunesmith's options, which weights are trained)
