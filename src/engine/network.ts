@@ -4,7 +4,7 @@
 import type { BoundMethod } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
-import { createBufferPool, floatData } from "../runtime/values.ts";
+import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
 import type { Batch } from "./batch.ts";
 import { createBind, type RunValues } from "./bind.ts";
 import { createEntry } from "./entry.ts";
@@ -28,6 +28,8 @@ export interface NetworkOptions {
   readonly memory: "fast" | "lean";
   /** Bytes of logits in memory at once; by default as `memory` suggests. */
   readonly logitBytes?: number;
+  /** Memory to share with networks that never run at the same time. */
+  readonly pool?: BufferPool;
 }
 
 export interface Network {
@@ -43,7 +45,7 @@ const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
 export function createNetwork(options: NetworkOptions): Network {
   const { architecture, method, memory } = options;
   const { layers, hiddenSize, vocabularySize } = architecture.dimensions;
-  const pool = createBufferPool();
+  const { pool = createBufferPool() } = options;
   const bind = createBind(options.weights, options.parameters);
   const logitBytes = options.logitBytes ?? LOGIT_BYTES[memory];
   const parts = { ...options, method, pool, bind };

@@ -12,7 +12,7 @@ import {
   writeFileAtomically,
   writeShardedSafetensors,
 } from "../hub/index.ts";
-import type { ParameterValues, SavedAdapter } from "../methods/index.ts";
+import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
 
 export interface Trained extends MethodParts {
@@ -52,13 +52,7 @@ async function adapterTensors(
 export async function saveMerged(trained: Trained, directory: string): Promise<void> {
   const { checkpoint, architecture, method } = trained;
   const { weights: specs, outputPath, outputName } = architecture;
-  if (method?.unmergeable)
-    throw new TunesmithError("config", {
-      where: `merging ${method.name}`,
-      rule: "what a method adds can be made part of the weights",
-      seen: method.unmergeable,
-      fix: "keep the adapter beside the model: every command takes --adapter",
-    });
+  if (method) checkMergeable(method);
   await mkdir(directory, { recursive: true });
   const outputUse = `${outputPath}.weight`;
   // A tied head that was trained apart from the embedding (or the other way round) is tied no more.
@@ -84,8 +78,19 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
   await checkpoint.writeSideFiles(directory);
 }
 
+/** @throws TunesmithError (config) for a method whose effect is no change of weights */
+export function checkMergeable({ name, unmergeable }: BoundMethod): void {
+  if (unmergeable)
+    throw new TunesmithError("config", {
+      where: `merging ${name}`,
+      rule: "what a method adds can be made part of the weights",
+      seen: unmergeable,
+      fix: "keep the adapter beside the model: every command takes --adapter",
+    });
+}
+
 /** Whether the output module of a checkpoint that ties it reads other numbers than the embedding. */
-function isUntied(trained: Trained): boolean {
+export function isUntied(trained: MethodParts): boolean {
   const { method, architecture } = trained;
   const { outputPath, outputName } = architecture;
   const outputUse = `${outputPath}.weight`;
@@ -97,7 +102,7 @@ function isUntied(trained: Trained): boolean {
 }
 
 /** What becomes of a weight as a module uses it: a tied output module has its own. */
-function mergedWeight(trained: Trained, use: string): Float32Array {
+export function mergedWeight(trained: MethodParts, use: string): Float32Array {
   const { method, weights, parameters, architecture } = trained;
   const { outputPath, outputName } = architecture;
   const own = method?.replaces.get(use);

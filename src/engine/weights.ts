@@ -21,8 +21,11 @@ export interface WeightStore {
   /** Copies rows of a matrix (an embedding) into `target`, one after another. */
   readRows(name: string, rows: ArrayLike<number>, target: Float32Array): void;
   has(name: string): boolean;
-  /** Puts other numbers in a weight's place; it is float32 from then on. */
-  replace(name: string, data: Float32Array): void;
+  /**
+   * Puts other numbers in a weight's place; it is float32 from then on.
+   * @returns what puts back the weight as it was
+   */
+  replace(name: string, data: Float32Array): () => void;
   /** Forgets weights that are trained and therefore live elsewhere. */
   drop(name: string): void;
   /** Bytes of all weights. */
@@ -112,8 +115,10 @@ export async function loadWeights(
     },
     has: (name) => stored.has(name),
     replace(name, data) {
-      const { spec } = get(name);
+      const before = get(name);
+      const { spec } = before;
       stored.set(name, { spec, floats: floats(data, spec.shape) });
+      return () => void stored.set(name, before);
     },
     drop: (name) => void stored.delete(name),
     get bytes() {
