@@ -1,9 +1,7 @@
 // Opening a model: checkpoint, architecture, method and parameters put together.
 
 import { join } from "node:path";
-import { TunesmithError } from "../errors.ts";
 import {
-  type Adapter,
   type Checkpoint,
   type JsonObject,
   openCheckpoint,
@@ -24,8 +22,10 @@ import {
 } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
-import { countTargets } from "./batch.ts";
+import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapter-set.ts";
+import { adapterValues, bindAdapter } from "./bind-adapter.ts";
 import { checkEncoder } from "./computed-tensors.ts";
+import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
@@ -66,6 +66,8 @@ export interface EngineModel extends Model {
   readonly weights: WeightStore;
   readonly parameterSet: ParameterSet;
   readonly runtime: Runtime;
+  /** Further adapters, chosen call by call, on a model without a method. */
+  readonly adapters: AdapterSet;
   loadTokenizer(): Promise<Tokenizer>;
   /** Writes a checkpoint with everything trained made part of the weights. */
   merge(directory: string): Promise<void>;
@@ -100,7 +102,11 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   };
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
-  const method = methodOptions && bindMethod(methodOptions, description);
+  const method =
+    methodOptions &&
+    (adapter
+      ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
+      : bindMethod(methodOptions, description));
   const quantization =
     options.quantization ??
     (methodOptions && !isQuantized(checkpoint)
@@ -129,8 +135,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   if (adapter) await checkEncoder(parts, adapter, adapterFolder!);
   const network = createNetwork({ ...parts, memory });
   const trained: Trained = { ...parts, checkpoint, initial };
-  return {
-    source: checkpoint.source,
+  const running: AdaptedModel = {
     config: checkpoint.config,
     generationConfig: checkpoint.generationConfig,
     architecture,
@@ -138,16 +143,16 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     weights,
     parameterSet: parameters,
     runtime,
+    evaluateLoss: network.evaluateLoss,
+    forward: forwardWith(network),
+  };
+  return {
+    ...running,
+    source: checkpoint.source,
+    adapters: createAdapterSet({ ...parts, description, memory, first, base: running }),
     parameters: parameters.all,
     ...scheduleOf(method, parameters),
     accumulateGradients: network.accumulateGradients,
-    evaluateLoss: network.evaluateLoss,
-    async forward(batch) {
-      const logits = await network.logits(batch);
-      if (!batch.labels || countTargets(batch.labels) === 0) return { logits };
-      const { lossSum, tokenCount } = await network.evaluateLoss(batch);
-      return { logits, loss: lossSum / tokenCount };
-    },
     loadTokenizer: () => checkpoint.loadTokenizer(),
     saveAdapter: (directory) => saveTrained(trained, directory),
     merge: (directory) => saveMerged(trained, directory),
@@ -203,42 +208,4 @@ function scheduleOf(
       afterStep: (step, scale) => schedule.afterStep(step, values, gradients, scale),
     },
   };
-}
-
-/** The adapter's tensors by parameter key. @throws TunesmithError (checkpoint) for what does not fit */
-function adapterValues(
-  adapter: Adapter,
-  method: BoundMethod,
-  folder: string,
-): Map<string, Float32Array> {
-  const values = new Map<string, Float32Array>();
-  const faults = [];
-  const read = method.saved === "checkpoint" ? undefined : method.saved.read;
-  const tensors = read ? read(adapter.tensors, adapter.encoder) : adapter.tensors;
-  for (const { key, shape, state, derived } of method.parameters) {
-    if (state || derived) continue;
-    const tensor = tensors.get(key);
-    if (tensor && tensor.shape.join() === shape.join()) {
-      values.set(key, tensor.data);
-      continue;
-    }
-    faults.push({
-      where: `${folder}: ${key}`,
-      rule: `the base model asks for a tensor of shape [${shape.join(", ")}]`,
-      seen: tensor ? `[${tensor.shape.join(", ")}]` : "no such tensor",
-      fix: `use the adapter with its own base (${adapter.config.base_model_name_or_path ?? "not named"})`,
-    });
-  }
-  const known = new Set(method.parameters.map((spec) => spec.key));
-  // PEFT also saves the frozen embedding beside adapters that touch it; it is the base's own.
-  for (const key of tensors.keys())
-    if (!known.has(key) && !/embed_tokens\.weight$|base_layer\.weight$/.test(key))
-      faults.push({
-        where: `${folder}: ${key}`,
-        rule: "every tensor of an adapter has a place in the base model",
-        seen: "a tensor that has none",
-        fix: "use the adapter with its own base",
-      });
-  if (faults.length > 0) throw new TunesmithError("checkpoint", faults.slice(0, 10));
-  return values;
 }
