@@ -33,6 +33,8 @@ interface MethodEntry {
   readonly quantization?: QuantizationOptions;
 }
 
+const rows = randomRows([9, 6], 3) as [number[], number[]];
+
 const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> = {
   lora: [
     {
@@ -62,6 +64,65 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
     {
       name: "LoRA that starts anywhere",
       options: { name: "lora", rank: 2, init: false, targets: ["down_proj"] },
+      startsAsBase: false,
+      learningRate: 1e-2,
+    },
+    {
+      name: "LoRA on embedding and head, faster in B",
+      options: {
+        name: "lora",
+        rank: 4,
+        targets: ["embed_tokens", "lm_head", "o_proj"],
+        learningRateRatio: 4,
+      },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "LoRA with trained tokens",
+      options: {
+        name: "lora",
+        rank: 4,
+        trainableTokens: [...new Set(rows[0])].slice(0, 4),
+      },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "LoRA with trained tokens of the head",
+      options: { name: "lora", rank: 4, trainableTokens: { lm_head: [1, 2, 3, 4, 5] } },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "LoRA with biases of its own",
+      options: { name: "lora", rank: 4, loraBias: true },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "MiCA",
+      options: { name: "lora", rank: 4, init: "mica", targets: "all-linear" },
+      startsAsBase: true,
+      learningRate: 3e-2,
+    },
+  ],
+  dora: [
+    {
+      name: "DoRA",
+      options: { name: "dora", rank: 4, alpha: 8, targets: "all-linear" },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "DoRA from the leading part of weights",
+      options: { name: "dora", rank: 4, init: "pissa", targets: ["embed_tokens", "q_proj"] },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "DoRA that starts anywhere, on the head",
+      options: { name: "dora", rank: 2, init: false, targets: ["lm_head", "v_proj"] },
       startsAsBase: false,
       learningRate: 1e-2,
     },
@@ -245,7 +306,6 @@ it("the contract covers every architecture", () => {
   expect(Object.keys(ARCHITECTURES).sort()).toEqual([...supportedModelTypes].sort());
 });
 
-const rows = randomRows([9, 6], 3) as [number[], number[]];
 const batch: Batch = {
   inputIds: [rows[0], [...rows[1], 0, 0, 0]],
   labels: [rows[0], [...rows[1], -100, -100, -100]],

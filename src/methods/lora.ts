@@ -76,7 +76,7 @@ export function bindLora(given: LoraOptions, model: ModelDescription): BoundMeth
   const named = [...new Set(selected.map(({ path }) => path.split(".").at(-1)!))];
 
   return {
-    name: given.name,
+    name: "lora",
     adapted: [...new Set([...adapted, ...(tokens?.paths ?? [])])],
     parameters: [
       ...[...sites.values()].flatMap(parametersOf),

@@ -5,6 +5,7 @@ import { nearest, TunesmithError } from "../errors.ts";
 import type { Adapter } from "../hub/index.ts";
 import { adalora } from "./adalora.ts";
 import { bitfit } from "./bitfit.ts";
+import { dora } from "./dora.ts";
 import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
 import { ia3 } from "./ia3.ts";
@@ -21,6 +22,7 @@ import { vera } from "./vera.ts";
 
 const METHODS = {
   lora,
+  dora,
   qlora,
   adalora,
   full,
