@@ -28,12 +28,16 @@ interface MethodEntry {
   readonly options: MethodOptions;
   /** Whether a model with the method's first values computes what the base does. */
   readonly startsAsBase: boolean;
+  /** Why its gradient is not the loss's slope; parity cases check it instead. */
+  readonly withoutSlope?: string;
   readonly learningRate: number;
   /** How the base is kept in memory. */
   readonly quantization?: QuantizationOptions;
 }
 
 const rows = randomRows([9, 6], 3) as [number[], number[]];
+
+const NORMS_ARE_CONSTANT = "the norms of the weights are constants to it (DoRA, section 4.3)";
 
 const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> = {
   lora: [
@@ -112,18 +116,21 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       name: "DoRA",
       options: { name: "dora", rank: 4, alpha: 8, targets: "all-linear" },
       startsAsBase: true,
+      withoutSlope: NORMS_ARE_CONSTANT,
       learningRate: 1e-2,
     },
     {
       name: "DoRA from the leading part of weights",
-      options: { name: "dora", rank: 4, init: "pissa", targets: ["embed_tokens", "q_proj"] },
+      options: { name: "dora", rank: 2, init: "olora", targets: ["embed_tokens", "q_proj"] },
       startsAsBase: true,
+      withoutSlope: NORMS_ARE_CONSTANT,
       learningRate: 1e-2,
     },
     {
       name: "DoRA that starts anywhere, on the head",
       options: { name: "dora", rank: 2, init: false, targets: ["lm_head", "v_proj"] },
       startsAsBase: false,
+      withoutSlope: NORMS_ARE_CONSTANT,
       learningRate: 1e-2,
     },
   ],
@@ -322,7 +329,7 @@ const logitsOf = async (model: EngineModel) =>
   (await model.forward({ inputIds: [rows[0]] })).logits.data;
 
 describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
-  const { options, startsAsBase, learningRate, quantization } = entry;
+  const { options, startsAsBase, withoutSlope, learningRate, quantization } = entry;
   let folder: string;
   let model: EngineModel;
   beforeAll(async () => {
@@ -359,7 +366,7 @@ describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
     await lean.dispose();
   });
 
-  it("has the gradient that the loss's slope along it shows", async () => {
+  it.skipIf(withoutSlope)("has the gradient that the loss's slope along it shows", async () => {
     const { gradients } = await differentiate(model, [batch]);
     const squares = [...gradients.values()].map((values) =>
       values.reduce((sum, value) => sum + value * value, 0),
