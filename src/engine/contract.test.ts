@@ -120,13 +120,6 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-2,
     },
     {
-      name: "DoRA from the leading part of weights",
-      options: { name: "dora", rank: 2, init: "olora", targets: ["embed_tokens", "q_proj"] },
-      startsAsBase: true,
-      withoutSlope: NORMS_ARE_CONSTANT,
-      learningRate: 1e-2,
-    },
-    {
       name: "DoRA that starts anywhere, on the head",
       options: { name: "dora", rank: 2, init: false, targets: ["lm_head", "v_proj"] },
       startsAsBase: false,

@@ -76,6 +76,16 @@ const VARIANTS: readonly (readonly [string, TinyModel, MethodOptions])[] = [
       modulesToSave: ["lm_head"],
     }),
   ],
+  [
+    "pissa with lengths of rows, an embedding and single rows of the head",
+    "untied-head",
+    lora({
+      init: "pissa",
+      dora: true,
+      targets: ["q_proj", "down_proj", "embed_tokens"],
+      trainableTokens: { lm_head: [3, 40] },
+    }),
+  ],
   ["olora on a 16-bit base", "f16-weights", lora({ init: "olora" })],
 ];
 
