@@ -14,6 +14,8 @@ import { compileHookedHead, isHeadHooked } from "./hooked-head.ts";
 import { checkBatch } from "./inputs.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
 import type { ParameterSet } from "./parameters.ts";
+import { createRereadingDecoder } from "./rereading-decoder.ts";
+import { padded, roundedLength } from "./rounded-length.ts";
 import { gatherRows } from "./rows.ts";
 import { type Binding, createTracer, type SharedName, type TraceShape } from "./trace.ts";
 import type { WeightStore } from "./weights.ts";
@@ -70,6 +72,7 @@ const GROUP_LAYERS = 6;
 const KEPT_SHAPES = 8;
 
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
+  if (model.method?.mixesPositions) return createRereadingDecoder(model, options);
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { batch = 1, capacity = 256, chunk = 512 } = options;
   const { dimensions } = architecture;
@@ -400,15 +403,4 @@ function layerGroups(layers: number, longest: number): number[][] {
 function isWidened(architecture: BoundArchitecture, weights: WeightStore): boolean {
   const held = architecture.weights.filter(({ name }) => weights.has(name));
   return weights.bytes < held.reduce((total, { shape }) => total + 4 * sizeOf(shape), 0);
-}
-
-/** Lengths are rounded up to few distinct ones, so that few kernels are compiled. */
-function roundedLength(length: number): number {
-  if (length === 1) return 1;
-  const step = length <= 8 ? 8 : length <= 256 ? 16 : 64;
-  return Math.ceil(length / step) * step;
-}
-
-function padded(row: readonly number[], length: number): number[] {
-  return [...row, ...new Array<number>(length - row.length).fill(0)];
 }

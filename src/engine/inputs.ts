@@ -58,11 +58,17 @@ export function checkBatch(batch: Batch, vocabularySize: number): void {
   ids("labels", batch.labels, -100);
 }
 
-/** @param offset added to every position */
+export interface InputOptions {
+  /** Added to every position. Default 0. */
+  readonly offset?: number;
+  /** Whether padding that follows a text is hidden too, though no text looks that far ahead. */
+  readonly hidesPadding?: boolean;
+}
+
 export function sharedInputs(
   batch: Batch,
   architecture: BoundArchitecture,
-  offset = 0,
+  { offset = 0, hidesPadding = false }: InputOptions = {},
 ): SharedInputs {
   const rows = batch.inputIds.length;
   const sequence = batch.inputIds[0]!.length;
@@ -77,7 +83,7 @@ export function sharedInputs(
   const tables = architecture.rotaryTables(furthest + 1);
   const length = Math.max(sequence, furthest + 1);
   const half = architecture.dimensions.headSize / 2;
-  const mask = attentionMask(batch);
+  const mask = attentionMask(batch, hidesPadding);
   return {
     batch: rows,
     sequence,
@@ -88,6 +94,7 @@ export function sharedInputs(
       cosines: floats(extend(tables.cosines, length * half), [length, half]),
       sines: floats(extend(tables.sines, length * half), [length, half]),
       mask: floats(mask, [mask.length / (sequence * sequence), 1, sequence, sequence]),
+      rowWeights: floats(rowWeights(batch), [rows, sequence]),
       tokenIds: integers(BigInt64Array.from(batch.inputIds.flat(), BigInt), [rows, sequence]),
     },
   };
@@ -100,12 +107,28 @@ function extend(table: Float32Array, length: number): Float32Array {
   return longer;
 }
 
+/** The share of each real position in its row's mean, [batch · seq]; padding has none. */
+function rowWeights({ inputIds, attentionMask: real }: Batch): Float32Array {
+  const bits = real ?? inputIds.map((row) => row.map(() => 1));
+  return Float32Array.from(
+    bits.flatMap((row) => {
+      const count = row.reduce((sum, bit) => sum + bit, 0);
+      return row.map((bit) => bit / Math.max(1, count));
+    }),
+  );
+}
+
 /** [1 or batch, seq, seq]: one mask for all rows unless padding on the left or packing asks for more. */
-function attentionMask({ inputIds, attentionMask: real, segmentIds }: Batch): Float32Array {
+function attentionMask(
+  { inputIds, attentionMask: real, segmentIds }: Batch,
+  hidesPadding: boolean,
+): Float32Array {
   const sequence = inputIds[0]!.length;
   const size = sequence * sequence;
-  const paddedLeft = real?.some((row) => row.some((bit, t) => bit === 0 && row[t + 1] === 1));
-  const own = segmentIds !== undefined || paddedLeft === true;
+  const seenPadding = real?.some((row) =>
+    row.some((bit, t) => bit === 0 && (hidesPadding || row[t + 1] === 1)),
+  );
+  const own = segmentIds !== undefined || seenPadding === true;
   const masks = new Float32Array(own ? inputIds.length * size : size).fill(HIDDEN_SCORE);
   for (let b = 0; b < (own ? inputIds.length : 1); b++)
     for (let query = 0; query < sequence; query++) {

@@ -1,6 +1,7 @@
 // Running a model block by block: forward through all segments, the loss over the rows that have a
 // label, and back. One block is in flight at a time, so memory is what was saved plus one block.
 
+import { TunesmithError } from "../errors.ts";
 import type { BoundMethod } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
@@ -13,6 +14,7 @@ import { checkBatch, type SharedInputs, sharedInputs } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
 import { createPasses, type Part, type Passed } from "./passes.ts";
+import { padded, roundedLength } from "./rounded-length.ts";
 import { gatherRows, paddedRowCount, scatterAddRows, targetRows } from "./rows.ts";
 import type { TraceShape } from "./trace.ts";
 import { withoutVirtualTokens, withVirtualTokens } from "./virtual-tokens.ts";
@@ -38,6 +40,11 @@ export interface Network {
   evaluateLoss(batch: Batch): Promise<LossSum>;
   /** [batch, seq, vocabulary]; virtual tokens have none. */
   logits(batch: Batch): Promise<NumericArray>;
+  /**
+   * What follows each row, [rows, vocabulary]. Rows may differ in length; what a method averages over
+   * a row leaves padding out.
+   */
+  nextLogits(rows: readonly (readonly number[])[]): Promise<Float32Array>;
 }
 
 const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
@@ -55,11 +62,18 @@ export function createNetwork(options: NetworkOptions): Network {
   const virtualCount = method?.virtualTokens?.count ?? 0;
   // The last feed-forward needs the rows alone that the loss reads, unless a hook looks at all.
   const splitsLast = !method?.readsWholeRows;
+  const inputOptions = { offset: method?.positionOffset, hidesPadding: method?.mixesPositions };
 
   /** Runs all layers, but for the last feed-forward where its rows are the caller's choice. */
-  const trunk = async (batch: Batch, shared: SharedInputs, run: RunValues, training: boolean) => {
+  const trunk = async (
+    batch: Batch,
+    shared: SharedInputs,
+    run: RunValues,
+    training: boolean,
+    own: Pick<TraceShape, "skipsPadding"> = {},
+  ) => {
     const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
-    const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength };
+    const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength, ...own };
     const entered = await enter(batch.inputIds.flat(), shape, run);
     const done: Passed[] = [];
     // Nothing below the first trained tensor needs a gradient.
@@ -96,11 +110,12 @@ export function createNetwork(options: NetworkOptions): Network {
 
   const lossOf = async (given: Batch, training?: GradientOptions): Promise<LossSum> => {
     checkBatch(given, vocabularySize);
+    checkUnpacked(given, method);
     const batch = withVirtualTokens(given, virtualCount);
     const { rows, labels } = targetRows(batch);
     const tokenCount = labels.length;
     if (tokenCount === 0) return { lossSum: 0, tokenCount };
-    const shared = sharedInputs(batch, architecture, method?.positionOffset);
+    const shared = sharedInputs(batch, architecture, inputOptions);
     const run: RunValues = { shared: shared.values, seed: training?.seed };
     const below = await trunk(batch, shared, run, training !== undefined);
     const allRows = below.x.dims;
@@ -148,8 +163,9 @@ export function createNetwork(options: NetworkOptions): Network {
     evaluateLoss: (batch) => lossOf(batch),
     async logits(given) {
       checkBatch(given, vocabularySize);
+      checkUnpacked(given, method);
       const batch = withVirtualTokens(given, virtualCount);
-      const shared = sharedInputs(batch, architecture, method?.positionOffset);
+      const shared = sharedInputs(batch, architecture, inputOptions);
       const run: RunValues = { shared: shared.values };
       const { x, shape } = await trunk(batch, shared, run, false);
       const last = splitsLast ? await lastPart(x, shape, false, run) : undefined;
@@ -161,7 +177,43 @@ export function createNetwork(options: NetworkOptions): Network {
       const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, vocabularySize);
       return { data: own, shape: [shared.batch, sequence, vocabularySize] };
     },
+    async nextLogits(given) {
+      for (const row of given) checkBatch({ inputIds: [row] }, vocabularySize);
+      const length = roundedLength(Math.max(...given.map((row) => row.length)));
+      const inputIds = given.map((row) => padded(row, length));
+      const attentionMask = given.map((row) =>
+        padded(
+          row.map(() => 1),
+          length,
+        ),
+      );
+      const batch = withVirtualTokens({ inputIds, attentionMask }, virtualCount);
+      const shared = sharedInputs(batch, architecture, inputOptions);
+      const run: RunValues = { shared: shared.values };
+      const { x, shape } = await trunk(batch, shared, run, false, { skipsPadding: true });
+      const ends = given.map((row, b) => b * shared.sequence + virtualCount + row.length - 1);
+      const chosen = pool.take([ends.length, hiddenSize]);
+      gatherRows(floatData(x), Int32Array.from(ends), hiddenSize, floatData(chosen));
+      pool.give(x);
+      const last = splitsLast ? await lastPart(chosen, shape, false, run) : undefined;
+      const states = last?.y ?? chosen;
+      const logits = await head.logits(states);
+      pool.give(states);
+      if (last) passes.forget(last);
+      return logits;
+    },
   };
+}
+
+/** @throws TunesmithError (data) for packed rows, where a method cannot tell samples apart */
+function checkUnpacked({ segmentIds }: Batch, method: BoundMethod | undefined): void {
+  if (!segmentIds || !method?.mixesPositions) return;
+  throw new TunesmithError("data", {
+    where: `batch: segmentIds (method ${method.name})`,
+    rule: "a row holds one sample, since the method averages over whole rows",
+    seen: "packed rows",
+    fix: "set data.packing: false",
+  });
 }
 
 /** The method's own loss over what all segments reported; its gradients already scaled. */

@@ -17,6 +17,7 @@ import {
   multiply,
   reshape,
   rotary,
+  sum,
   toFloat,
 } from "../tensor/index.ts";
 
@@ -33,7 +34,7 @@ export type Binding =
     };
 
 /** Inputs that all layers of a batch share. */
-export type SharedName = "positions" | "cosines" | "sines" | "mask" | "tokenIds";
+export type SharedName = "positions" | "cosines" | "sines" | "mask" | "tokenIds" | "rowWeights";
 
 /** Sizes that a trace is made for. */
 export interface TraceShape {
@@ -43,6 +44,8 @@ export interface TraceShape {
   readonly maskBatch: number;
   /** Whether dropout is on. */
   readonly training: boolean;
+  /** Whether `rowMean` leaves padding out. */
+  readonly skipsPadding?: true;
   /** Rows of the cosine and sine tables, where positions go beyond the sequence's length. */
   readonly rotaryLength?: number;
 }
@@ -123,6 +126,7 @@ export function createTracer(
     sines: [rotaryLength, headSize / 2],
     mask: [shape.maskBatch, 1, shape.sequence, shape.sequence],
     tokenIds: [shape.batch, shape.sequence],
+    rowWeights: [shape.batch, shape.sequence],
   };
   const shared = (name: SharedName): Tensor => {
     const dtype = name === "positions" || name === "tokenIds" ? "int64" : "float32";
@@ -135,6 +139,13 @@ export function createTracer(
     return multiply(x, multiply(toFloat(kept), constant(1 / (1 - probability))));
   };
 
+  const rowMean = (x: Tensor): Tensor => {
+    const rows = reshape(x, [shape.batch, shape.sequence, x.shape[1]!]);
+    if (!shape.skipsPadding) return multiply(sum(rows, [1]), constant(1 / shape.sequence));
+    const shares = reshape(shared("rowWeights"), [shape.batch, shape.sequence, 1]);
+    return sum(multiply(rows, shares), [1]);
+  };
+
   const statistics = new Map<string, Tensor>();
   const methodScope: MethodScope = {
     batch: shape.batch,
@@ -144,6 +155,7 @@ export function createTracer(
     weight,
     dropout,
     tokenIds: () => shared("tokenIds"),
+    rowMean,
     statistic: (name, value) => void statistics.set(name, value),
   };
   const products = new Map<string, Map<Tensor, Tensor>>();

@@ -1,12 +1,14 @@
 // An adapter folder as PEFT saves it: adapter_config.json and adapter_model.safetensors, whose tensor
-// names do not hold the adapter's own name. Of methods that compute their adapter by an encoder, PEFT
+// names do not hold the adapter's own name; or as AdapterHub's library does, whose adapter_config.json
+// is another and whose tensor names hold it. Of methods that compute their adapter by an encoder, PEFT
 // keeps the adapter alone; here the encoder lies beside it, in a file that PEFT does not look at.
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
-import { type JsonObject, unreadable } from "./json-file.ts";
-import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
+import { writeFileAtomically } from "./atomic-file.ts";
+import { isJsonObject, type JsonObject, unreadable } from "./json-file.ts";
+import { ADAPTER_CONFIG, pythonJson, readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { pickleRefused } from "./pickle.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { readFloat32 } from "./safetensors-float32.ts";
@@ -20,7 +22,7 @@ export interface AdapterTensor {
 export interface Adapter {
   /** adapter_config.json as it stands. */
   readonly config: JsonObject;
-  /** By PEFT's file key, such as `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. */
+  /** By the file's key, such as `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly tensors: ReadonlyMap<string, AdapterTensor>;
   /** What the tensors are computed from, by the keys of PEFT's own module; rarely there. */
   readonly encoder?: ReadonlyMap<string, AdapterTensor>;
@@ -28,11 +30,22 @@ export interface Adapter {
 
 /** The encoder of prefix tuning or P-tuning: not PEFT's, so that training can go on. */
 export const ENCODER = "prompt_encoder.safetensors";
-const WEIGHTS = "adapter_model.safetensors";
-const PICKLE = "adapter_model.bin";
+
+/** The release whose files these are, as AdapterHub's library notes it. */
+export const ADAPTERHUB_VERSION = "1.3.0";
+
+/** The weights of each library's folders, and the pickles that it writes unless told otherwise. */
+const FILES = {
+  peft: { weights: "adapter_model.safetensors", pickle: "adapter_model.bin" },
+  adapterHub: { weights: "adapter.safetensors", pickle: "pytorch_adapter.bin" },
+} as const;
+
+/** Which library a configuration is of: both call the file adapter_config.json. */
+export const adapterLibrary = (config: JsonObject): keyof typeof FILES =>
+  config.peft_type === undefined && isJsonObject(config.config) ? "adapterHub" : "peft";
 
 /**
- * Reads an adapter. Names that still hold `adapterName` (files not saved by PEFT itself) lose it.
+ * Reads an adapter. PEFT's names that still hold `adapterName` (files not saved by PEFT itself) lose it.
  * Throws a TunesmithError ("checkpoint") for a folder that is no adapter; pickles are never opened.
  */
 export async function readAdapter(folder: string, adapterName = "default"): Promise<Adapter> {
@@ -40,16 +53,19 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
   const files = await readdir(folder).catch((error) => {
     throw unreadable(folder, error);
   });
-  if (!files.includes(WEIGHTS)) {
-    if (files.includes(PICKLE)) throw pickleRefused(join(folder, PICKLE), "adapter");
+  const library = adapterLibrary(config);
+  const { weights, pickle } = FILES[library];
+  if (!files.includes(weights)) {
+    if (files.includes(pickle)) throw pickleRefused(join(folder, pickle), { adapter: weights });
     throw new TunesmithError("checkpoint", {
       where: folder,
-      rule: `an adapter folder holds ${WEIGHTS}`,
+      rule: `an adapter folder holds ${weights}`,
       seen: files.slice(0, 8).join(", "),
       fix: "name the folder that the adapter was saved to",
     });
   }
-  const stored = await readTensors(join(folder, WEIGHTS));
+  const stored = await readTensors(join(folder, weights));
+  if (library === "adapterHub") return { config, tensors: stored };
   const tensors = new Map(
     [...stored].map(([name, tensor]) => [withoutAdapterName(name, adapterName), tensor]),
   );
@@ -72,16 +88,18 @@ async function readTensors(path: string): Promise<Map<string, AdapterTensor>> {
   }
 }
 
-/** Writes an adapter, F32 as PEFT does: weights first, so that a folder with a config is complete. */
+/** Writes an adapter, F32 as both libraries do: weights first, so that a folder with a config is complete. */
 export async function writeAdapter(
   folder: string,
   { config, tensors, encoder }: Adapter,
 ): Promise<void> {
   // One that was there made other tensors than those that are about to be.
   await rm(join(folder, ENCODER), { force: true });
-  await writeSafetensors(join(folder, WEIGHTS), toWrite(tensors));
+  const library = adapterLibrary(config);
+  await writeSafetensors(join(folder, FILES[library].weights), toWrite(tensors));
   if (encoder) await writeSafetensors(join(folder, ENCODER), toWrite(encoder));
-  await writePeftConfig(folder, config);
+  if (library === "peft") return writePeftConfig(folder, config);
+  await writeFileAtomically(join(folder, ADAPTER_CONFIG), pythonJson(config));
 }
 
 const toWrite = (tensors: ReadonlyMap<string, AdapterTensor>): TensorToWrite[] =>

@@ -1,8 +1,10 @@
 // Files other people wrote: checkpoints, tokenizers, chat templates, adapters, hub downloads.
 
 export {
+  ADAPTERHUB_VERSION,
   type Adapter,
   type AdapterTensor,
+  adapterLibrary,
   ENCODER,
   readAdapter,
   withoutAdapterName,

@@ -11,14 +11,17 @@ export const PEFT_VERSION = "0.21.2";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
 
-/** PEFT writes these as floats, `0.0` where JavaScript would write `0`. */
+/** Python writes these as floats, `0.0` where JavaScript would write `0`. */
 const FLOAT_KEYS = new Set([
   "boft_dropout",
   "d_initial",
+  "dropout",
   "encoder_dropout",
   "lora_dropout",
   "module_dropout",
   "rank_dropout",
+  "scaling",
+  "stochastic_depth",
   "vera_dropout",
 ]);
 

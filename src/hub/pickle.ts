@@ -11,8 +11,14 @@ export function isPickle(path: string): boolean {
   return PICKLE_NAME.test(path);
 }
 
-/** The error for a pickle where weights were looked for. `kind`: what the file was to be. */
-export function pickleRefused(path: string, kind: "model" | "adapter" = "model"): TunesmithError {
+/**
+ * The error for a pickle where weights were looked for.
+ * @param kind what the file was to be; for an adapter, the name that it should have instead
+ */
+export function pickleRefused(
+  path: string,
+  kind: "model" | { readonly adapter: string } = "model",
+): TunesmithError {
   const name = basename(path);
   return new TunesmithError("checkpoint", {
     where: path,
@@ -22,8 +28,8 @@ export function pickleRefused(path: string, kind: "model" | "adapter" = "model")
       kind === "model"
         ? "look for a safetensors revision of the model, or convert it where you trust it: Python, " +
           "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, safe_serialization=True)"
-        : "convert it where you trust it: Python, safetensors.torch.save_file(" +
-          `torch.load("${name}", weights_only=True), "adapter_model.safetensors", ` +
+        : "convert it where you trust it: Python, safetensors.torch.save_file({k: v.clone() for k, v in " +
+          `torch.load("${name}", weights_only=True).items()}, "${kind.adapter}", ` +
           'metadata={"format": "pt"})',
   });
 }

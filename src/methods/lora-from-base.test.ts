@@ -167,6 +167,7 @@ const MODEL: ModelDescription = {
     { name: "layers.0.q_proj.weight", shape: [6, 6], role: "linear" },
     { name: "layers.0.v_proj.weight", shape: [4, 6], role: "linear" },
   ],
+  blocks: [],
   outputPath: "lm_head",
   outputName: "embed.weight",
   source: "base",

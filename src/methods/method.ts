@@ -212,6 +212,21 @@ export interface BoundMethod {
   readonly saved: SavedAdapter | "checkpoint";
 }
 
+/** Adapters of AdapterHub's library that a method stands for. */
+export interface AdapterHubKind {
+  /** Values of the configuration's `architecture`. */
+  readonly architectures: readonly unknown[];
+  /**
+   * @param config the adapter's own, inside the file's `envelope`
+   * @throws TunesmithError (checkpoint) for settings whose math is not implemented
+   */
+  readonly options: (
+    config: JsonObject,
+    envelope: JsonObject,
+    where: string,
+  ) => { readonly name: string };
+}
+
 /** A method as the registry lists it. */
 export interface MethodDefinition<Options extends { readonly name: string }> {
   /** Its section of the recipe: names, defaults and what each key means. */
@@ -224,6 +239,7 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly describe: (options: Options) => string;
   /** @throws TunesmithError (config) where the options do not fit the model */
   readonly bind: (options: Options, model: ModelDescription) => BoundMethod;
+  readonly adapterHub?: AdapterHubKind;
   /**
    * The adapters of PEFT that are its own, by their `peft_type`, and how their options are read: its
    * own, or another method's where the file is one of that.

@@ -5,6 +5,8 @@ import { z } from "zod";
 import { type Fault, TunesmithError } from "../errors.ts";
 import type { JsonObject } from "../hub/index.ts";
 import { add, concat, linear, relu, type Tensor } from "../tensor/index.ts";
+import { dense } from "./dense-layer.ts";
+import { normalSpec, uniformSpec } from "./initial-values.ts";
 import { lstm } from "./lstm.ts";
 import type {
   BoundMethod,
@@ -19,14 +21,11 @@ import type { PromptOptions } from "./prompt.ts";
 import {
   asTensors,
   checkVirtualTokens,
-  dense,
   denseLayer,
   encoderKey,
-  normalSpec,
   ONLY_PROMPT,
   PROMPT_KEY,
   promptConfig,
-  uniformSpec,
   virtualTokens,
 } from "./prompt-learning.ts";
 

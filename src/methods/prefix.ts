@@ -5,6 +5,8 @@ import { z } from "zod";
 import { TunesmithError } from "../errors.ts";
 import type { AdapterTensor, JsonObject } from "../hub/index.ts";
 import { concat, reshape, slice, type Tensor, tanh, transpose } from "../tensor/index.ts";
+import { type DenseLayer, dense } from "./dense-layer.ts";
+import { normalSpec, uniformSpec, zeroSpec } from "./initial-values.ts";
 import type {
   AdapterTensors,
   BoundMethod,
@@ -20,17 +22,12 @@ import { fromPeftConfig, type PeftLayout } from "./peft-format.ts";
 import {
   asTensors,
   checkVirtualTokens,
-  type DenseLayer,
-  dense,
   denseLayer,
   encoderKey,
-  normalSpec,
   ONLY_PROMPT,
   PROMPT_KEY,
   promptConfig,
-  uniformSpec,
   virtualTokens,
-  zeroSpec,
 } from "./prompt-learning.ts";
 
 const prefixSchema = z.strictObject({

@@ -3,15 +3,9 @@
 
 import { TunesmithError } from "../errors.ts";
 import type { JsonObject } from "../hub/index.ts";
-import type { Random } from "../runtime/random.ts";
-import { add, linear, sizeOf, type Tensor } from "../tensor/index.ts";
-import type {
-  AdapterTensors,
-  MethodScope,
-  ModelDescription,
-  ParameterSpec,
-  ParameterValues,
-} from "./method.ts";
+import type { DenseLayer } from "./dense-layer.ts";
+import { uniformSpec } from "./initial-values.ts";
+import type { AdapterTensors, ModelDescription, ParameterSpec, ParameterValues } from "./method.ts";
 import { count } from "./option-schema.ts";
 import { type PeftLayout, toPeftConfig } from "./peft-format.ts";
 
@@ -52,50 +46,11 @@ export function promptConfig(
 /** Of every such configuration: one prompt for one stack of layers, nothing trained beside it. */
 export const ONLY_PROMPT = { num_transformer_submodules: 1, modules_to_save: null } as const;
 
-const draw = (shape: readonly number[], next: () => number) =>
-  Float32Array.from({ length: sizeOf(shape) }, next);
-
-/** A tensor that starts from the normal distribution, as PyTorch's embeddings do. */
-export const normalSpec = (key: string, shape: readonly number[]): ParameterSpec => ({
-  key,
-  shape,
-  initial: async (random) => draw(shape, random.fork(key).normal),
-});
-
-/** A tensor that starts uniform in ±1 / √`inputs`, as those of PyTorch's linear layers do. */
-export const uniformSpec = (
-  key: string,
-  shape: readonly number[],
-  inputs: number,
-): ParameterSpec => ({
-  key,
-  shape,
-  initial: async (random: Random) => {
-    const { uniform } = random.fork(key);
-    return draw(shape, () => (2 * uniform() - 1) / Math.sqrt(inputs));
-  },
-});
-
-export const zeroSpec = (key: string, shape: readonly number[]): ParameterSpec => ({
-  key,
-  shape,
-  initial: async () => new Float32Array(sizeOf(shape)),
-});
-
-/** A linear layer of an encoder: weight [out, in] and bias [out]. */
-export interface DenseLayer {
-  readonly weight: ParameterSpec;
-  readonly bias: ParameterSpec;
-}
-
 /** @param name as PEFT's encoder has it, `mlp_head.0` */
 export const denseLayer = (name: string, inputs: number, outputs: number): DenseLayer => ({
   weight: uniformSpec(encoderKey(`${name}.weight`), [outputs, inputs], inputs),
   bias: uniformSpec(encoderKey(`${name}.bias`), [outputs], inputs),
 });
-
-export const dense = (x: Tensor, { weight, bias }: DenseLayer, scope: MethodScope): Tensor =>
-  add(linear(x, scope.parameter(weight)), scope.parameter(bias));
 
 /** The key of an encoder's tensor: PEFT's own without the adapter's name. */
 export const encoderKey = (name: string): string => `prompt_encoder.${name}`;

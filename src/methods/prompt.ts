@@ -4,12 +4,12 @@
 import { z } from "zod";
 import { TunesmithError } from "../errors.ts";
 import type { JsonObject } from "../hub/index.ts";
+import { normalSpec } from "./initial-values.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "./method.ts";
 import { completeOptions, derived } from "./option-schema.ts";
 import { fromPeftConfig, type PeftLayout } from "./peft-format.ts";
 import {
   checkVirtualTokens,
-  normalSpec,
   ONLY_PROMPT,
   PROMPT_KEY,
   promptConfig,

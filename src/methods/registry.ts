@@ -2,7 +2,8 @@
 // here.
 
 import { nearest, TunesmithError } from "../errors.ts";
-import type { Adapter } from "../hub/index.ts";
+import { type Adapter, adapterLibrary, type JsonObject } from "../hub/index.ts";
+import { adapter } from "./adapter.ts";
 import { adalora } from "./adalora.ts";
 import { bitfit } from "./bitfit.ts";
 import { dora } from "./dora.ts";
@@ -17,6 +18,7 @@ import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.t
 import { pTuning } from "./p-tuning.ts";
 import { prefix } from "./prefix.ts";
 import { prompt } from "./prompt.ts";
+import { unipelt } from "./unipelt.ts";
 import { qlora } from "./qlora.ts";
 import { vera } from "./vera.ts";
 
@@ -33,6 +35,8 @@ const METHODS = {
   prompt,
   prefix,
   "p-tuning": pTuning,
+  adapter,
+  unipelt,
   vera,
   loha,
   lokr,
@@ -72,14 +76,30 @@ export function bindMethod(options: MethodOptions, model: ModelDescription): Bou
   return methodDefinition(options.name).bind(options, model);
 }
 
+function methodOfHubAdapter(envelope: JsonObject, folder: string): MethodOptions {
+  const config = envelope.config as JsonObject;
+  const where = `${folder}/adapter_config.json`;
+  const kinds = methodNames.flatMap((name) => methodDefinition(name).adapterHub ?? []);
+  const kind = kinds.find(({ architectures }) => architectures.includes(config.architecture));
+  if (kind) return kind.options(config, envelope, where) as MethodOptions;
+  const known = kinds.flatMap(({ architectures }) => architectures).filter((name) => name);
+  throw new TunesmithError("checkpoint", {
+    where: `${where}: config.architecture`,
+    rule: `is one of ${known.join(", ")}, or null for bottleneck adapters`,
+    seen: JSON.stringify(config.architecture),
+    fix: "use an adapter of one of these kinds",
+  });
+}
+
 /**
- * The method that a PEFT adapter was made with.
+ * The method that an adapter of PEFT or AdapterHub was made with.
  * @throws TunesmithError (checkpoint) for a kind or settings whose math is not implemented
  */
 export function methodOfAdapter(
   { config, encoder }: Pick<Adapter, "config" | "encoder">,
   folder: string,
 ): MethodOptions {
+  if (adapterLibrary(config) === "adapterHub") return methodOfHubAdapter(config, folder);
   const kinds = methodNames.flatMap((name) => methodDefinition(name).peft ?? []);
   const kind = kinds.find(({ type }) => type === config.peft_type);
   if (kind) return kind.options(config, folder, encoder !== undefined) as MethodOptions;

@@ -24,6 +24,13 @@ export interface WeightSpec {
   readonly role: "embedding" | "linear" | "output" | "norm" | "bias";
 }
 
+/** The paths of a decoder block and of its two halves, as `Scope.residual` names them. */
+export interface BlockPaths {
+  readonly block: string;
+  readonly attention: string;
+  readonly feedForward: string;
+}
+
 export interface AttentionInputs {
   /** The attention module, such as `model.layers.0.self_attn`. */
   readonly path: string;
@@ -68,6 +75,7 @@ export interface Architecture<Config> {
   dimensions(config: Config): Dimensions;
   /** Every tensor that the checkpoint must hold, embedding first. */
   weights(config: Config): WeightSpec[];
+  blockPaths(layer: number): BlockPaths;
   /** First half of a decoder block, on [batch · seq, hidden]: positions exchange information. */
   attention(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
   /** Second half, on [rows, hidden]: every row for itself, so that unneeded rows can be left out. */

@@ -1,6 +1,7 @@
 // Public names of the model layer.
 export type {
   AttentionInputs,
+  BlockPaths,
   Dimensions,
   RotaryTables,
   Scope,

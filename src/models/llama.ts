@@ -2,7 +2,7 @@
 // rotary embedding, grouped-query attention, SwiGLU. Reference: Transformers' `modeling_llama`.
 
 import { multiply, rmsNorm, silu } from "../tensor/index.ts";
-import type { Architecture, WeightSpec } from "./architecture.ts";
+import type { Architecture, BlockPaths, WeightSpec } from "./architecture.ts";
 import { readerFor } from "./config-reader.ts";
 import { type RopeConfig, readRope, rotaryTables } from "./rope.ts";
 
@@ -21,6 +21,11 @@ export interface LlamaConfig {
   readonly tiedHead: boolean;
   readonly rope: RopeConfig;
 }
+
+const blockPaths = (layer: number): BlockPaths => {
+  const block = `model.layers.${layer}`;
+  return { block, attention: `${block}.self_attn`, feedForward: `${block}.mlp` };
+};
 
 export const llama: Architecture<LlamaConfig> = {
   modelTypes: ["llama"],
@@ -96,9 +101,10 @@ export const llama: Architecture<LlamaConfig> = {
     ];
   },
 
+  blockPaths,
+
   attention(config, layer, x, scope) {
-    const block = `model.layers.${layer}`;
-    const path = `${block}.self_attn`;
+    const { block, attention: path } = blockPaths(layer);
     const weight = scope.weight(`${block}.input_layernorm.weight`);
     const normed = rmsNorm(x, weight, config.normEpsilon);
     const queries = scope.linear(`${path}.q_proj`, normed);
@@ -115,8 +121,7 @@ export const llama: Architecture<LlamaConfig> = {
   },
 
   feedForward(config, layer, x, scope) {
-    const block = `model.layers.${layer}`;
-    const path = `${block}.mlp`;
+    const { block, feedForward: path } = blockPaths(layer);
     const weight = scope.weight(`${block}.post_attention_layernorm.weight`);
     const normed = rmsNorm(x, weight, config.normEpsilon);
     const output = scope.module(path, normed, (input) => {

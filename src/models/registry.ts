@@ -2,7 +2,14 @@
 
 import { nearest, TunesmithError } from "../errors.ts";
 import type { Tensor } from "../tensor/index.ts";
-import type { Architecture, Dimensions, RotaryTables, Scope, WeightSpec } from "./architecture.ts";
+import type {
+  Architecture,
+  BlockPaths,
+  Dimensions,
+  RotaryTables,
+  Scope,
+  WeightSpec,
+} from "./architecture.ts";
 import { llama } from "./llama.ts";
 
 const architectures = [llama] as const;
@@ -11,6 +18,8 @@ const architectures = [llama] as const;
 export interface BoundArchitecture {
   readonly dimensions: Dimensions;
   readonly weights: readonly WeightSpec[];
+  /** Of each layer. */
+  readonly blocks: readonly BlockPaths[];
   readonly embeddingName: string;
   readonly outputPath: string;
   readonly outputName: string;
@@ -25,8 +34,10 @@ function bind<Config>(
   json: Readonly<Record<string, unknown>>,
 ): BoundArchitecture {
   const config = architecture.readConfig(json);
+  const dimensions = architecture.dimensions(config);
   return {
-    dimensions: architecture.dimensions(config),
+    dimensions,
+    blocks: Array.from({ length: dimensions.layers }, (_, layer) => architecture.blockPaths(layer)),
     weights: architecture.weights(config),
     embeddingName: architecture.embeddingName,
     outputPath: architecture.outputPath,

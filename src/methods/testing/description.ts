@@ -20,6 +20,7 @@ export function describeModel(changes: Record<string, unknown> = {}): ModelDescr
     modelType: "llama",
     dimensions: architecture.dimensions,
     weights: architecture.weights,
+    blocks: architecture.blocks,
     outputPath: architecture.outputPath,
     outputName: architecture.outputName,
     source: "tiny-llama",
