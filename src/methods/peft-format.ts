@@ -103,3 +103,10 @@ export function fromPeftConfig<Schema extends z.ZodObject>(
   if (faults.length > 0) throw new TunesmithError("checkpoint", faults);
   return options as z.input<Schema>;
 }
+
+/** A configuration without those of `keys` that are 0, by which PEFT says that they are not given. */
+export function withoutZeros(config: JsonObject, keys: readonly string[]): JsonObject {
+  return Object.fromEntries(
+    Object.entries(config).filter(([key, value]) => !(keys.includes(key) && value === 0)),
+  );
+}

@@ -15,11 +15,12 @@ import { loha } from "./loha.ts";
 import { lokr } from "./lokr.ts";
 import { lora } from "./lora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
+import { oft } from "./oft.ts";
 import { pTuning } from "./p-tuning.ts";
 import { prefix } from "./prefix.ts";
 import { prompt } from "./prompt.ts";
-import { unipelt } from "./unipelt.ts";
 import { qlora } from "./qlora.ts";
+import { unipelt } from "./unipelt.ts";
 import { vera } from "./vera.ts";
 
 const METHODS = {
@@ -40,6 +41,7 @@ const METHODS = {
   vera,
   loha,
   lokr,
+  oft,
 } as const;
 
 export type MethodName = keyof typeof METHODS;
