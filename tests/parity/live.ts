@@ -94,6 +94,12 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     model: "base",
     method: { name: "adalora", initialRank: 3, targetRank: 1, totalSteps: 10, finalSteps: 3 },
   },
+  { name: "oft", model: "base", method: { name: "oft" } },
+  {
+    name: "oft, exact",
+    model: "biases",
+    method: { name: "oft", blocks: 4, blockShare: true, cayleyNeumann: false, bias: "all" },
+  },
   { name: "bitfit", model: "base", method: { name: "bitfit" } },
   {
     name: "bitfit, some layers",

@@ -4,7 +4,7 @@ Each method has one or more adapters, moved away from where they start, with wha
 the stored files; the first of a method is trained for ten steps as well.
 """
 
-from peft import BeftConfig, IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, VeraConfig
+from peft import BeftConfig, IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, OFTConfig, VeraConfig
 
 from .adapters import OPTIMIZER, fresh, perturb, save, store, write_trajectory
 from .evaluate import evaluate, train, trajectory_difference
@@ -69,6 +69,31 @@ CASES = {
         BIASES,
         LoKrConfig(r=2, target_modules=["v_proj", "gate_proj"], rank_pattern={"gate_proj": 1}, decompose_both=True,
                    decompose_factor=6),
+        0.3,
+    ),
+    "oft": (
+        "blocks of 8 inputs, or of 9 where 8 does not divide them; the series' default of five terms",
+        BASE,
+        OFTConfig(oft_block_size=8, target_modules=["q_proj", "v_proj", "down_proj"]),
+        0.2,
+    ),
+    "oft-terms": (
+        "six terms, one rotation for all blocks of a layer, two blocks",
+        BIASES,
+        OFTConfig(r=2, oft_block_size=0, target_modules=["k_proj", "up_proj"], block_share=True,
+                  num_cayley_neumann_terms=6),
+        0.1,
+    ),
+    "oft-three-terms": (
+        "three terms, of which PEFT makes four",
+        BASE,
+        OFTConfig(oft_block_size=4, target_modules=["k_proj"], num_cayley_neumann_terms=3),
+        0.2,
+    ),
+    "oft-exact": (
+        "exact rotations, with the biases of the rotated layers",
+        BIASES,
+        OFTConfig(oft_block_size=8, target_modules=["o_proj", "gate_proj"], use_cayley_neumann=False, bias="oft_only"),
         0.3,
     ),
 }
