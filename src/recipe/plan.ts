@@ -75,6 +75,8 @@ async function planPrepared(prepared: Prepared, options: PrepareOptions): Promis
   const { report } = data;
   const { train, data: wanted } = recipe;
   const longest = Math.min(wanted.maxLength, report.longest.tokens);
+  // What is computed for a row, beside what it says.
+  const virtual = method.virtualTokens?.count ?? 0;
   const rowTokens = wanted.packing ? wanted.maxLength : longest;
   const rowsPerStep = train.batchSize * train.gradientAccumulation;
   const meanTokens = report.tokens / report.samples;
@@ -86,9 +88,9 @@ async function planPrepared(prepared: Prepared, options: PrepareOptions): Promis
     trainable,
     optimizerSlots: train.optimizer === "adamw" ? 2 : 1,
     rows: train.batchSize,
-    rowTokens,
+    rowTokens: rowTokens + virtual,
     memory: train.memory,
-    stepTokens: rowsPerStep * tokensPerRow,
+    stepTokens: rowsPerStep * (tokensPerRow + virtual),
     stepTargets: rowsPerStep * tokensPerRow * (report.targets / report.tokens),
     steps: totalSteps ?? 0,
   });
