@@ -235,10 +235,10 @@ async function withoutTakenPart(
   const { saved } = method;
   if (saved === "checkpoint" || !saved.tensors)
     throw new Error(`${method.name} takes a part of the base and does not say how it is saved`);
-  const valueOf = ({ key }: ParameterSpec) => values.get(key)!;
+  const ofKey = ({ key }: ParameterSpec) => values.get(key)!;
   return {
-    config: typeof saved.config === "function" ? saved.config(valueOf) : saved.config,
-    tensors: saved.tensors(valueOf, ({ key }) => initial.get(key)!),
+    config: typeof saved.config === "function" ? saved.config(ofKey) : saved.config,
+    tensors: saved.tensors(ofKey, ({ key }) => initial.get(key)!),
   };
 }
 
