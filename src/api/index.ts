@@ -1,5 +1,6 @@
 // Public names of the numerics API.
 export { type LoadModelOptions, loadModel } from "./load-model.ts";
+export type { AdapterOptions, LoadedAdapters } from "./loaded-adapters.ts";
 export type {
   ForwardResult,
   GradientSettings,

@@ -9,11 +9,14 @@ import { resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { zeroGradients } from "../runtime/optimizer.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
+import { type AdapterOptions, createLoadedAdapters } from "./loaded-adapters.ts";
 import type { LoadedModel } from "./loaded-model.ts";
 
 export interface LoadModelOptions {
   /** Folder of a PEFT adapter to put on the model. */
   readonly adapter?: string;
+  /** Folders of adapters to choose from call by call, by name: see `LoadedModel.adapters`. */
+  readonly adapters?: Readonly<Record<string, string>>;
   /** What to train, such as `{ name: "lora", rank: 8 }`. */
   readonly method?: MethodOptions;
   /**
@@ -60,7 +63,15 @@ export async function loadModel(
     seed: options.seed,
     threads: options.threads,
   });
-  return createLoadedModel(engine, trainable);
+  const model = createLoadedModel(engine, trainable);
+  try {
+    for (const [name, folder] of Object.entries(options.adapters ?? {}))
+      await model.adapters.load(name, folder);
+    return model;
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
 }
 
 function checkOptions({ adapter, method, trainable }: LoadModelOptions): void {
@@ -105,6 +116,11 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     return { loss, ...(methodLoss !== undefined && { methodLoss }) };
   };
 
+  const adapters = createLoadedAdapters(engine.adapters, inTurn);
+  /** The model as a call wants it; a trained model is its own only one. */
+  const chosen = ({ adapters: selection = adapters.active }: AdapterOptions, rows: number) =>
+    engine.adapters.select(selection, rows);
+
   const dispose = (): Promise<void> => {
     disposal ??= last.then(() => engine.dispose());
     return disposal;
@@ -114,7 +130,9 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     parameters: Object.fromEntries(
       engine.parameters.map(({ name, data, shape }) => [name, { data, shape }]),
     ),
-    forward: (batch) => inTurn(() => engine.forward(batch)),
+    adapters,
+    forward: (batch, options = {}) =>
+      inTurn(async () => (await chosen(options, batch.inputIds.length)).forward(batch)),
     lossAndGradients: (batch, { seed = 0 } = {}) =>
       inTurn(async () => {
         const losses = await differentiate(batch, seed);
@@ -140,7 +158,8 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     generate: (options) =>
       inTurn(async () => {
         const tokenizer = options.stopStrings?.length ? await engine.loadTokenizer() : undefined;
-        return generate(engine, { tokenizer, ...options });
+        const model = await chosen(options, options.inputIds.length);
+        return generate(model, { tokenizer, ...options });
       }),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
     merge: (directory) => inTurn(() => engine.merge(directory)),

@@ -5,6 +5,7 @@ import type { Batch } from "../engine/batch.ts";
 import type { NumericArray } from "../engine/model.ts";
 import type { GenerateOptions, GenerateResult } from "../generate/index.ts";
 import type { Tokenizer } from "../hub/index.ts";
+import type { AdapterOptions, LoadedAdapters } from "./loaded-adapters.ts";
 
 export interface ForwardResult {
   /** [batch, seq, vocabulary]. */
@@ -57,8 +58,10 @@ export interface TrainStepResult extends TrainingLoss {
 export interface LoadedModel extends AsyncDisposable {
   /** The trained tensors' current values, by the key that each has in the saved file: not copies. */
   readonly parameters: Readonly<Record<string, NumericArray>>;
+  /** Further adapters, to choose from call by call; of a model that was loaded without a method. */
+  readonly adapters: LoadedAdapters;
   /** Runs the model without dropout. @throws TunesmithError (data, shape) for a batch it cannot read */
-  forward(batch: Batch): Promise<ForwardResult>;
+  forward(batch: Batch, options?: AdapterOptions): Promise<ForwardResult>;
   /**
    * The mean loss and its gradient, leaving the model as it was.
    * @throws TunesmithError (config) where nothing is trained, (data) where no label counts
@@ -70,7 +73,7 @@ export interface LoadedModel extends AsyncDisposable {
    * Continues prompts of any lengths; greedy unless a temperature is given.
    * @throws TunesmithError (config) for options out of range or prompts that leave no room
    */
-  generate(options: GenerateOptions): Promise<GenerateResult>;
+  generate(options: GenerateOptions & AdapterOptions): Promise<GenerateResult>;
   /** Writes the trained tensors as PEFT does (all weights, if those were trained) into a folder. */
   saveAdapter(directory: string): Promise<void>;
   /** Writes a checkpoint folder with everything trained made part of the weights. */
