@@ -2,6 +2,7 @@
 // brings in what it needs when it is called first.
 
 import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
+import type { RequantizationLoss } from "./engine/requantization.ts";
 import type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
 import type { MergeOptions } from "./recipe/merge.ts";
@@ -21,6 +22,7 @@ export type {
 } from "./api/index.ts";
 export type { Batch } from "./engine/batch.ts";
 export type { NumericArray } from "./engine/model.ts";
+export type { RequantizationLoss } from "./engine/requantization.ts";
 export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
 export type { GenerateOptions, GenerateResult } from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizer-types.ts";
@@ -86,7 +88,7 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluationRepo
  *
  * @throws TunesmithError where the files do not fit each other or the folder holds something.
  */
-export async function merge(options: MergeOptions): Promise<void> {
+export async function merge(options: MergeOptions): Promise<RequantizationLoss | undefined> {
   const { merge } = await import("./recipe/merge.ts");
   return merge(options);
 }

@@ -5,7 +5,7 @@ import { countTargets } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
 import { generate } from "../generate/index.ts";
-import { resolveModel } from "../hub/index.ts";
+import { type QuantizationType, resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { zeroGradients } from "../runtime/optimizer.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
@@ -24,8 +24,17 @@ export interface LoadModelOptions {
    * either trains every weight; false with an adapter only runs it.
    */
   readonly trainable?: boolean;
-  /** "auto" (default) keeps a 16-bit checkpoint 16-bit in memory; "float32" is faster and larger. */
+  /**
+   * "auto" (default) keeps a 16-bit checkpoint 16-bit in memory and a quantised one quantised;
+   * "float32" is faster and larger.
+   */
   readonly dtype?: "auto" | "float32";
+  /** Keeps linear weights in 4 bits (nf4, fp4) or 8 (int8). Default: nf4 for method qlora. */
+  readonly quantization?: QuantizationType;
+  /** Whether the scales of 4-bit blocks are kept in 8 bits. Default true. */
+  readonly doubleQuantization?: boolean;
+  /** Weights of a 4-bit block: a power of two from 32 to 4096. Default 64. */
+  readonly quantizationBlockSize?: number;
   /** "fast" (default), or "lean": less memory, everything recomputed in the backward pass. */
   readonly memory?: "fast" | "lean";
   /** Seeds the first values of trained tensors. Default 0. */
@@ -59,6 +68,11 @@ export async function loadModel(
     adapter,
     method: method ?? (trainable && adapter === undefined ? { name: "full" } : undefined),
     dtype: options.dtype,
+    quantization: {
+      type: options.quantization,
+      doubleQuantization: options.doubleQuantization,
+      blockSize: options.quantizationBlockSize,
+    },
     memory: options.memory,
     seed: options.seed,
     threads: options.threads,

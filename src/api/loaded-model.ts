@@ -3,6 +3,7 @@
 
 import type { Batch } from "../engine/batch.ts";
 import type { NumericArray } from "../engine/model.ts";
+import type { RequantizationLoss } from "../engine/requantization.ts";
 import type { GenerateOptions, GenerateResult } from "../generate/index.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { AdapterOptions, LoadedAdapters } from "./loaded-adapters.ts";
@@ -76,8 +77,11 @@ export interface LoadedModel extends AsyncDisposable {
   generate(options: GenerateOptions & AdapterOptions): Promise<GenerateResult>;
   /** Writes the trained tensors as PEFT does (all weights, if those were trained) into a folder. */
   saveAdapter(directory: string): Promise<void>;
-  /** Writes a checkpoint folder with everything trained made part of the weights. */
-  merge(directory: string): Promise<void>;
+  /**
+   * Writes a checkpoint folder with everything trained made part of the weights; over quantised
+   * weights it is unquantised, and what quantising it again would lose is told.
+   */
+  merge(directory: string): Promise<RequantizationLoss | undefined>;
   loadTokenizer(): Promise<Tokenizer>;
   /** Frees memory and files. Calling it again does nothing. */
   dispose(): Promise<void>;

@@ -2,11 +2,13 @@
 
 import type { Command } from "commander";
 import { type Fault, TunesmithError } from "../errors.ts";
+import type { QuantizationType } from "../hub/index.ts";
 import type { Sampling } from "../recipe/conversation.ts";
 
 export interface SamplingFlags {
   readonly model: string;
   readonly adapter?: string;
+  readonly quantization?: QuantizationType;
   readonly temperature?: string;
   readonly topP?: string;
   readonly topK?: string;
@@ -21,6 +23,7 @@ export function addSamplingOptions(command: Command): Command {
   return command
     .requiredOption("--model <path|id>", "the model")
     .option("--adapter <folder>", "an adapter to use with it")
+    .option("--quantization <type>", "keep linear weights as nf4, fp4 or int8: smaller, slower")
     .option("--temperature <number>", "0 takes the likeliest token; higher is more varied")
     .option("--top-k <count>", "choose among so many of the likeliest tokens")
     .option("--top-p <share>", "choose among the likeliest tokens of this total share")

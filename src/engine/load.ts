@@ -29,8 +29,9 @@ import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
-import { checkMethodOverQuantized, isQuantized } from "./quantized-weights.ts";
+import { checkMethodOverQuantized, chooseQuantization } from "./quantized-weights.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
+import type { RequantizationLoss } from "./requantization.ts";
 import { takeStartingPart } from "./starting-part.ts";
 import { loadWeights, type WeightStore } from "./weights.ts";
 
@@ -45,7 +46,7 @@ export interface OpenOptions {
    */
   readonly dtype?: "auto" | "float32";
   /** Keeps the linear weights in 4 or 8 bits. Default: as the method wants them. */
-  readonly quantization?: QuantizationOptions;
+  readonly quantization?: Partial<QuantizationOptions>;
   /** Folder where quantised weights of large models are kept for the next start. */
   readonly quantizationCache?: string;
   /** "fast" (default) or "lean": everything recomputed in the backward pass. */
@@ -69,8 +70,8 @@ export interface EngineModel extends Model {
   /** Further adapters, chosen call by call, on a model without a method. */
   readonly adapters: AdapterSet;
   loadTokenizer(): Promise<Tokenizer>;
-  /** Writes a checkpoint with everything trained made part of the weights. */
-  merge(directory: string): Promise<void>;
+  /** Writes a checkpoint with everything trained made part of the weights; tells what quantising it again would lose. */
+  merge(directory: string): Promise<RequantizationLoss | undefined>;
 }
 
 /**
@@ -107,11 +108,8 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     (adapter
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
-  const quantization =
-    options.quantization ??
-    (methodOptions && !isQuantized(checkpoint)
-      ? methodDefinition(methodOptions.name).quantization
-      : undefined);
+  const usual = methodOptions && methodDefinition(methodOptions.name).quantization;
+  const quantization = chooseQuantization(options.quantization, checkpoint, usual);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
   const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
   if (method) checkMethodOverQuantized(method, frozen);

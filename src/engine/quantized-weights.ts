@@ -3,9 +3,12 @@
 
 import { type Fault, TunesmithError } from "../errors.ts";
 import {
+  BLOCK_SIZES,
   type Checkpoint,
   openQuantizedCache,
+  QUANTIZATION_TYPES,
   type QuantizationOptions,
+  type QuantizationType,
   type QuantizedTensor,
   quantize,
   quantizedBytes,
@@ -26,8 +29,45 @@ export interface QuantizedSource {
   readonly cache?: { readonly folder: string; readonly leastBytes?: number };
 }
 
+/**
+ * How linear weights are to be kept: as asked for, else as the checkpoint has them (undefined), else
+ * as is usual for the method.
+ * @throws TunesmithError (config) for a block size that there is not
+ */
+export function chooseQuantization(
+  asked: Partial<QuantizationOptions> = {},
+  checkpoint: Checkpoint,
+  usual: QuantizationOptions | undefined,
+): QuantizationOptions | undefined {
+  if (asked.type === undefined && isQuantized(checkpoint)) return undefined;
+  const type = asked.type ?? usual?.type;
+  if (type === undefined) return undefined;
+  const { doubleQuantization = true, blockSize = 64 } = asked;
+  checkOptions(type, blockSize);
+  return { type, doubleQuantization, blockSize };
+}
+
+function checkOptions(type: QuantizationType, blockSize: number): void {
+  const faults: Fault[] = [];
+  if (!QUANTIZATION_TYPES.includes(type))
+    faults.push({
+      where: "quantization",
+      rule: `is one of ${QUANTIZATION_TYPES.join(", ")}`,
+      seen: JSON.stringify(type),
+      fix: "choose one of these, or leave it out",
+    });
+  if (!BLOCK_SIZES.some((size) => size === blockSize))
+    faults.push({
+      where: "quantizationBlockSize",
+      rule: `is one of ${BLOCK_SIZES.join(", ")}`,
+      seen: String(blockSize),
+      fix: "leave it out: 64 is usual",
+    });
+  if (faults.length > 0) throw new TunesmithError("config", faults);
+}
+
 /** Whether a checkpoint has quantised weights. */
-export function isQuantized({ tensors }: Checkpoint): boolean {
+function isQuantized({ tensors }: Checkpoint): boolean {
   return [...tensors.values()].some(({ quantization }) => quantization !== undefined);
 }
 

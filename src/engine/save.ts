@@ -14,6 +14,7 @@ import {
 } from "../hub/index.ts";
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
+import { createRequantizationMeter, type RequantizationLoss } from "./requantization.ts";
 
 export interface Trained extends MethodParts {
   readonly checkpoint: Checkpoint;
@@ -25,7 +26,10 @@ export interface Trained extends MethodParts {
 export async function saveTrained(trained: Trained, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
   const saved = trained.method?.saved ?? "checkpoint";
-  if (saved === "checkpoint") return saveMerged(trained, directory);
+  if (saved === "checkpoint") {
+    await saveMerged(trained, directory);
+    return;
+  }
   const values: ParameterValues = (spec) => trained.parameters.parameter(spec).data;
   await writeAdapter(directory, {
     config: typeof saved.config === "function" ? saved.config(values) : saved.config,
@@ -47,9 +51,14 @@ async function adapterTensors(
 
 /**
  * Writes the base with everything that was trained made part of it, each tensor in the dtype that
- * the base has it in (float32 where that was quantised), and the side files of the base.
+ * the base has it in (float32 where a GGUF file quantised it, the type before where bitsandbytes did), and
+ * the side files of the base.
+ * @returns what quantising it again would lose, where the base was quantised
  */
-export async function saveMerged(trained: Trained, directory: string): Promise<void> {
+export async function saveMerged(
+  trained: Trained,
+  directory: string,
+): Promise<RequantizationLoss | undefined> {
   const { checkpoint, architecture, method } = trained;
   const { weights: specs, outputPath, outputName } = architecture;
   if (method) checkMergeable(method);
@@ -58,10 +67,15 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
   // A tied head that was trained apart from the embedding (or the other way round) is tied no more.
   const untied = outputUse !== outputName && isUntied(trained);
 
+  const meter = createRequantizationMeter(trained.weights);
   const tensors: TensorToWrite[] = specs.map(({ name, shape }) => ({
     name,
     shape,
-    ...inStoredType(checkpoint, name, () => mergedWeight(trained, name)),
+    ...inStoredType(checkpoint, name, () => {
+      const data = mergedWeight(trained, name);
+      meter.add(name, data);
+      return data;
+    }),
   }));
   if (untied) {
     const { shape } = specs.find(({ name }) => name === outputName)!;
@@ -76,6 +90,7 @@ export async function saveMerged(trained: Trained, directory: string): Promise<v
     `${JSON.stringify(config, undefined, 2)}\n`,
   );
   await checkpoint.writeSideFiles(directory);
+  return meter.result();
 }
 
 /** @throws TunesmithError (config) for a method whose effect is no change of weights */

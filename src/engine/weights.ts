@@ -21,6 +21,8 @@ export interface WeightStore {
   /** Copies rows of a matrix (an embedding) into `target`, one after another. */
   readRows(name: string, rows: ArrayLike<number>, target: Float32Array): void;
   has(name: string): boolean;
+  /** The weight as it is kept, where that is quantised. */
+  quantized(name: string): QuantizedTensor | undefined;
   /**
    * Puts other numbers in a weight's place; it is float32 from then on.
    * @returns what puts back the weight as it was
@@ -114,6 +116,10 @@ export async function loadWeights(
       }
     },
     has: (name) => stored.has(name),
+    quantized(name) {
+      const entry = stored.get(name);
+      return entry && "quantized" in entry ? entry.quantized : undefined;
+    },
     replace(name, data) {
       const before = get(name);
       const { spec } = before;

@@ -22,6 +22,7 @@ export {
 export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 export type { DownloadOptions, DownloadProgress } from "./fetch-repository.ts";
+export { BLOCK_SIZES } from "./four-bit.ts";
 export { deinterleavedRow, ggufName, interleavedHeads } from "./gguf-llama.ts";
 export { type GgufToWrite, type GgufValue, writeGguf } from "./gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
@@ -36,6 +37,7 @@ export {
 export {
   bytesOf,
   dequantize,
+  optionsOf,
   QUANTIZATION_TYPES,
   type QuantizationOptions,
   type QuantizationType,

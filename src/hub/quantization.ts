@@ -73,6 +73,13 @@ export function dequantize(tensor: QuantizedTensor, target: Float32Array): void 
   dequantizeFourBit(packed, type, blockSize, scaleOf, target);
 }
 
+/** The options that a tensor was quantised with. */
+export function optionsOf(tensor: QuantizedTensor): QuantizationOptions {
+  if (tensor.type === "int8") return { type: tensor.type };
+  const { type, scales, blockSize } = tensor;
+  return { type, doubleQuantization: !(scales instanceof Float32Array), blockSize };
+}
+
 /** Bytes that a matrix of so many rows and columns takes when quantised. */
 export function quantizedBytes(shape: readonly number[], options: QuantizationOptions): number {
   const size = shape.reduce((product, length) => product * length, 1);

@@ -9,7 +9,13 @@ import {
   type Sampling as TokenChoice,
   withModelDefaults,
 } from "../generate/index.ts";
-import { type ChatMessage, encodeChat, openCheckpoint, type Tokenizer } from "../hub/index.ts";
+import {
+  type ChatMessage,
+  encodeChat,
+  openCheckpoint,
+  type QuantizationType,
+  type Tokenizer,
+} from "../hub/index.ts";
 import { type Attention, fetchModel } from "./prepare.ts";
 
 export interface Sampling extends TokenChoice {
@@ -40,6 +46,8 @@ export interface ConversationOptions extends Attention {
   /** Folder, GGUF file or hub id. */
   readonly model: string;
   readonly adapter?: string;
+  /** Keeps linear weights in 4 or 8 bits: less memory, slower answers. */
+  readonly quantization?: QuantizationType;
 }
 
 /**
@@ -52,8 +60,9 @@ export interface ConversationOptions extends Attention {
  */
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
   const path = await fetchModel(options.model, options);
+  const { adapter, quantization: type } = options;
   const dtype = (await fitsWidened(path)) ? "float32" : "auto";
-  const model = await openModel(path, { adapter: options.adapter, dtype });
+  const model = await openModel(path, { adapter, dtype, quantization: { type } });
   const tokenizer = await model.loadTokenizer();
   const context = textContext(model);
 

@@ -4,6 +4,7 @@
 import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
+import type { QuantizationOptions, QuantizationType } from "../hub/index.ts";
 import { methodDefinition } from "../methods/index.ts";
 import { listCheckpoints } from "../train/checkpoint.ts";
 import { RUN_FILES } from "../train/run-folder.ts";
@@ -12,7 +13,8 @@ import type { LoadedRecipe, Origin } from "./load.ts";
 import type { ParsedRecipe } from "./schema.ts";
 
 /** A recipe without open questions. */
-export type Recipe = Omit<ParsedRecipe, "data" | "train" | "compute" | "output"> & {
+export type Recipe = Omit<ParsedRecipe, "model" | "data" | "train" | "compute" | "output"> & {
+  readonly model: ParsedRecipe["model"] & { readonly quantization: "none" | QuantizationType };
   readonly data: ParsedRecipe["data"] & { readonly maxLength: number };
   readonly train: ParsedRecipe["train"] & {
     readonly learningRate: number;
@@ -30,6 +32,8 @@ export interface ResolvedRecipe extends Omit<LoadedRecipe, "recipe"> {
 export interface Facts {
   /** The model's context, and what says so. */
   readonly context: { readonly tokens: number; readonly source: string };
+  /** How the checkpoint is quantised, if it is. */
+  readonly quantized?: QuantizationType;
   /** The run folder to use where the recipe names none. */
   readonly runFolder: { readonly path: string; readonly why: string };
 }
@@ -55,8 +59,17 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
             USUAL_MAXIMUM_LENGTH,
             `bounds memory; the model takes up to ${context.tokens} (${context.source})`,
           ),
+    "model.quantization": ({ method }, { quantized }) => {
+      if (quantized) return { value: quantized, kind: "checkpoint", why: "the checkpoint's own" };
+      const wanted = methodDefinition(method.name).quantization;
+      return wanted
+        ? derived(wanted.type, `usual for ${method.name}`)
+        : derived("none", `${method.name} asks for none`);
+    },
     "method.alpha": ({ method }) =>
-      method.name === "lora" ? derived(2 * method.rank, "2 × rank") : undefined,
+      method.name === "lora" || method.name === "qlora"
+        ? derived(2 * method.rank, "2 × rank")
+        : undefined,
     "train.learningRate": ({ method }) =>
       derived(methodDefinition(method.name).learningRate, `usual for ${method.name}`),
     "train.keepBest": ({ data, train }) => {
@@ -83,6 +96,13 @@ export function deriveRecipe(loaded: LoadedRecipe, facts: Facts): ResolvedRecipe
     origins.set(path, { kind: answer.kind, detail: answer.why });
   }
   return { ...loaded, recipe: recipe as Recipe, origins };
+}
+
+/** How a recipe keeps its model's linear weights; undefined: as they are. */
+export function quantizationOf({ model }: Recipe): QuantizationOptions | undefined {
+  const { quantization: type, doubleQuantization, quantizationBlockSize } = model;
+  if (type === "none") return undefined;
+  return { type, doubleQuantization, blockSize: quantizationBlockSize };
 }
 
 /**

@@ -62,6 +62,7 @@ export function estimate(given: EstimateInput): Estimate {
   const terms: MemoryTerm[] = [
     { name: "program", bytes: PROCESS_BYTES },
     { name: "frozen weights", bytes: given.weightBytes },
+    { name: "weights widened for a block", bytes: widenedBytes(given) },
     {
       name: "trained weights, gradients, optimizer",
       bytes: trainable * FLOAT * (2 + given.optimizerSlots),
@@ -82,6 +83,15 @@ export function estimate(given: EstimateInput): Estimate {
     memoryBytes: terms.reduce((sum, { bytes }) => sum + bytes, 0),
     floatingPointOperations: stepOperations(given) * given.steps,
   };
+}
+
+/** 16-bit and quantised weights are widened where a block reads them, forward and backward apart. */
+function widenedBytes({ dimensions, weights, weightBytes }: EstimateInput): number {
+  const sizes = weights.map(({ shape }) => shape.reduce((size, length) => size * length, 1));
+  const all = sizes.reduce((sum, size) => sum + size, 0);
+  if (weightBytes >= all * FLOAT) return 0;
+  const linear = sizes.filter((_, i) => weights[i]!.role === "linear");
+  return (2 * FLOAT * linear.reduce((sum, size) => sum + size, 0)) / dimensions.layers;
 }
 
 function logitRows(positions: number, vocabulary: number, memory: "fast" | "lean"): number {

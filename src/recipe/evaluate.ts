@@ -6,7 +6,7 @@ import { openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
 import { type Evaluation, evaluate, RUN_FILES } from "../train/index.ts";
 import { openRecipeData } from "./data.ts";
-import type { Recipe } from "./derive.ts";
+import { quantizationOf, type Recipe } from "./derive.ts";
 import type { Override } from "./overrides.ts";
 import { type Attention, prepare } from "./prepare.ts";
 import type { RecipeInput } from "./schema.ts";
@@ -48,10 +48,13 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
       fix: "give --data FILE, or set data.eval in the recipe",
     });
   const measure = async (path: string, adapter?: string): Promise<Evaluation> => {
+    // What a method for whole weights trained is a model of its own.
+    const isBase = path === prepared.modelPath;
     const { recipe } = prepared;
     const { dtype } = recipe.model;
     const { threads } = recipe.compute;
-    const model = await openModel(path, { adapter, dtype, threads });
+    const quantization = isBase ? quantizationOf(recipe) : undefined;
+    const model = await openModel(path, { adapter, dtype, quantization, threads });
     try {
       const result = await evaluate(model, evaluation, signal);
       if (result === undefined) throw signal?.reason;

@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { basename, dirname, extname, isAbsolute, join, resolve } from "node:path";
 import { type Fault, nearest, TunesmithError } from "../errors.ts";
 import { parseHubReference } from "../hub/index.ts";
+import { methodDefinition } from "../methods/index.ts";
 import { type KeyPath, parseRecipeText, type RecipeDocument } from "./document.ts";
 import { describeIssues, type Locate, valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
@@ -239,13 +240,20 @@ async function exists(path: string): Promise<boolean> {
 /** Rules between keys. */
 function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
   const faults: Fault[] = [];
-  const { model, data, train } = recipe;
+  const { model, data, method, train } = recipe;
   if ((model.path === undefined) === (model.id === undefined))
     faults.push({
       where: locate(["model"], "value"),
       rule: "a model is given by a path or by a hub id",
       seen: model.path === undefined ? "neither" : "both",
       fix: "write `model: ./folder`, `model: file.gguf` or `model: owner/name`",
+    });
+  if (model.quantization === "none" && methodDefinition(method.name).quantization)
+    faults.push({
+      where: locate(["model", "quantization"], "value"),
+      rule: `method ${method.name} is for a quantised model`,
+      seen: "model.quantization: none",
+      fix: "leave model.quantization out, or use method lora",
     });
   if (train.earlyStopping !== undefined && data.eval === 0)
     faults.push({

@@ -2,7 +2,9 @@
 
 import { readdir } from "node:fs/promises";
 import { openModel } from "../engine/load.ts";
+import type { RequantizationLoss } from "../engine/requantization.ts";
 import { TunesmithError } from "../errors.ts";
+import type { QuantizationType } from "../hub/index.ts";
 import { type Attention, fetchModel } from "./prepare.ts";
 
 export interface MergeOptions extends Attention {
@@ -10,20 +12,28 @@ export interface MergeOptions extends Attention {
   readonly model: string;
   /** The adapter's folder. */
   readonly adapter: string;
+  /** Merges into the weights as quantising leaves them, as a QLoRA was trained; default: as they are. */
+  readonly quantization?: QuantizationType;
   /** The folder to write; it must be empty or absent. */
   readonly out: string;
 }
 
 /**
- * Writes `out` as a model folder in the Hugging Face layout.
+ * Writes `out` as a model folder in the Hugging Face layout, unquantised.
+ *
+ * @returns what quantising it again would lose, where the weights were quantised
  *
  * @throws TunesmithError where the files do not fit each other or `out` holds something.
  */
-export async function merge({ model, adapter, out, ...attention }: MergeOptions): Promise<void> {
+export async function merge(options: MergeOptions): Promise<RequantizationLoss | undefined> {
+  const { model, adapter, quantization: type, out, ...attention } = options;
   await requireEmpty(out);
-  const opened = await openModel(await fetchModel(model, attention), { adapter });
+  const opened = await openModel(await fetchModel(model, attention), {
+    adapter,
+    quantization: { type },
+  });
   try {
-    await opened.merge(out);
+    return await opened.merge(out);
   } finally {
     await opened.dispose();
   }

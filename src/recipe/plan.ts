@@ -2,11 +2,14 @@
 // the method's sizes, the data as the model will see them, memory and time.
 
 import { relative } from "node:path";
+import { quantizedSpecs } from "../engine/quantized-weights.ts";
+import { quantizedBytes } from "../hub/index.ts";
 import type { BoundMethod } from "../methods/index.ts";
 import { createRuntime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
 import { completeSettings, planSteps } from "../train/index.ts";
 import { type DataPreview, openRecipeData } from "./data.ts";
+import { quantizationOf } from "./derive.ts";
 import { type Estimate, estimate, measureProductSpeed, USUAL_EFFICIENCY } from "./estimate.ts";
 import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
@@ -143,7 +146,12 @@ function countTrainable(method: BoundMethod): number {
 
 /** Bytes of the weights as the engine holds them: 16-bit ones stay so unless they are widened. */
 function weightBytes({ architecture, checkpoint, recipe }: Prepared): number {
-  return architecture.weights.reduce((sum, { name, shape }) => {
+  const quantization = quantizationOf(recipe);
+  const specs = architecture.weights;
+  const quantized = new Set(quantizedSpecs({ checkpoint, specs, quantization }));
+  return specs.reduce((sum, spec) => {
+    const { name, shape } = spec;
+    if (quantization && quantized.has(spec)) return sum + quantizedBytes(shape, quantization);
     const dtype = checkpoint.tensors.get(name)?.dtype;
     const isHalf = recipe.model.dtype === "auto" && (dtype === "F16" || dtype === "BF16");
     return sum + sizeOf(shape) * (isHalf ? 2 : 4);

@@ -1,6 +1,7 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
+import { checkMethodOverQuantized } from "../engine/quantized-weights.ts";
 import { textContext } from "../engine/text-context.ts";
 import {
   type Checkpoint,
@@ -11,9 +12,9 @@ import {
 } from "../hub/index.ts";
 import { type BoundMethod, bindMethod, type ModelDescription } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
-import { chooseRunFolder, deriveRecipe, type Recipe, type ResolvedRecipe } from "./derive.ts";
+import { chooseRunFolder, deriveRecipe, quantizationOf, type ResolvedRecipe } from "./derive.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
-import type { RecipeInput } from "./schema.ts";
+import type { ParsedRecipe, RecipeInput } from "./schema.ts";
 
 /** A recipe's file, the recipe as an object, or one that is already loaded. */
 export type RecipeSource = string | RecipeInput | LoadedRecipe;
@@ -83,6 +84,13 @@ export async function prepare(
         source: `max_position_embeddings of the model${isLess ? ", less virtual tokens" : ""}`,
       },
       runFolder,
+      quantized: [...checkpoint.tensors.values()].find(({ quantization }) => quantization)
+        ?.quantization,
+    });
+    checkMethodOverQuantized(method, {
+      checkpoint,
+      specs: architecture.weights,
+      quantization: quantizationOf(resolved.recipe),
     });
     return {
       ...resolved,
@@ -119,7 +127,7 @@ function describeModel({
 }
 
 /** What the hub layer takes: a path, or a hub id with its revision. */
-function modelReference({ path, id, revision }: Recipe["model"]): string {
+function modelReference({ path, id, revision }: ParsedRecipe["model"]): string {
   if (path !== undefined) return path;
   return revision === undefined ? id! : `${id}@${revision}`;
 }

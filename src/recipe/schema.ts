@@ -7,6 +7,7 @@ import { z } from "zod";
 import type { FormatName } from "../data/formats.ts";
 import type { LossMode } from "../data/tokenize.ts";
 import type { TruncationRule } from "../data/truncate.ts";
+import { BLOCK_SIZES, QUANTIZATION_TYPES } from "../hub/index.ts";
 import { count, derived, methodSchemas } from "../methods/index.ts";
 import type { OptimizerName } from "../runtime/optimizer.ts";
 import type { ScheduleName } from "../runtime/schedule.ts";
@@ -39,6 +40,19 @@ const modelSchema = z.strictObject({
     .enum(["auto", "float32"])
     .default("auto")
     .describe("Frozen weights in memory: as the file has them, or widened to 32 bits."),
+  quantization: z
+    .enum(["none", ...QUANTIZATION_TYPES])
+    .optional()
+    .describe("Linear weights in memory in 4 bits (nf4, fp4) or 8 (int8), whatever the file has.")
+    .meta(derived("nf4 for method qlora, that of a quantised checkpoint, otherwise none")),
+  doubleQuantization: z
+    .boolean()
+    .default(true)
+    .describe("Keep the scales of 4-bit blocks in 8 bits: 0.52 bytes a weight instead of 0.56."),
+  quantizationBlockSize: z
+    .literal(BLOCK_SIZES)
+    .default(64)
+    .describe("Weights of a 4-bit block; they share a scale."),
 });
 
 const dataSchema = z.strictObject({

@@ -6,6 +6,7 @@ import { methodDefinition } from "../methods/index.ts";
 import type { TrainEvent } from "../train/events.ts";
 import { type CardSubject, checkRunFolder, runTraining } from "../train/index.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
+import { quantizationOf } from "./derive.ts";
 import {
   bindRecipeMethod,
   type Prepared,
@@ -49,6 +50,7 @@ export async function* train(
   const model = await openModel(modelPath, {
     method: recipe.method,
     dtype: recipe.model.dtype,
+    quantization: quantizationOf(recipe),
     memory: recipe.train.memory,
     seed: recipe.train.seed,
     threads: recipe.compute.threads,

@@ -1,12 +1,15 @@
 // `tunesmith merge`: an adapter put into its model, as a model of its own.
 
 import type { Command } from "commander";
+import type { RequantizationLoss } from "../../engine/requantization.ts";
+import type { QuantizationType } from "../../hub/index.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { attend } from "../preparing.ts";
 
 interface Options {
   readonly model: string;
   readonly adapter: string;
+  readonly quantization?: QuantizationType;
   readonly out: string;
 }
 
@@ -24,14 +27,23 @@ export function mergeCommand(context: Context): Command {
   })
     .requiredOption("--model <path|id>", "the model that the adapter was trained on")
     .requiredOption("--adapter <folder>", "the adapter's folder")
+    .option("--quantization <type>", "merge into the weights as nf4, fp4 or int8 leaves them")
     .requiredOption("--out <folder>", "where to write the merged model")
-    .action(async ({ model, adapter, out }: Options) => {
+    .action(async ({ model, adapter, quantization, out }: Options) => {
       const { merge } = await import("../../recipe/merge.ts");
       const merged = await attend(context, async (attended) => {
-        await merge({ model, adapter, out, ...attended });
-        return true;
+        return { loss: await merge({ model, adapter, quantization, out, ...attended }) };
       });
       if (!merged) return;
+      if (merged.loss) console.out(requantizationNote(merged.loss));
       console.out(`wrote ${out}\n\nNext:\n  tunesmith chat --model ${out}\n`);
     });
+}
+
+function requantizationNote({ type, error, change }: RequantizationLoss): string {
+  const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
+  return (
+    `The merged weights are not quantised. Quantised to ${type} again they would be off by ` +
+    `${percent(error)}; training moved them by ${percent(change)}.\n`
+  );
 }
