@@ -387,6 +387,20 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-2,
     },
   ],
+  boft: [
+    {
+      name: "BOFT",
+      options: { name: "boft" },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "BOFT of three factors",
+      options: { name: "boft", blockSize: 2, factors: 3, exclude: ["down_proj"] },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+  ],
 };
 
 const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {

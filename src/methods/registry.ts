@@ -6,6 +6,7 @@ import { type Adapter, adapterLibrary, type JsonObject } from "../hub/index.ts";
 import { adapter } from "./adapter.ts";
 import { adalora } from "./adalora.ts";
 import { bitfit } from "./bitfit.ts";
+import { boft } from "./boft.ts";
 import { dora } from "./dora.ts";
 import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
@@ -42,6 +43,7 @@ const METHODS = {
   loha,
   lokr,
   oft,
+  boft,
 } as const;
 
 export type MethodName = keyof typeof METHODS;
