@@ -107,7 +107,8 @@ function bindPrefix(given: PrefixOptions, model: ModelDescription): BoundMethod 
     parameters: source.parameters,
     replaces: new Map(),
     prefix(path, _, scope) {
-      const states = source.states(Number(/\.(\d+)\./.exec(path)![1]), scope);
+      const layer = model.blocks.findIndex(({ attention }) => attention === path);
+      const states = source.states(layer, scope);
       return {
         keys: perHead(slice(states, 1, 0, width)),
         values: perHead(slice(states, 1, width, 2 * width)),
