@@ -42,6 +42,29 @@ it("follows the method and the model", async () => {
   expect(origins.has("method.alpha")).toBe(false);
 });
 
+it("quantises where the method, the recipe or the checkpoint says so", async () => {
+  const modelOf = async (change: Partial<RecipeInput>, given = facts) => {
+    const { id: _, dtype: __, ...rest } = (await derive(change, given)).recipe.model;
+    return rest;
+  };
+  const usual = { doubleQuantization: true, quantizationBlockSize: 64 };
+  expect(await modelOf({})).toEqual({ quantization: "none" });
+  expect(await modelOf({ method: { name: "qlora" } })).toEqual({ quantization: "nf4", ...usual });
+  const model = { id: "owner/name", quantization: "fp4", doubleQuantization: false } as const;
+  expect(await modelOf({ model })).toEqual({
+    quantization: "fp4",
+    ...usual,
+    doubleQuantization: false,
+  });
+  const stored = { ...facts, quantized: "int8" } as const;
+  for (const name of ["lora", "qlora"] as const)
+    expect(await modelOf({ method: { name } }, stored)).toEqual({ quantization: "int8" });
+  const contradiction = { model: { id: "owner/name", quantization: "none" } } as const;
+  await expect(derive({ ...contradiction, method: { name: "qlora" } })).rejects.toThrow(
+    /qlora is for a quantised model[\s\S]*use method lora/,
+  );
+});
+
 it("leaves what is written", async () => {
   const { recipe, origins } = await derive({
     method: { name: "lora", alpha: 3 },

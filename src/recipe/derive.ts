@@ -49,6 +49,10 @@ export const USUAL_MAXIMUM_LENGTH = 1024;
 
 const derived = (value: unknown, why: string): Answer => ({ value, kind: "derived", why });
 
+/** Whether weights are made 4-bit ones, rather than read as such. */
+const isFourBitHere = ({ model }: ParsedRecipe, { quantized }: Facts) =>
+  quantized === undefined && (model.quantization === "nf4" || model.quantization === "fp4");
+
 /** The derived keys, in the order in which they are answered. */
 const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Answer | undefined>> =
   {
@@ -66,6 +70,10 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
         ? derived(wanted.type, `usual for ${method.name}`)
         : derived("none", `${method.name} asks for none`);
     },
+    "model.doubleQuantization": (recipe, facts) =>
+      isFourBitHere(recipe, facts) ? derived(true, "usual in 4 bits") : undefined,
+    "model.quantizationBlockSize": (recipe, facts) =>
+      isFourBitHere(recipe, facts) ? derived(64, "usual in 4 bits") : undefined,
     "method.alpha": ({ method }) =>
       method.name === "lora" || method.name === "qlora"
         ? derived(2 * method.rank, "2 × rank")

@@ -64,3 +64,10 @@ it("holds logits of whole rows, as many as the head takes at a time", () => {
   expect(logits("fast", 8)).toBe(1280 * 49152 * 4);
   expect(logits("lean", 8)).toBe(256 * 49152 * 4);
 });
+
+it("makes room to widen a block's narrow weights, forward and backward", () => {
+  const widened = (weightBytes: number) =>
+    estimate({ ...input, weightBytes }).memory.find(({ name }) => name.includes("widened"))!.bytes;
+  expect(widened(4 * (16 * 8 + 8 * 8))).toBe(0);
+  expect(widened(4 * 16 * 8 + 36)).toBe(2 * 8 * 8 * 4);
+});

@@ -47,12 +47,14 @@ const modelSchema = z.strictObject({
     .meta(derived("nf4 for method qlora, that of a quantised checkpoint, otherwise none")),
   doubleQuantization: z
     .boolean()
-    .default(true)
-    .describe("Keep the scales of 4-bit blocks in 8 bits: 0.52 bytes a weight instead of 0.56."),
+    .optional()
+    .describe("Keep the scales of 4-bit blocks in 8 bits: 0.52 bytes a weight instead of 0.56.")
+    .meta(derived("true for nf4 and fp4")),
   quantizationBlockSize: z
     .literal(BLOCK_SIZES)
-    .default(64)
-    .describe("Weights of a 4-bit block; they share a scale."),
+    .optional()
+    .describe("Weights of a 4-bit block; they share a scale.")
+    .meta(derived("64 for nf4 and fp4")),
 });
 
 const dataSchema = z.strictObject({
