@@ -100,6 +100,12 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     model: "biases",
     method: { name: "oft", blocks: 4, blockShare: true, cayleyNeumann: false, bias: "all" },
   },
+  { name: "boft", model: "base", method: { name: "boft" } },
+  {
+    name: "boft by blocks",
+    model: "biases",
+    method: { name: "boft", blocks: 2, bias: "boft_only", targets: ["q_proj", "down_proj"] },
+  },
   { name: "bitfit", model: "base", method: { name: "bitfit" } },
   {
     name: "bitfit, some layers",

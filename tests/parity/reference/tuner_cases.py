@@ -4,7 +4,12 @@ Each method has one or more adapters, moved away from where they start, with wha
 the stored files; the first of a method is trained for ten steps as well.
 """
 
-from peft import BeftConfig, IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, OFTConfig, VeraConfig
+import contextlib
+import types
+from unittest import mock
+
+import torch
+from peft import BeftConfig, BOFTConfig, IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, OFTConfig, VeraConfig
 
 from .adapters import OPTIMIZER, fresh, perturb, save, store, write_trajectory
 from .evaluate import evaluate, train, trajectory_difference
@@ -96,6 +101,19 @@ CASES = {
         OFTConfig(oft_block_size=8, target_modules=["o_proj", "gate_proj"], use_cayley_neumann=False, bias="oft_only"),
         0.3,
     ),
+    "boft": ("one factor, PEFT's default", BASE, BOFTConfig(target_modules=["q_proj", "down_proj"]), 0.3),
+    "boft-butterfly": (
+        "three factors; a bias is not scaled",
+        BIASES,
+        BOFTConfig(boft_block_size=2, boft_n_butterfly_factor=3, target_modules=["v_proj", "o_proj", "up_proj"]),
+        0.3,
+    ),
+    "boft-blocks": (
+        "the number of blocks given, two factors",
+        BASE,
+        BOFTConfig(boft_block_size=0, boft_block_num=4, boft_n_butterfly_factor=2, target_modules=["k_proj"]),
+        0.3,
+    ),
 }
 
 # name: (what it shows, tunesmith's options, which weights are trained)
@@ -111,6 +129,15 @@ FREEZE = {
         lambda name: "embed_tokens" in name or ".mlp." in name,
     ),
 }
+
+
+@contextlib.contextmanager
+def _butterflies_without_cuda():
+    """PEFT makes one factor of any number where its CUDA kernel is missing; this is what it computes."""
+    layer = "peft.tuners.boft.layer"
+    blocks = types.SimpleNamespace(apply=lambda batch: torch.stack([torch.block_diag(*factor) for factor in batch]))
+    with mock.patch(f"{layer}.get_fbd_cuda", lambda: True), mock.patch(f"{layer}.FastBlockDiag", blocks):
+        yield
 
 
 def _base(name):
@@ -140,24 +167,27 @@ def _write_freeze(directory, shows, method, is_trained, batch):
     write_case(directory, shows, evaluate(model, batch), [batch], model=base, method=method)
 
 
-def write_tuner_cases(root):
-    """Writes every case below `root`; base models are those of the llama cases beside it."""
-    seen = set()
-    for index, (name, (shows, base_name, config, noise)) in enumerate(CASES.items()):
-        base = _base(base_name)
-        directory = root / name
-        directory.mkdir(parents=True)
-        config.task_type = "CAUSAL_LM"
-        model = fresh(directory / base, 2000 + index, config)
-        perturb(model, 2100 + index, noise, noise)
-        save(model, directory / "adapter")
-        store(directory, shows, base, "adapter", make_batch(2200 + index, padding="right" if index % 2 else None))
-        if config.peft_type in seen:
-            continue
-        seen.add(config.peft_type)
+def _write_adapter(root, index, name, shows, base, config, noise, is_trained):
+    directory = root / name
+    directory.mkdir(parents=True)
+    config.task_type = "CAUSAL_LM"
+    model = fresh(directory / base, 2000 + index, config)
+    perturb(model, 2100 + index, noise, noise)
+    save(model, directory / "adapter")
+    store(directory, shows, base, "adapter", make_batch(2200 + index, padding="right" if index % 2 else None))
+    if is_trained:
         trained = root / f"{name}-trajectory"
         trained.mkdir()
         adapter = f"../{name}/adapter"
         write_trajectory(trained, f"{STEPS} AdamW steps: {shows}", base, adapter, [make_batch(2300 + index)], STEPS)
+
+
+def write_tuner_cases(root):
+    """Writes every case below `root`; base models are those of the llama cases beside it."""
+    seen = set()
+    with _butterflies_without_cuda():
+        for index, (name, (shows, base_name, config, noise)) in enumerate(CASES.items()):
+            _write_adapter(root, index, name, shows, _base(base_name), config, noise, config.peft_type not in seen)
+            seen.add(config.peft_type)
     for index, (name, (shows, method, is_trained)) in enumerate(FREEZE.items()):
         _write_freeze(root / name, shows, method, is_trained, make_batch(2400 + index))
