@@ -60,6 +60,21 @@ describe("adapters by name", () => {
     expect(await logitsOf(name)).toEqual(await logitsAlone(folder));
   });
 
+  it.each(["prompt", "prefix-projection", "p-tuning-mlp"])(
+    "may put something in front of texts: %s",
+    async (name) => {
+      const folder = join(CASES, "prompts", name, "adapter");
+      await model.adapters.load(name, folder);
+      const alone = await logitsAlone(folder);
+      expect(arrayDifference(await logitsOf(name), alone)).toBeLessThan(1e-5);
+      // What an encoder made is all that is kept of it.
+      const { parameterSet } = await model.adapters.select(name, 1);
+      const kept = parameterSet.saved.map((parameter) => parameter.name);
+      expect(kept.every((key) => key.startsWith("prompt_embeddings"))).toBe(true);
+      model.adapters.unload(name);
+    },
+  );
+
   it("leave the base as it is", async () => {
     expect(await logitsOf(null)).toEqual(await logitsAlone(undefined));
   });

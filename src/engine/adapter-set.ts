@@ -2,7 +2,16 @@
 // out of it again. A kernel is a graph and parameters are its inputs, so adapters of equal shapes share
 // all kernels, and choosing another one costs nothing.
 
-import { mergeAdapters, mixedRows, type PlainLora, readPlainLora } from "../adapters/index.ts";
+import {
+  asPlainLora,
+  changeRank,
+  convertToLora,
+  mergeAdapters,
+  mixedRows,
+  type PlainLora,
+  type RankChoice,
+  readPlainLora,
+} from "../adapters/index.ts";
 import { nearest, TunesmithError } from "../errors.ts";
 import { type Adapter, type JsonObject, readAdapter } from "../hub/index.ts";
 import {
@@ -10,6 +19,7 @@ import {
   type ModelDescription,
   methodOfAdapter,
   type ParameterSpec,
+  type ParameterValues,
 } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
@@ -53,6 +63,12 @@ export interface AdapterSet {
    * @throws TunesmithError (config) for unknown names, (checkpoint) for adapters that cannot be mixed
    */
   select(selection: AdapterSelection, rows: number): Promise<AdaptedModel>;
+  /**
+   * An adapter of any method that changes linear weights as a LoRA.
+   * @param choice its rank; without it, that of a LoRA that is one already
+   * @throws TunesmithError (config) for methods that are something else, or need a rank
+   */
+  toLora(name: string, choice: RankChoice | undefined): Adapter;
   /**
    * Makes adapters part of the weights in memory; the numbers that were there are kept.
    * @throws TunesmithError (config) for what cannot be merged
@@ -178,7 +194,9 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       if (base.method) throw trainedHere(base.method.name);
       if (loaded.has(name)) throw nameTaken(name, loaded.get(name)!.folder);
       checkUnmerged();
-      loaded.set(name, await open(await readAdapter(folder), folder));
+      // Nothing is trained here: what an encoder made suffices.
+      const { config, tensors } = await readAdapter(folder);
+      loaded.set(name, await open({ config, tensors }, folder));
     },
     unload(name) {
       get(name);
@@ -195,6 +213,15 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       const distinct = new Set(selection);
       if (distinct.size === 1) return choose(selection[0]!);
       return kept(JSON.stringify(selection), () => byRows(selection));
+    },
+    toLora(name, choice) {
+      checkUnmerged();
+      const { adapter, folder, view } = get(name);
+      const plain = asPlainLora(adapter, folder);
+      if (plain) return choice ? changeRank(plain, choice) : adapter;
+      if (!choice) throw noRank(view.method!.name);
+      const values: ParameterValues = (spec) => view.parameterSet.parameter(spec).data;
+      return convertToLora(view.method!, values, description, weights.copy, choice);
     },
     async merge(choice) {
       checkUnmerged();
@@ -272,6 +299,14 @@ const otherRowCount = (names: number, rows: number) =>
     rule: "a selection by rows has an entry for each row of the batch",
     seen: `${names} entries for ${rows} rows`,
     fix: "give one name or null for each row",
+  });
+
+const noRank = (method: string) =>
+  new TunesmithError("config", {
+    where: `converting ${method}`,
+    rule: "a change of weights that is no product of thin matrices becomes one of a chosen rank",
+    seen: "neither a rank nor a share of the singular values",
+    fix: "give --rank 16, or --energy 0.9",
   });
 
 const untiedHead = (method: string) =>
