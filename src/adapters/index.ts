@@ -10,4 +10,4 @@ export {
   mergeAdapters,
 } from "./merge-adapters.ts";
 export { mixedRows } from "./mixed-rows.ts";
-export { type LoraModule, type PlainLora, readPlainLora } from "./plain-lora.ts";
+export { asPlainLora, type LoraModule, type PlainLora, readPlainLora } from "./plain-lora.ts";

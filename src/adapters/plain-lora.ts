@@ -93,6 +93,16 @@ export function readPlainLora({ config, tensors }: Adapter, folder: string): Pla
   };
 }
 
+/** The same, or undefined for an adapter that is something else. */
+export function asPlainLora(adapter: Adapter, folder: string): PlainLora | undefined {
+  try {
+    return readPlainLora(adapter, folder);
+  } catch (error) {
+    if (error instanceof TunesmithError) return undefined;
+    throw error;
+  }
+}
+
 /** What makes a LoRA more than a product. */
 function faultsOfMore(folder: string, tensors: Adapter["tensors"], init: unknown): Fault[] {
   const faults: Fault[] = [...tensors.keys()]

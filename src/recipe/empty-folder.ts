@@ -1,0 +1,31 @@
+// Whatever writes a whole folder writes it where nothing is yet.
+
+import { readdir } from "node:fs/promises";
+import { TunesmithError } from "../errors.ts";
+
+/**
+ * @param what is about to be written, as `a merged model`
+ * @throws TunesmithError (run) for a file, and for a folder that holds something
+ */
+export async function requireEmpty(folder: string, what: string): Promise<void> {
+  const present = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw new TunesmithError(
+      "run",
+      {
+        where: folder,
+        rule: `${what} is written into a folder`,
+        seen: error.code === "ENOTDIR" ? "a file" : error.message,
+        fix: "give another folder",
+      },
+      { cause: error },
+    );
+  });
+  if (present.length === 0) return;
+  throw new TunesmithError("run", {
+    where: folder,
+    rule: `${what} does not overwrite files`,
+    seen: `a folder with ${present.length} files`,
+    fix: "give a folder that is empty or does not exist yet",
+  });
+}
