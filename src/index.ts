@@ -1,7 +1,9 @@
 // The public names of tunesmith. Importing this file runs nothing and loads no engine: each function
 // brings in what it needs when it is called first.
 
+import type { AdapterDescription } from "./adapters/index.ts";
 import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
+import type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 import type { RequantizationLoss } from "./engine/requantization.ts";
 import type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
@@ -11,15 +13,19 @@ import type { PrepareOptions, RecipeSource } from "./recipe/prepare.ts";
 import type { TrainOptions } from "./recipe/train.ts";
 import type { TrainEvent } from "./train/events.ts";
 
+export type { AdapterDescription, AdapterPart, MergeMethod } from "./adapters/index.ts";
 export type {
+  AdapterOptions,
   ForwardResult,
   GradientSettings,
+  LoadedAdapters,
   LoadedModel,
   LoadModelOptions,
   LossAndGradients,
   TrainStepOptions,
   TrainStepResult,
 } from "./api/index.ts";
+export type { AdapterChoice, AdapterSelection } from "./engine/adapter-set.ts";
 export type { Batch } from "./engine/batch.ts";
 export type { NumericArray } from "./engine/model.ts";
 export type { RequantizationLoss } from "./engine/requantization.ts";
@@ -29,6 +35,7 @@ export type { ChatMessage, Tokenizer } from "./hub/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
 export type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
+export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 export type { MergeOptions } from "./recipe/merge.ts";
 export type { Override } from "./recipe/overrides.ts";
 export type { Plan } from "./recipe/plan.ts";
@@ -91,6 +98,40 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluationRepo
 export async function merge(options: MergeOptions): Promise<RequantizationLoss | undefined> {
   const { merge } = await import("./recipe/merge.ts");
   return merge(options);
+}
+
+/**
+ * What an adapter's folder holds: its method, modules, ranks, sizes and norms.
+ *
+ * @throws TunesmithError for a folder that is no adapter.
+ */
+export async function describeAdapter(folder: string): Promise<AdapterDescription> {
+  const { describeAdapterFolder } = await import("./recipe/adapters.ts");
+  return describeAdapterFolder(folder);
+}
+
+/**
+ * Makes one LoRA adapter of several, in the ways of PEFT's `add_weighted_adapter`.
+ *
+ * @throws TunesmithError for adapters that do not fit each other, and settings out of range.
+ * @example
+ *     await mergeAdapters({ adapters: ["./a", "./b"], weights: [0.7, 0.3], out: "./ab" });
+ */
+export async function mergeAdapters(options: MergeAdaptersOptions): Promise<void> {
+  const { mergeAdapters } = await import("./recipe/adapters.ts");
+  return mergeAdapters(options);
+}
+
+/**
+ * Writes an adapter as a LoRA, from any method that changes linear weights, or as llama.cpp's GGUF.
+ *
+ * @throws TunesmithError for a method that has no such form.
+ * @example
+ *     await convertAdapter({ adapter: "./lora", to: "gguf", model: "./base", out: "lora.gguf" });
+ */
+export async function convertAdapter(options: ConvertAdapterOptions): Promise<void> {
+  const { convertAdapter } = await import("./recipe/adapters.ts");
+  return convertAdapter(options);
 }
 
 /**

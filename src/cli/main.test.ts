@@ -19,7 +19,13 @@ async function run(...args: string[]) {
   return { code, out: console.outText(), err: console.errText() };
 }
 
-const COMMANDS = ["init", "plan", "train", "eval", "generate", "chat", "merge", "data", "doctor"];
+const COMMANDS = [
+  ...["init", "plan", "train", "eval", "generate", "chat"],
+  ...["merge", "adapter", "data", "doctor"],
+];
+/** Commands that are only groups of commands, and these. */
+const GROUPS = ["adapter", "data"];
+const IN_GROUPS = ["adapter show", "adapter merge", "adapter convert", "data preview"];
 
 it("lists every command, with --help and without anything", async () => {
   const { code, out } = await run("--help");
@@ -28,7 +34,7 @@ it("lists every command, with --help and without anything", async () => {
   expect((await run()).out).toBe(out);
 });
 
-it.each([...COMMANDS.filter((name) => name !== "data"), "data preview"])(
+it.each([...COMMANDS.filter((name) => !GROUPS.includes(name)), ...IN_GROUPS])(
   "explains %s with examples",
   async (command) => {
     const { code, out } = await run(...command.split(" "), "--help");

@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { TunesmithError } from "../errors.ts";
 import type { Override } from "../recipe/overrides.ts";
 import type { Context } from "./command.ts";
+import { adapterCommand } from "./commands/adapter.ts";
 import { chatCommand } from "./commands/chat.ts";
 import { dataCommand } from "./commands/data.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -27,6 +28,7 @@ const COMMANDS = [
   generateCommand,
   chatCommand,
   mergeCommand,
+  adapterCommand,
   dataCommand,
   doctorCommand,
 ];

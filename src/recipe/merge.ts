@@ -1,10 +1,9 @@
 // An adapter put into its model: a checkpoint that needs no adapter any more.
 
-import { readdir } from "node:fs/promises";
 import { openModel } from "../engine/load.ts";
 import type { RequantizationLoss } from "../engine/requantization.ts";
-import { TunesmithError } from "../errors.ts";
 import type { QuantizationType } from "../hub/index.ts";
+import { requireEmpty } from "./empty-folder.ts";
 import { type Attention, fetchModel } from "./prepare.ts";
 
 export interface MergeOptions extends Attention {
@@ -27,7 +26,7 @@ export interface MergeOptions extends Attention {
  */
 export async function merge(options: MergeOptions): Promise<RequantizationLoss | undefined> {
   const { model, adapter, quantization: type, out, ...attention } = options;
-  await requireEmpty(out);
+  await requireEmpty(out, "a merged model");
   const opened = await openModel(await fetchModel(model, attention), {
     adapter,
     quantization: { type },
@@ -37,27 +36,4 @@ export async function merge(options: MergeOptions): Promise<RequantizationLoss |
   } finally {
     await opened.dispose();
   }
-}
-
-async function requireEmpty(folder: string): Promise<void> {
-  const present = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw new TunesmithError(
-      "run",
-      {
-        where: folder,
-        rule: "the merged model is written into a folder",
-        seen: error.code === "ENOTDIR" ? "a file" : error.message,
-        fix: "give another folder",
-      },
-      { cause: error },
-    );
-  });
-  if (present.length === 0) return;
-  throw new TunesmithError("run", {
-    where: folder,
-    rule: "a merged model does not overwrite files",
-    seen: `a folder with ${present.length} files`,
-    fix: "give a folder that is empty or does not exist yet",
-  });
 }
