@@ -66,7 +66,10 @@ async function expectStepsMatch(model: EngineModel, options: DecoderOptions): Pr
 
 describe("a decoder's logits are those of the full pass", () => {
   const cases = readdirSync(join(CASES, "llama")).map((name) => `llama/${name}`);
-  const adapted = ["q-v", "all-linear", "bias-all", "save-embeddings", "save-head"];
+  const adapted = [
+    ...["q-v", "all-linear", "bias-all", "save-embeddings", "save-head"],
+    ...["target-tied", "dora-embeddings", "tokens-tied", "tokens-apart"],
+  ];
   const prompts = ["prompt", "prefix", "prefix-projection", "p-tuning-mlp", "p-tuning-lstm"];
   it.each([
     ...cases,

@@ -54,6 +54,25 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     method: { modulesToSave: ["lm_head", "embed_tokens"] },
   },
   { name: "orthogonal initialisation", model: "head-dim", method: { init: "orthogonal" } },
+  { name: "MiCA", model: "base", method: { init: "mica", targets: ["q_proj", "down_proj"] } },
+  { name: "biases of B", model: "biases", method: { loraBias: true } },
+  { name: "DoRA", model: "biases", method: { name: "dora", targets: "all-linear" } },
+  {
+    name: "DoRA from pissa, embedding and head",
+    model: "untied-head",
+    method: { dora: true, init: "pissa", targets: ["embed_tokens", "lm_head", "q_proj"] },
+  },
+  {
+    name: "tied embedding and head, each adapted",
+    model: "base",
+    method: { targets: ["embed_tokens", "lm_head"], rslora: true },
+  },
+  { name: "token rows", model: "base", method: { trainableTokens: [5, 52, 90] } },
+  {
+    name: "token rows of two modules",
+    model: "base",
+    method: { trainableTokens: { embed_tokens: [17, 4], lm_head: [8, 50, 12] } },
+  },
   { name: "ia3", model: "base", method: { name: "ia3" } },
   {
     name: "ia3, other layers",
