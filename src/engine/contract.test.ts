@@ -190,6 +190,12 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       startsAsBase: true,
       learningRate: 3e-2,
     },
+    {
+      name: "(IA)³ on the head",
+      options: { name: "ia3", targets: ["lm_head", "q_proj", "o_proj"], feedforward: ["o_proj"] },
+      startsAsBase: true,
+      learningRate: 3e-2,
+    },
   ],
   "ln-tuning": [
     {
@@ -250,7 +256,12 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
     },
     {
       name: "VeRA without its matrices in the file",
-      options: { name: "vera", rank: 5, targets: ["q_proj", "down_proj"], saveProjection: false },
+      options: {
+        name: "vera",
+        rank: 5,
+        targets: ["q_proj", "down_proj", "lm_head"],
+        saveProjection: false,
+      },
       startsAsBase: true,
       learningRate: 5e-2,
     },
@@ -264,7 +275,7 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
     },
     {
       name: "LoHa as factors",
-      options: { name: "loha", rank: 2, alpha: 8, init: false },
+      options: { name: "loha", rank: 2, init: false, targets: ["o_proj", "lm_head"] },
       startsAsBase: false,
       learningRate: 5e-2,
     },
@@ -281,6 +292,7 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       options: {
         name: "lokr",
         rank: 2,
+        targets: ["q_proj", "up_proj", "lm_head"],
         decomposeBoth: true,
         decomposeFactor: 6,
         alphaPattern: { q_proj: 4 },
@@ -299,7 +311,13 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
     },
     {
       name: "OFT with exact rotations",
-      options: { name: "oft", blocks: 4, blockShare: true, cayleyNeumann: false },
+      options: {
+        name: "oft",
+        blocks: 4,
+        targets: ["k_proj", "down_proj", "lm_head"],
+        blockShare: true,
+        cayleyNeumann: false,
+      },
       startsAsBase: true,
       learningRate: 1e-2,
     },
@@ -390,7 +408,7 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
   boft: [
     {
       name: "BOFT",
-      options: { name: "boft" },
+      options: { name: "boft", targets: ["v_proj", "down_proj", "lm_head"] },
       startsAsBase: true,
       learningRate: 1e-2,
     },
