@@ -1,5 +1,5 @@
 import { afterAll, expect, it } from "vitest";
-import type { BoundMethod } from "../methods/index.ts";
+import { type BoundMethod, bindMethod } from "../methods/index.ts";
 import { architectureFor } from "../models/index.ts";
 import { createRuntime } from "../runtime/kernel.ts";
 import { evaluateGraph } from "../runtime/testing/evaluate.ts";
@@ -54,4 +54,59 @@ it("scales what it keeps, so that the mean stays", async () => {
   [1, 2, 0, 4, 5, 0, 7, 8].forEach((value, i) => {
     expect(result![i]).toBeCloseTo(value / 0.75, 5);
   });
+});
+
+it("changes DoRA's part of the output alone, as in PEFT", async () => {
+  const architecture = architectureFor({
+    model_type: "llama",
+    hidden_size: 2,
+    intermediate_size: 2,
+    num_hidden_layers: 1,
+    num_attention_heads: 1,
+    vocab_size: 4,
+  });
+  const { dimensions, weights, blocks, outputPath, outputName } = architecture;
+  const ofModel = { modelType: "llama", dimensions, weights, blocks, outputPath, outputName };
+  const path = "model.layers.0.mlp.up_proj";
+  const method = bindMethod(
+    { name: "dora", rank: 1, alpha: 2, targets: ["up_proj"], dropout: 0.5 },
+    { ...ofModel, source: "tiny" },
+  );
+  const shape = { batch: 1, sequence: 1, maskBatch: 1, training: true };
+  const tracer = createTracer(architecture, method, shape);
+  const x = input("x", [1, 2]);
+  const y = tracer.scope.linear(path, x);
+  const [w, a, b, m, given] = [
+    [1, 2, 3, -1],
+    [0.5, 1],
+    [1, -2],
+    [4, 5],
+    [3, 7],
+  ] as const;
+  const parameters: Record<string, readonly number[]> = {
+    "lora_A.weight": a,
+    "lora_B.weight": b,
+    lora_magnitude_vector: m,
+    "lora_magnitude_vector.squares": [5, 10],
+  };
+  const values = new Map([[x, floats(Float32Array.from(given), [1, 2])]]);
+  for (const [tensor, binding] of tracer.bindings) {
+    if (binding.kind === "dropout") values.set(tensor, bytes(Uint8Array.of(1, 0), [1, 2]));
+    else if (binding.kind === "weight") values.set(tensor, floats(Float32Array.from(w), [2, 2]));
+    else if (binding.kind === "parameter") {
+      const name = binding.spec.key.split("up_proj.")[1]!;
+      values.set(tensor, floats(Float32Array.from(parameters[name]!), binding.spec.shape));
+    }
+  }
+  const [result] = await evaluateGraph(runtime, [y], values);
+  const dropped = [given[0] / 0.5, 0] as const;
+  for (const out of [0, 1]) {
+    const row = [w[2 * out]!, w[2 * out + 1]!] as const;
+    const changed = row.map((value, i) => value + 2 * b[out]! * a[i]!);
+    const scale = m[out]! / Math.hypot(...changed);
+    const of = (values: readonly number[], input: readonly number[]) =>
+      values[0]! * input[0]! + values[1]! * input[1]!;
+    const expected = of(row, given) + scale * of(changed, dropped) - of(row, dropped);
+    expect(result![out]).toBeCloseTo(expected, 4);
+  }
 });

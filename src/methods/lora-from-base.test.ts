@@ -10,6 +10,7 @@ import {
   leadingTriplets,
   type SingularTriplets,
   sampledTriplets,
+  trailingVectors,
 } from "./decompositions.ts";
 import type { LoraConfig } from "./lora-config.ts";
 import type { LoraInit } from "./lora-init.ts";
@@ -149,6 +150,32 @@ describe("the leading singular triplets", () => {
     expect(losses[0]).toBeGreaterThan(1.02);
     expect(losses[2]).toBeLessThan(1.02);
     expect(losses[3]! - 1).toBeLessThan(1e-5);
+  });
+});
+
+describe("the trailing singular vectors", () => {
+  const values = [9, 5, 4, 2, 1, 0.3, 0.02];
+
+  it.each([
+    [12, 7],
+    [7, 12],
+    [7, 7],
+  ])("of a [%i, %i] weight, the smallest value's last", (rows, columns) => {
+    const { weight, left, right } = matrixOf(rows, columns, values);
+    for (const [side, expected] of Object.entries({ left, right })) {
+      const found = trailingVectors(weight, 3, side as "left" | "right", createRandom(5));
+      expect(skew(found)).toBeLessThan(1e-9);
+      const overlaps = found.map((vector, i) =>
+        Math.abs(vector.reduce((sum, x, k) => sum + x * expected[4 + i]![k]!, 0)),
+      );
+      for (const overlap of overlaps) expect(overlap).toBeCloseTo(1, 5);
+    }
+  });
+
+  it("of a weight of lower rank are orthonormal all the same", () => {
+    const { weight } = matrixOf(9, 6, [3, 1]);
+    for (const side of ["left", "right"] as const)
+      expect(skew(trailingVectors(weight, 6, side, createRandom(5)))).toBeLessThan(1e-9);
   });
 });
 
