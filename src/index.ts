@@ -3,8 +3,8 @@
 
 import type { AdapterDescription } from "./adapters/index.ts";
 import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
-import type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 import type { RequantizationLoss } from "./engine/requantization.ts";
+import type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 import type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
 import type { MergeOptions } from "./recipe/merge.ts";
@@ -33,9 +33,9 @@ export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
 export type { GenerateOptions, GenerateResult } from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
+export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 export type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
-export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 export type { MergeOptions } from "./recipe/merge.ts";
 export type { Override } from "./recipe/overrides.ts";
 export type { Plan } from "./recipe/plan.ts";

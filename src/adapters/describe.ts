@@ -105,6 +105,7 @@ const lastName = (path: string): string => path.split(".").at(-1)!;
 /** `….q_proj.ia3_l` → `q_proj.ia3_l`. */
 const kindOf = (key: string): string =>
   key
+    .replace(/^base_model\.model\./, "")
     .replace(/\.weight$/, "")
     .split(".")
     .filter((part) => !/^\d+$/.test(part))
