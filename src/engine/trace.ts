@@ -12,6 +12,7 @@ import type { Shape, Tensor } from "../tensor/index.ts";
 import {
   add,
   constant,
+  greaterOrEqual,
   input,
   linear,
   multiply,
@@ -156,6 +157,10 @@ export function createTracer(
     dropout,
     tokenIds: () => shared("tokenIds"),
     rowMean,
+    realPositions() {
+      const shares = reshape(shared("rowWeights"), [shape.batch * shape.sequence, 1]);
+      return toFloat(greaterOrEqual(shares, constant(1e-9)));
+    },
     statistic: (name, value) => void statistics.set(name, value),
   };
   const products = new Map<string, Map<Tensor, Tensor>>();

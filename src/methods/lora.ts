@@ -29,6 +29,7 @@ import type {
   ParameterSpec,
   ParameterValues,
 } from "./method.ts";
+import { fromLoraMoeConfig, isLoraMoe } from "./moe-lora-options.ts";
 import { savedModules, trainedBiases } from "./saved-modules.ts";
 import { selectTargets } from "./targets.ts";
 import { type TokenRows, tokenRows } from "./token-rows.ts";
@@ -249,7 +250,11 @@ export const lora = {
   learningRate: 2e-4,
   describe: (options) => describeLora(options.dora ? "DoRA" : "LoRA", options),
   bind: bindLora,
-  peft: { type: "LORA", options: fromLoraConfig },
+  peft: {
+    type: "LORA",
+    options: (config, folder) =>
+      isLoraMoe(config) ? fromLoraMoeConfig(config, folder) : fromLoraConfig(config, folder),
+  },
 } satisfies MethodDefinition<LoraOptions>;
 
 /** One line for model cards and plans. */

@@ -59,6 +59,8 @@ export interface MethodScope {
    * with `mixesPositions`. Padding counts, but not where texts are continued.
    */
   rowMean(x: Tensor): Tensor;
+  /** [batch · sequence, 1]: 1 where there is a token, 0 at padding; for the `statistic` of whole rows. */
+  realPositions(): Tensor;
   /** Hands numbers of a forward pass to `auxiliaryLoss`, under a name of its own. */
   statistic(name: string, value: Tensor): void;
 }

@@ -3,8 +3,8 @@
 
 import { nearest, TunesmithError } from "../errors.ts";
 import { type Adapter, adapterLibrary, type JsonObject } from "../hub/index.ts";
-import { adapter } from "./adapter.ts";
 import { adalora } from "./adalora.ts";
+import { adapter } from "./adapter.ts";
 import { bitfit } from "./bitfit.ts";
 import { boft } from "./boft.ts";
 import { dora } from "./dora.ts";
@@ -16,6 +16,7 @@ import { loha } from "./loha.ts";
 import { lokr } from "./lokr.ts";
 import { lora } from "./lora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
+import { moeLora } from "./moe-lora.ts";
 import { oft } from "./oft.ts";
 import { pTuning } from "./p-tuning.ts";
 import { prefix } from "./prefix.ts";
@@ -29,6 +30,7 @@ const METHODS = {
   dora,
   qlora,
   adalora,
+  "moe-lora": moeLora,
   full,
   freeze,
   bitfit,
