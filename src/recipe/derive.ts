@@ -75,7 +75,7 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
     "model.quantizationBlockSize": (recipe, facts) =>
       isFourBitHere(recipe, facts) ? derived(64, "usual in 4 bits") : undefined,
     "method.alpha": ({ method }) =>
-      method.name === "lora" || method.name === "qlora"
+      method.name === "lora" || method.name === "dora" || method.name === "qlora"
         ? derived(2 * method.rank, "2 × rank")
         : undefined,
     "train.learningRate": ({ method }) =>
