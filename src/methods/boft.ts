@@ -1,5 +1,5 @@
 // BOFT (Liu et al. 2024): like OFT with a rotation that is a product of sparse ones, in a butterfly's
-// order, so that small blocks reach all inputs; and a scale for each output: y = s ∘ (W R x) + b. Names
+// order, so that small blocks reach all inputs; and a scale for each output: y = s ∘ (W Rᵀ x) + b. Names
 // and files are those of PEFT's `BOFTConfig`.
 
 import { z } from "zod";

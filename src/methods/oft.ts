@@ -1,5 +1,5 @@
 // OFT (Qiu et al. 2023): each layer's input is rotated, block by block, before the frozen weight:
-// y = W R x + b with R orthogonal. Names and files are those of PEFT's `OFTConfig`.
+// y = W Rᵀ x + b with R orthogonal. Names and files are those of PEFT's `OFTConfig`.
 
 import { z } from "zod";
 import { TunesmithError } from "../errors.ts";
