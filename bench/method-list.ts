@@ -1,6 +1,7 @@
 // The methods that bench/methods.ts measures, each beside the same thing in PEFT where it has it.
 // Modules are LoRA's usual two wherever a method may choose.
 
+import type { QuantizationType } from "../src/hub/index.ts";
 import type { MethodName, MethodOptions } from "../src/methods/index.ts";
 
 export interface MeasuredMethod {
@@ -11,6 +12,8 @@ export interface MeasuredMethod {
   readonly learningRate: number;
   /** PEFT's configuration class and its arguments; absent where PEFT has no such method. */
   readonly peft?: { readonly config: string; readonly [argument: string]: unknown };
+  /** The type to which bitsandbytes quantises PEFT's base; scales are quantised too. */
+  readonly quantization?: QuantizationType;
 }
 
 const targets = ["q_proj", "v_proj"];
@@ -33,6 +36,15 @@ export const METHODS: Readonly<Partial<Record<MethodName, Entry>>> = {
       options: { name: "lora", rank: 8, alpha: 16, targets: "all-linear" },
       learningRate: 4e-3,
       peft: { config: "LoraConfig", r: 8, lora_alpha: 16, target_modules: "all-linear" },
+    },
+  ],
+  qlora: [
+    {
+      label: "QLoRA",
+      options: { name: "qlora", rank: 8, alpha: 16, targets },
+      learningRate: 4e-3,
+      peft: { config: "LoraConfig", r: 8, lora_alpha: 16, target_modules },
+      quantization: "nf4",
     },
   ],
   adalora: [

@@ -50,7 +50,7 @@ const run = [
   ...workloadFlags(STANDARD),
 ];
 
-const commandsOf = ({ label, options, peft }: MeasuredMethod): Planned[] => {
+const commandsOf = ({ label, options, peft, quantization }: MeasuredMethod): Planned[] => {
   const own: Command = ours(
     join(import.meta.dirname, "step.ts"),
     ...["--method", JSON.stringify(options)],
@@ -58,7 +58,12 @@ const commandsOf = ({ label, options, peft }: MeasuredMethod): Planned[] => {
   );
   const theirs: Command | undefined = peft && {
     program: values.python,
-    args: [join(PEERS_FOLDER, "peft-step.py"), "--method", JSON.stringify(peft), ...run],
+    args: [
+      join(PEERS_FOLDER, "peft-step.py"),
+      ...["--method", JSON.stringify(peft)],
+      ...(quantization ? ["--quantization", quantization] : []),
+      ...run,
+    ],
   };
   return [
     { name: label, command: own },

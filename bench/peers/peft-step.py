@@ -11,6 +11,7 @@ import time
 STARTED = time.time()  # replaced by the process's own start time where the system tells it
 
 import argparse  # noqa: E402
+import importlib.metadata  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import platform  # noqa: E402
@@ -35,6 +36,9 @@ def parse_arguments():
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument(
         "--method", type=json.loads, help='configuration class and its arguments, as {"config": "IA3Config", ...}'
+    )
+    parser.add_argument(
+        "--quantization", choices=["nf4", "fp4", "int8"], help="base quantised by bitsandbytes, scales too"
     )
     parser.add_argument("--depth", type=int, help="keep only the first so many layers")
     parser.add_argument(
@@ -99,12 +103,32 @@ def make_batch(torch, arguments, vocabulary):
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
 
 
+def quantization(torch, kind):
+    """What bitsandbytes is asked for, as arguments of from_pretrained; it computes in float32 as the others do."""
+    if kind is None:
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    config = (
+        BitsAndBytesConfig(load_in_8bit=True)
+        if kind == "int8"
+        else BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=kind,
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.float32,
+        )
+    )
+    return {"quantization_config": config, "device_map": "cpu"}
+
+
 def build(torch, arguments):
     """(the model to call, its trainable parameters)."""
     import peft
     from transformers import AutoModelForCausalLM
 
     settings = {"num_hidden_layers": arguments.depth} if arguments.depth else {}
+    settings.update(quantization(torch, arguments.quantization))
     base = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32, **settings)
     base.config.use_cache = False
     if arguments.mode == "checkpointing":
@@ -154,7 +178,7 @@ def measure(arguments):
 
     measured = seconds[arguments.warmup :]
     return {
-        "peer": f"peft-{arguments.mode}",
+        "peer": f"peft-{arguments.mode}" + (f"-{arguments.quantization}" if arguments.quantization else ""),
         "tokens_per_second": arguments.batch * arguments.length / statistics.median(measured),
         "steps": measured,
         "warmup_steps": seconds[: arguments.warmup],
@@ -176,6 +200,7 @@ def measure(arguments):
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "peft": peft.__version__,
+            **({"bitsandbytes": importlib.metadata.version("bitsandbytes")} if arguments.quantization else {}),
         },
     }
 
