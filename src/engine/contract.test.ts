@@ -44,6 +44,13 @@ const rows = randomRows([9, 6], 3) as [number[], number[]];
 const BALANCES = "the balancing loss is of all tokens of a micro-batch together";
 const NORMS_ARE_CONSTANT = "the norms of the weights are constants to it (DoRA, section 4.3)";
 
+/** Three trained adapters, for the models whose hidden size is that of "base". */
+const FUSED = ["alpha", "beta", "gamma"];
+const FUSED_FOLDER = join(
+  import.meta.dirname,
+  "../../tests/parity/cases/adapterhub/fusion-static/adapter",
+);
+
 const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> = {
   lora: [
     {
@@ -408,6 +415,14 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       },
       startsAsBase: false,
       learningRate: 3e-2,
+    },
+  ],
+  "adapter-fusion": [
+    {
+      name: "AdapterFusion",
+      options: { name: "adapter-fusion", adapters: FUSED.map((name) => join(FUSED_FOLDER, name)) },
+      startsAsBase: false,
+      learningRate: 1e-2,
     },
   ],
   unipelt: [

@@ -6,33 +6,24 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
+import { isAdapterSetup, readAdapterSetup, writeAdapterSetup } from "./adapter-setup.ts";
+import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
 import { isJsonObject, type JsonObject, unreadable } from "./json-file.ts";
 import { ADAPTER_CONFIG, pythonJson, readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { pickleRefused } from "./pickle.ts";
-import { openSafetensors } from "./safetensors.ts";
-import { readFloat32 } from "./safetensors-float32.ts";
-import { type TensorToWrite, writeSafetensors } from "./safetensors-writer.ts";
-
-export interface AdapterTensor {
-  readonly shape: readonly number[];
-  readonly data: Float32Array;
-}
 
 export interface Adapter {
   /** adapter_config.json as it stands. */
   readonly config: JsonObject;
   /** By the file's key, such as `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. */
-  readonly tensors: ReadonlyMap<string, AdapterTensor>;
+  readonly tensors: AdapterTensors;
   /** What the tensors are computed from, by the keys of PEFT's own module; rarely there. */
-  readonly encoder?: ReadonlyMap<string, AdapterTensor>;
+  readonly encoder?: AdapterTensors;
 }
 
 /** The encoder of prefix tuning or P-tuning: not PEFT's, so that training can go on. */
 export const ENCODER = "prompt_encoder.safetensors";
-
-/** The release whose files these are, as AdapterHub's library notes it. */
-export const ADAPTERHUB_VERSION = "1.3.0";
 
 /** The weights of each library's folders, and the pickles that it writes unless told otherwise. */
 const FILES = {
@@ -42,13 +33,17 @@ const FILES = {
 
 /** Which library a configuration is of: both call the file adapter_config.json. */
 export const adapterLibrary = (config: JsonObject): keyof typeof FILES =>
-  config.peft_type === undefined && isJsonObject(config.config) ? "adapterHub" : "peft";
+  isAdapterSetup(config) || (config.peft_type === undefined && isJsonObject(config.config))
+    ? "adapterHub"
+    : "peft";
 
 /**
  * Reads an adapter. PEFT's names that still hold `adapterName` (files not saved by PEFT itself) lose it.
  * Throws a TunesmithError ("checkpoint") for a folder that is no adapter; pickles are never opened.
  */
 export async function readAdapter(folder: string, adapterName = "default"): Promise<Adapter> {
+  const setup = await readAdapterSetup(folder);
+  if (setup) return setup;
   const config = await readPeftConfig(folder);
   const files = await readdir(folder).catch((error) => {
     throw unreadable(folder, error);
@@ -64,28 +59,13 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
       fix: "name the folder that the adapter was saved to",
     });
   }
-  const stored = await readTensors(join(folder, weights));
+  const stored = await readAdapterTensors(join(folder, weights));
   if (library === "adapterHub") return { config, tensors: stored };
   const tensors = new Map(
     [...stored].map(([name, tensor]) => [withoutAdapterName(name, adapterName), tensor]),
   );
   if (!files.includes(ENCODER)) return { config, tensors };
-  return { config, tensors, encoder: await readTensors(join(folder, ENCODER)) };
-}
-
-async function readTensors(path: string): Promise<Map<string, AdapterTensor>> {
-  const file = await openSafetensors(path);
-  try {
-    const tensors = new Map<string, AdapterTensor>();
-    for (const { name, shape } of file.tensors.values()) {
-      const data = new Float32Array(shape.reduce((product, size) => product * size, 1));
-      await readFloat32(file, name, data);
-      tensors.set(name, { shape, data });
-    }
-    return tensors;
-  } finally {
-    await file.close();
-  }
+  return { config, tensors, encoder: await readAdapterTensors(join(folder, ENCODER)) };
 }
 
 /** Writes an adapter, F32 as both libraries do: weights first, so that a folder with a config is complete. */
@@ -93,17 +73,15 @@ export async function writeAdapter(
   folder: string,
   { config, tensors, encoder }: Adapter,
 ): Promise<void> {
+  if (isAdapterSetup(config)) return writeAdapterSetup(folder, { config, tensors });
   // One that was there made other tensors than those that are about to be.
   await rm(join(folder, ENCODER), { force: true });
   const library = adapterLibrary(config);
-  await writeSafetensors(join(folder, FILES[library].weights), toWrite(tensors));
-  if (encoder) await writeSafetensors(join(folder, ENCODER), toWrite(encoder));
+  await writeAdapterTensors(join(folder, FILES[library].weights), tensors);
+  if (encoder) await writeAdapterTensors(join(folder, ENCODER), encoder);
   if (library === "peft") return writePeftConfig(folder, config);
   await writeFileAtomically(join(folder, ADAPTER_CONFIG), pythonJson(config));
 }
-
-const toWrite = (tensors: ReadonlyMap<string, AdapterTensor>): TensorToWrite[] =>
-  [...tensors].map(([name, { shape, data }]) => ({ name, dtype: "F32", shape, data }));
 
 /** PEFT's rule: a last component that is the adapter's name goes, else a second-to-last one does. */
 export function withoutAdapterName(key: string, adapterName: string): string {

@@ -1,15 +1,15 @@
 // Files other people wrote: checkpoints, tokenizers, chat templates, adapters, hub downloads.
 
 export {
-  ADAPTERHUB_VERSION,
   type Adapter,
-  type AdapterTensor,
   adapterLibrary,
   ENCODER,
   readAdapter,
   withoutAdapterName,
   writeAdapter,
 } from "./adapter.ts";
+export { ADAPTERHUB_VERSION, isAdapterSetup, readFusedConfig } from "./adapter-setup.ts";
+export { type AdapterTensor, type AdapterTensors, readAdapterTensors } from "./adapter-tensors.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export type { OriginalType } from "./bitsandbytes.ts";
 export {

@@ -243,6 +243,11 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly bind: (options: Options, model: ModelDescription) => BoundMethod;
   readonly adapterHub?: AdapterHubKind;
   /**
+   * The options of adapters that were saved together, by AdapterHub's library.
+   * @throws TunesmithError (checkpoint) for settings whose math is not implemented
+   */
+  readonly adapterSetup?: (setup: JsonObject, folder: string) => { readonly name: string };
+  /**
    * The adapters of PEFT that are its own, by their `peft_type`, and how their options are read: its
    * own, or another method's where the file is one of that.
    */

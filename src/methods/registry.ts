@@ -2,9 +2,10 @@
 // here.
 
 import { nearest, TunesmithError } from "../errors.ts";
-import { type Adapter, adapterLibrary, type JsonObject } from "../hub/index.ts";
+import { type Adapter, adapterLibrary, isAdapterSetup, type JsonObject } from "../hub/index.ts";
 import { adalora } from "./adalora.ts";
 import { adapter } from "./adapter.ts";
+import { adapterFusion } from "./adapter-fusion.ts";
 import { bitfit } from "./bitfit.ts";
 import { boft } from "./boft.ts";
 import { dora } from "./dora.ts";
@@ -40,6 +41,7 @@ const METHODS = {
   prefix,
   "p-tuning": pTuning,
   adapter,
+  "adapter-fusion": adapterFusion,
   unipelt,
   vera,
   loha,
@@ -83,6 +85,10 @@ export function bindMethod(options: MethodOptions, model: ModelDescription): Bou
 }
 
 function methodOfHubAdapter(envelope: JsonObject, folder: string): MethodOptions {
+  if (isAdapterSetup(envelope)) {
+    const [read] = methodNames.flatMap((name) => methodDefinition(name).adapterSetup ?? []);
+    return read!(envelope, folder) as MethodOptions;
+  }
   const config = envelope.config as JsonObject;
   const where = `${folder}/adapter_config.json`;
   const kinds = methodNames.flatMap((name) => methodDefinition(name).adapterHub ?? []);

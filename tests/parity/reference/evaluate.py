@@ -29,12 +29,13 @@ def _gradients(model):
     }
 
 
-def evaluate(model, batch):
+def evaluate(model, batch, zero_below=0.0):
     """Float64 results, and how far the libraries' own float32 results lie from them.
 
     Returns a dict with `loss` (float), `logits` and `gradients` (float64 tensors by parameter name),
     and `float32` (relative differences). Logits at padded positions are set to zero: nothing that a
-    user sees depends on them, and implementations differ there.
+    user sees depends on them, and implementations differ there. Gradients smaller than `zero_below` times
+    the largest one are rounding where the true value is zero; they are set to it.
     """
     loss, logits = step(model, batch)
     gradients = _gradients(model)
@@ -45,6 +46,10 @@ def evaluate(model, batch):
     exact_gradients = _gradients(exact)
     assert exact_logits.dtype == torch.float64
     assert gradients.keys() == exact_gradients.keys() and gradients
+    floor = zero_below * max(value.abs().max() for value in exact_gradients.values())
+    for value in exact_gradients.values():
+        if value.abs().max() < floor:
+            value.zero_()
     if "attentionMask" in batch:
         real = batch["attentionMask"].bool().unsqueeze(-1)
         logits, exact_logits = logits * real, exact_logits * real
