@@ -84,6 +84,12 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     model: "base",
     method: { name: "ia3", layersToTransform: [1], modulesToSave: ["embed_tokens"] },
   },
+  { name: "qlora", model: "../qlora/nf4-double", method: { name: "qlora", targets: ["v_proj"] } },
+  {
+    name: "qlora over 8 bits",
+    model: "../qlora/int8",
+    method: { name: "qlora", targets: ["q_proj", "down_proj"] },
+  },
   { name: "ln-tuning", model: "base", method: { name: "ln-tuning" } },
   {
     name: "ln-tuning, some norms",
