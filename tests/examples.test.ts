@@ -73,6 +73,14 @@ example("merge-adapter", [MODEL, "runs/custom", "merged"], (out) => {
   expect(existsSync(inSandbox("merged/model.safetensors"))).toBe(true);
 });
 
+example("many-adapters", [MODEL, "runs/recipe/adapter", PEFT_ADAPTER], (out) => {
+  expect(out).toMatch(/^a: .*\nb: .*\nbase: /);
+  const differences = numbers(/differ by (\S+)$/gm, out);
+  expect(differences.length).toBe(3);
+  expect(Math.max(...differences)).toBeLessThan(1e-3);
+  expect(differences[2]).toBe(0);
+});
+
 example("check-gradients", [MODEL], (out) => {
   const differences = numbers(/\((\S+)\)$/gm, out);
   expect(differences.length).toBe(4);
