@@ -22,6 +22,7 @@ import {
 } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
+import { sizeOf } from "../tensor/index.ts";
 import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapter-set.ts";
 import { adapterValues, bindAdapter } from "./bind-adapter.ts";
 import { checkEncoder } from "./computed-tensors.ts";
@@ -30,8 +31,8 @@ import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./quantized-weights.ts";
-import { saveMerged, saveTrained, type Trained } from "./save.ts";
 import type { RequantizationLoss } from "./requantization.ts";
+import { saveMerged, saveTrained, type Trained } from "./save.ts";
 import { takeStartingPart } from "./starting-part.ts";
 import { loadWeights, type WeightStore } from "./weights.ts";
 
@@ -119,6 +120,12 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     seed,
     async (name) => weights.copy(name),
     vocabularyOf(checkpoint, architecture, weights),
+    async (name) => {
+      const { shape } = architecture.weights.find((weight) => weight.name === name)!;
+      const data = new Float32Array(sizeOf(shape));
+      await checkpoint.readFloat32Into(name, data);
+      return data;
+    },
   );
   const initial = method ? await takeStartingPart(method, weights, first) : new Map();
   const parameters = await createParameters(

@@ -27,9 +27,10 @@ export function firstValues(
   seed: number,
   base: (name: string) => Promise<Float32Array>,
   vocabulary: Vocabulary,
+  published: (name: string) => Promise<Float32Array>,
 ): FirstValue {
   const random = createRandom(seed).fork("parameters");
-  return (spec) => spec.initial(random, base, vocabulary);
+  return (spec) => spec.initial(random, base, vocabulary, published);
 }
 
 type Role = "trained" | "frozen" | "derived" | "state";

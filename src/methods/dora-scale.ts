@@ -53,12 +53,12 @@ export function doraParts(
       key,
       shape: [size],
       ...rate,
-      async initial(random, base, vocabulary) {
-        const data = await base(weight);
+      async initial(random, ...sources) {
+        const data = await sources[0](weight);
         if (!startsInBase) {
           const [first, second] = [
-            await a.initial(random, base, vocabulary),
-            await b.initial(random, base, vocabulary),
+            await a.initial(random, ...sources),
+            await b.initial(random, ...sources),
           ];
           addProduct(site, data, (spec) => (spec === a ? first : second));
         }

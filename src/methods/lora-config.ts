@@ -87,7 +87,8 @@ export function toPeftConfig(
     bias: options.bias,
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
     layers_to_transform: layersToTransform ? [...layersToTransform] : null,
-    init_lora_weights: options.init,
+    // What quantisation took is added to a base that was quantised alike; PEFT would quantise it itself.
+    init_lora_weights: options.init === "loftq" ? true : options.init,
     use_dora: options.dora,
     lora_bias: options.loraBias,
     trainable_token_indices: trainableTokens

@@ -239,7 +239,8 @@ describe("LoRA that starts as a part of its base", () => {
     const first = async (seed: number) => {
       const random = createRandom(seed);
       const values: Float32Array[] = [];
-      for (const spec of parameters) values.push(await spec.initial(random, base, noVocabulary));
+      for (const spec of parameters)
+        values.push(await spec.initial(random, base, noVocabulary, base));
       return values;
     };
     const one = await first(1);

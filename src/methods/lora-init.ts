@@ -19,8 +19,8 @@ import type { LinearModule } from "./targets.ts";
 
 /**
  * `true` is PEFT's default, `false` its debugging aid where B is not zero either. "mica" gives B the
- * singular vectors of the smallest singular values of W, for good: A alone is trained. "olora" starts
- * from the leading part of W = Q R, "pissa" from the leading singular triplets of W, and
+ * singular vectors of the smallest singular values of W, for good: A alone is trained. "loftq" starts from the
+ * leading part of what quantisation took from W. "olora" starts from the leading part of W = Q R, "pissa" from the leading singular triplets of W, and
  * "pissa_niter_N" from an approximation of them in N iterations.
  */
 export type LoraInit =
@@ -29,6 +29,7 @@ export type LoraInit =
   | "orthogonal"
   | "olora"
   | "mica"
+  | "loftq"
   | "pissa"
   | `pissa_niter_${number}`;
 
@@ -116,6 +117,9 @@ function linearInitials(init: LoraInit, site: Site): Omit<Initials, "bias"> {
       return orthogonalInitials(site);
     case "mica":
       return minorInitials(site);
+    case "loftq":
+      // Only the layers' weights are quantised.
+      return site.kind === "linear" ? residualInitials(site) : linearInitials(true, site);
     case "olora":
       return fromBase(site, (weight, random) => {
         const { q, r } = leadingQr(weight, rank, random);
@@ -140,7 +144,7 @@ function iterationsOf(init: string): number {
   if (digits !== undefined) return Number(digits);
   throw new TunesmithError("config", {
     where: "method.init",
-    rule: "names an initialisation: true, false, gaussian, orthogonal, olora, mica, pissa, pissa_niter_16",
+    rule: "names an initialisation: true, false, gaussian, orthogonal, olora, mica, loftq, pissa, pissa_niter_16",
     seen: JSON.stringify(init),
     fix: "use true, or pissa_niter_ with a number of iterations",
   });
@@ -179,7 +183,7 @@ function fromBase(
   site: Site,
   factorize: (weight: DenseMatrix, random: Random) => Factors,
 ): Omit<Initials, "bias"> {
-  const { path, weight: name, rank, inputSize, outputSize } = site;
+  const { path, weight: name, inputSize, outputSize } = site;
   checkRank(site);
   if (name !== `${path}.weight`)
     throw new TunesmithError("config", {
@@ -188,28 +192,58 @@ function fromBase(
       seen: `${path} shares ${name}`,
       fix: `use init: true, or leave ${path} out of the targets`,
     });
+  return fromFactors(site, async (random, base) =>
+    factorize({ data: await base(name), rows: outputSize, columns: inputSize }, random),
+  );
+}
+
+/** The leading part of what quantisation took from W (Li et al. 2023, one iteration). */
+function residualInitials(site: Site): Omit<Initials, "bias"> {
+  const { path, weight: name, rank, scaling, inputSize, outputSize } = site;
+  checkRank(site);
+  return fromFactors(site, async (random, base, _, published) => {
+    const [data, kept] = [await published(name), await base(name)];
+    let isQuantized = false;
+    for (let i = 0; i < data.length; i++) {
+      data[i]! -= kept[i]!;
+      isQuantized ||= data[i] !== 0;
+    }
+    if (!isQuantized)
+      throw new TunesmithError("config", {
+        where: "method.init",
+        rule: "loftq starts from what quantisation takes from the weights as they were published",
+        seen: `${path}, of which it takes nothing`,
+        fix: "use method qlora on a checkpoint that is not quantised yet, or init: true",
+      });
+    const lost = { data, rows: outputSize, columns: inputSize };
+    return equalShares(leadingTriplets(lost, rank, random), scaling);
+  });
+}
+
+/** A and B of one decomposition. */
+function fromFactors(
+  { path, rank, inputSize, outputSize }: Site,
+  factorize: (...from: Parameters<Initial>) => Promise<Factors>,
+): Omit<Initials, "bias"> {
   // A and B are asked for one after the other, with the same stream: one decomposition serves both.
   const found = new WeakMap<Random, Promise<Factors>>();
-  const factors = (random: Random, base: Parameters<Initial>[1]): Promise<Factors> => {
-    let promise = found.get(random);
-    if (!promise) {
-      promise = base(name).then((data) =>
-        factorize({ data, rows: outputSize, columns: inputSize }, random.fork(`${path} start`)),
-      );
-      found.set(random, promise);
-    }
+  const factors = (...[random, ...sources]: Parameters<Initial>): Promise<Factors> => {
+    const known = found.get(random);
+    if (known) return known;
+    const promise = factorize(random.fork(`${path} start`), ...sources);
+    found.set(random, promise);
     return promise;
   };
   return {
-    a: async (random, base) => {
-      const { rows } = await factors(random, base);
+    async a(...from) {
+      const { rows } = await factors(...from);
       const a = new Float32Array(rank * inputSize);
       rows.forEach((row, r) => {
         a.set(row, r * inputSize);
       });
       return a;
     },
-    b: async (random, base) => besideOneAnother((await factors(random, base)).columns, outputSize),
+    b: async (...from) => besideOneAnother((await factors(...from)).columns, outputSize),
   };
 }
 

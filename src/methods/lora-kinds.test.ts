@@ -21,7 +21,12 @@ const shapesOf = ({ parameters }: BoundMethod) =>
 const specOf = ({ parameters }: BoundMethod, ending: string): ParameterSpec =>
   parameters.find(({ key }) => key.endsWith(ending))!;
 const filled = async (spec: ParameterSpec, data: Float32Array) =>
-  spec.initial(createRandom(1), async () => data.slice(), noVocabulary);
+  spec.initial(
+    createRandom(1),
+    async () => data.slice(),
+    noVocabulary,
+    async () => data.slice(),
+  );
 
 describe("LoRA on the embedding and on the output module", () => {
   it("has PEFT's names and shapes, and sides of its own where weights are tied", () => {

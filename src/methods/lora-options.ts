@@ -45,6 +45,7 @@ const INITS = [
   "olora",
   "pissa",
   "mica",
+  "loftq",
 ] as const satisfies readonly LoraInit[];
 
 const tokenIds = z.array(z.int().min(0)).min(1);

@@ -28,11 +28,15 @@ export interface ParameterSpec {
   readonly derived?: true;
   /** Factor on the learning rate, as LoRA+ has for B. Default 1. */
   readonly learningRateFactor?: number;
-  /** Its first value. `random` is the run's; `base` reads a weight of the checkpoint as float32. */
+  /**
+   * Its first value. `random` is the run's; `base` reads a weight as float32, as it is computed with,
+   * `published` as the checkpoint has it, which differs where the base is quantised on the way in.
+   */
   initial(
     random: Random,
     base: (name: string) => Promise<Float32Array>,
     vocabulary: Vocabulary,
+    published: (name: string) => Promise<Float32Array>,
   ): Promise<Float32Array>;
 }
 

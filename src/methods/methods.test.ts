@@ -17,7 +17,7 @@ const noBase = async (name: string): Promise<Float32Array> => {
   throw new Error(`read ${name}`);
 };
 const initialOf = async (method: BoundMethod, index: number, seed = 1) =>
-  method.parameters[index]!.initial(createRandom(seed), noBase, noVocabulary);
+  method.parameters[index]!.initial(createRandom(seed), noBase, noVocabulary, noBase);
 
 describe("LoRA's tensors", () => {
   it("are an A and a B for each module, by the keys of PEFT's file", () => {
@@ -172,7 +172,7 @@ describe("full fine-tuning", () => {
       read.push(name);
       return values;
     };
-    expect(await embedding!.initial(createRandom(0), base, noVocabulary)).toBe(values);
+    expect(await embedding!.initial(createRandom(0), base, noVocabulary, base)).toBe(values);
     expect(read).toEqual(["model.embed_tokens.weight"]);
   });
 });

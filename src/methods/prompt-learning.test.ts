@@ -15,7 +15,7 @@ const noBase = async (): Promise<Float32Array> => {
   throw new Error("read the base");
 };
 const first = ({ initial }: ParameterSpec, vocabulary = noVocabulary, seed = 1) =>
-  initial(createRandom(seed), noBase, vocabulary);
+  initial(createRandom(seed), noBase, vocabulary, noBase);
 const parametersOf = (options: MethodOptions) => bindMethod(options, model).parameters;
 const deviationOf = (values: Float32Array) =>
   Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);

@@ -45,9 +45,7 @@ describe("refused, with what would do", () => {
     ["another series", { peft_type: "OFT", oft_block_size: 4, peft_version: "0.17.0" }, /0\.18/],
     ["a wrong type", { peft_type: "LOHA", r: "many" }, /adapter_config\.json: r/],
   ])("an adapter with %s", (_, config, message) => {
-    expect(() => methodOfAdapter({ config }, "folder")).toThrow(
-      message,
-    );
+    expect(() => methodOfAdapter({ config }, "folder")).toThrow(message);
   });
 });
 
