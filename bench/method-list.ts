@@ -18,12 +18,13 @@ export interface MeasuredMethod {
 
 const targets = ["q_proj", "v_proj"];
 const target_modules = targets;
+const feedForward = ["gate_proj", "up_proj", "down_proj"];
 const virtualTokens = 20;
 /** In place of measurements that nobody makes, the reason. */
 type Entry = readonly MeasuredMethod[] | string;
 
 /** Every method has its entry; the compiler says when one is missing. */
-export const METHODS: Readonly<Partial<Record<MethodName, Entry>>> = {
+export const METHODS: Readonly<Record<MethodName, Entry>> = {
   lora: [
     {
       label: "LoRA",
@@ -47,12 +48,39 @@ export const METHODS: Readonly<Partial<Record<MethodName, Entry>>> = {
       quantization: "nf4",
     },
   ],
+  dora: [
+    {
+      label: "DoRA",
+      options: { name: "dora", rank: 8, alpha: 16, targets },
+      learningRate: 4e-3,
+      peft: { config: "LoraConfig", use_dora: true, r: 8, lora_alpha: 16, target_modules },
+    },
+  ],
   adalora: [
     {
       label: "AdaLoRA",
       options: { name: "adalora", targets },
       learningRate: 8e-3,
       peft: { config: "AdaLoraConfig", target_modules, total_step: 1000 },
+    },
+  ],
+  "moe-lora": [
+    {
+      label: "MixLoRA, 2 of 4 experts",
+      options: { name: "moe-lora", experts: 4, rank: 4, alpha: 8, targets: feedForward },
+      learningRate: 4e-3,
+    },
+    {
+      label: "LoRAMoE, 4 experts",
+      options: {
+        name: "moe-lora",
+        routing: "dense",
+        experts: 4,
+        rank: 4,
+        alpha: 8,
+        targets: feedForward,
+      },
+      learningRate: 4e-3,
     },
   ],
   vera: [
@@ -77,6 +105,38 @@ export const METHODS: Readonly<Partial<Record<MethodName, Entry>>> = {
       options: { name: "lokr", targets },
       learningRate: 4e-3,
       peft: { config: "LoKrConfig", r: 8, alpha: 8, target_modules },
+    },
+  ],
+  oft: [
+    {
+      label: "OFT",
+      options: { name: "oft", targets },
+      learningRate: 4e-3,
+      peft: { config: "OFTConfig", oft_block_size: 32, target_modules },
+    },
+  ],
+  boft: [
+    {
+      label: "BOFT",
+      options: { name: "boft", targets },
+      learningRate: 4e-3,
+      peft: { config: "BOFTConfig", boft_block_size: 4, target_modules },
+    },
+  ],
+  hra: [
+    {
+      label: "HRA",
+      options: { name: "hra", targets },
+      learningRate: 4e-3,
+      peft: { config: "HRAConfig", r: 8, target_modules },
+    },
+  ],
+  miss: [
+    {
+      label: "MiSS",
+      options: { name: "miss", targets },
+      learningRate: 1e-3,
+      peft: { config: "MissConfig", r: 64, target_modules },
     },
   ],
   ia3: [
@@ -130,6 +190,25 @@ export const METHODS: Readonly<Partial<Record<MethodName, Entry>>> = {
       peft: { config: "PrefixTuningConfig", num_virtual_tokens: virtualTokens },
     },
   ],
+  adapter: [
+    {
+      label: "Bottleneck adapters (Pfeiffer)",
+      options: { name: "adapter", preset: "seq_bn" },
+      learningRate: 2e-3,
+    },
+    {
+      label: "Bottleneck adapters (Houlsby)",
+      options: { name: "adapter", preset: "double_seq_bn" },
+      learningRate: 2e-3,
+    },
+    {
+      label: "Parallel adapters",
+      options: { name: "adapter", preset: "par_bn" },
+      learningRate: 2e-3,
+    },
+  ],
+  unipelt: [{ label: "UniPELT", options: { name: "unipelt" }, learningRate: 2e-3 }],
+  "adapter-fusion": "needs adapters that are trained already",
   freeze: [
     { label: "The last two blocks", options: { name: "freeze", blocks: 2 }, learningRate: 1e-3 },
   ],
