@@ -74,15 +74,17 @@ export function nestScales(scales: Float32Array, offset = mean(scales)): NestedS
   const nested = new Float32Array(Math.ceil(scales.length / NESTED_BLOCK));
   for (let block = 0; block < nested.length; block++) {
     const start = block * NESTED_BLOCK;
-    const part = scales.subarray(start, start + NESTED_BLOCK).map((scale) => scale - offset);
-    const largest = part.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const end = Math.min(start + NESTED_BLOCK, scales.length);
+    let largest = 0;
+    for (let i = start; i < end; i++)
+      largest = Math.max(largest, Math.abs(Math.fround(scales[i]! - offset)));
     nested[block] = largest;
     if (largest === 0) continue;
     const factor = Math.fround(1 / largest);
-    for (const [i, value] of part.entries()) {
-      const shifted = Math.fround(Math.fround(value * factor) + 1);
+    for (let i = start; i < end; i++) {
+      const shifted = Math.fround(Math.fround(Math.fround(scales[i]! - offset) * factor) + 1);
       const place = Math.fround(Math.fround(shifted * TABLE_SCALE) + 0.5);
-      codes[start + i] = table[Math.min(65535, Math.max(0, Math.trunc(place)))]!;
+      codes[i] = table[Math.min(65535, Math.max(0, Math.trunc(place)))]!;
     }
   }
   return { codes, map: dynamicMap(), scales: nested, blockSize: NESTED_BLOCK, offset };

@@ -68,10 +68,10 @@ export function quantizeFourBit(
   const { bounds, codes, first } = searchOf(type);
   const packed = new Uint8Array(Math.ceil(data.length / 2));
   const scales = new Float32Array(Math.ceil(data.length / blockSize));
-  const intervalOf = (value: number): number => {
-    const within = value > 1 ? 1 : value < -1 ? -1 : value;
+  const codeOf = (value: number): number => {
+    const within = Math.max(-1, Math.min(1, value));
     const interval = first[((within + 1) * HALF_PARTS) | 0]!;
-    return within > bounds[interval]! ? interval + 1 : interval;
+    return codes[within > bounds[interval]! ? interval + 1 : interval]!;
   };
   for (let block = 0; block < scales.length; block++) {
     const start = block * blockSize;
@@ -82,17 +82,20 @@ export function quantizeFourBit(
       if (magnitude > largest) largest = magnitude;
     }
     const divisor = Math.max(largest, LEAST_SCALE);
-    const isWhole = end - start === blockSize;
-    scales[block] = isWhole ? largest : divisor;
-    // The reference multiplies by the reciprocal, but divides in a block that is cut short.
-    const factor = Math.fround(1 / divisor);
-    for (let i = start; i < end; i++) {
-      const scaled = Math.fround(isWhole ? data[i]! * factor : data[i]! / divisor);
-      const code = codes[intervalOf(scaled)]!;
-      packed[i >> 1]! |= i & 1 ? code : code << 4;
+    if (end - start === blockSize) {
+      scales[block] = largest;
+      const factor = Math.fround(1 / divisor);
+      for (let i = start; i < end; i += 2)
+        packed[i >> 1] =
+          (codeOf(Math.fround(data[i]! * factor)) << 4) |
+          codeOf(Math.fround(data[i + 1]! * factor));
+    } else {
+      // In a block that is cut short the reference divides, and an odd end is filled up with zero.
+      scales[block] = divisor;
+      const at = (i: number) => codeOf(i < end ? Math.fround(data[i]! / divisor) : 0);
+      for (let i = start; i < end; i += 2) packed[i >> 1] = (at(i) << 4) | at(i + 1);
     }
   }
-  if (data.length % 2 === 1) packed[packed.length - 1]! |= codes[intervalOf(0)]!;
   return { packed, scales };
 }
 
