@@ -40,6 +40,7 @@ const { values } = parseArgs({
     method: { type: "string" },
     "learning-rate": { type: "string" },
     seed: { type: "string", default: "0" },
+    steps: { type: "string" },
     adapter: { type: "string" },
     "write-batches": { type: "string" },
   },
@@ -50,6 +51,9 @@ const recipe = await loadRecipe(join(TASK, "recipe.yaml"), {
   overrides: [
     { flag: "--train.seed", path: ["train", "seed"], value: Number(values.seed) },
     { flag: "--output", path: ["output"], value: join(scratch, "run") },
+    ...(values.steps === undefined
+      ? []
+      : [{ flag: "--train.maxSteps", path: ["train", "maxSteps"], value: Number(values.steps) }]),
     ...(values["learning-rate"] === undefined
       ? []
       : [

@@ -19,18 +19,23 @@ import { say } from "./session.ts";
 import { mean } from "./statistics.ts";
 import { readCount } from "./workload.ts";
 
-const USAGE = "npm run bench:quality -- [--seeds 2] [--python PATH] [--only LABEL]…";
+const USAGE = "npm run bench:quality -- [--seeds 2] [--steps 250] [--python PATH] [--only LABEL]…";
 const MODEL = join(import.meta.dirname, "..", "assets", "embedded-model");
 
-const { values, seeds } = flagsOrExit(USAGE, () => {
+const { values, seeds, steps } = flagsOrExit(USAGE, () => {
   const { values } = parseArgs({
     options: {
       seeds: { type: "string" },
+      steps: { type: "string" },
       python: { type: "string", default: PYTHON },
       only: { type: "string", multiple: true },
     },
   });
-  return { values, seeds: readCount("seeds", values.seeds, 2) };
+  return {
+    values,
+    seeds: readCount("seeds", values.seeds, 2),
+    steps: readCount("steps", values.steps, 250),
+  };
 });
 if (!existsSync(values.python))
   say(`No Python with PEFT at ${values.python}: our side alone is measured (docs/benchmarks.md).`);
@@ -63,7 +68,10 @@ async function compare({
   const own: QualityReport[] = [];
   const theirs: QualityReport[] = [];
   for (let seed = 0; seed < seeds; seed++) {
-    const common = ["--seed", String(seed), "--learning-rate", String(learningRate)];
+    const common = [
+      ...["--seed", String(seed), "--steps", String(steps)],
+      ...["--learning-rate", String(learningRate)],
+    ];
     const ownReport = await report<QualityReport>(
       label,
       ours(script, "--method", JSON.stringify(options), ...common),
@@ -111,6 +119,6 @@ async function compare({
 
 if (values.only) say("Not kept: only a part was measured.");
 else {
-  say(`Kept in ${await keepSession({ quality: { date: today(), rows } })}.`);
+  say(`Kept in ${await keepSession({ quality: { date: today(), steps, rows } })}.`);
   say(`Tables in ${await writePage()}.`);
 }

@@ -100,7 +100,7 @@ async function section(kind: string, results: Results): Promise<string> {
   if (quality) {
     await mkdir(PICTURES_FOLDER, { recursive: true });
     const picture = join(PICTURES_FOLDER, `${kind}-quality.svg`);
-    const words = `The quickstart's task: right answers on held-out messages (${quality.date})`;
+    const words = `The quickstart's task: right answers on held-out messages after ${quality.steps} steps (${quality.date})`;
     await writeFileAtomically(picture, drawQualityPicture(quality.rows, words));
     parts.push(
       `${words}, one number a seed:`,

@@ -49,6 +49,8 @@ export interface QualityRow {
 
 export interface QualitySession {
   readonly date: string;
+  /** Optimizer steps of every run. */
+  readonly steps: number;
   readonly rows: readonly QualityRow[];
 }
 
