@@ -1,8 +1,18 @@
 #!/bin/sh
-# Creates .venv with the pinned reference libraries (PyTorch, transformers, PEFT). Only the live
-# parity checks and the peers of bench/ need it; everything else runs on Node alone.
+# Creates .venv with the pinned reference libraries (PyTorch, transformers, PEFT), or with the argument
+# `adapterhub` .venv-adapterhub with AdapterHub's, which needs an older transformers. Only the live
+# parity checks and the peers of bench/ need them; everything else runs on Node alone.
 set -eu
 cd "$(dirname "$0")/.."
+
+case "${1:-peft}" in
+  peft) environment=.venv requirements=requirements.txt library=peft ;;
+  adapterhub) environment=.venv-adapterhub requirements=requirements-adapterhub.txt library=adapters ;;
+  *)
+    echo "reference-venv: there are the libraries peft and adapterhub, not \"$1\"" >&2
+    exit 1
+    ;;
+esac
 
 python="${PYTHON:-python3}"
 if ! command -v "$python" >/dev/null 2>&1; then
@@ -16,12 +26,14 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
     "(name another: PYTHON=/path/to/python3 sh scripts/reference-venv.sh)" >&2
   exit 1
 fi
-if ! "$python" -m venv .venv; then
-  echo "reference-venv: $python could not create .venv (on Debian and Ubuntu: apt install python3-venv)" >&2
+if ! "$python" -m venv "$environment"; then
+  echo "reference-venv: $python could not create $environment (on Debian and Ubuntu: apt install python3-venv)" >&2
   exit 1
 fi
-.venv/bin/python -m pip install --disable-pip-version-check --quiet -r tests/parity/requirements.txt
-.venv/bin/python -c '
-import peft, torch, transformers
-print(f"reference-venv: torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__} in .venv")
-'
+"$environment/bin/python" -m pip install --disable-pip-version-check --quiet -r "tests/parity/$requirements"
+"$environment/bin/python" -c '
+import importlib, sys, torch, transformers
+library = importlib.import_module(sys.argv[1])
+print(f"reference-venv: torch {torch.__version__}, transformers {transformers.__version__}, "
+      f"{sys.argv[1]} {library.__version__} in {sys.argv[2]}")
+' "$library" "$environment"

@@ -1,7 +1,7 @@
 // `npm run parity:live`: the stored cases rebuilt with the real libraries, and adapters trained here
-// checked in the real PEFT. Needs Python; what it compares with is stored, so that Node alone can
-// check the rest. REFERENCE_PYTHON names an interpreter that has the libraries already. With a text
-// behind the command, only adapters whose names hold it are checked.
+// checked in the real PEFT, or in AdapterHub's library. Needs Python; what it compares with is stored,
+// so that Node alone can check the rest. REFERENCE_PYTHON and REFERENCE_ADAPTERHUB_PYTHON name
+// interpreters that have the libraries already. With a text behind the command, only adapters whose names hold it are checked.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -131,6 +131,14 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     model: "biases",
     method: { name: "boft", blocks: 2, bias: "boft_only", targets: ["q_proj", "down_proj"] },
   },
+  { name: "hra", model: "base", method: { name: "hra" } },
+  { name: "hra, odd", model: "biases", method: { name: "hra", rank: 3, bias: "all" } },
+  { name: "miss", model: "base", method: { name: "miss", rank: 8 } },
+  {
+    name: "miss of repeated rows",
+    model: "biases",
+    method: { name: "miss", rank: 10, variant: "mini", miniRank: 2 },
+  },
   { name: "bitfit", model: "base", method: { name: "bitfit" } },
   {
     name: "bitfit, some layers",
@@ -149,6 +157,64 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     name: "P-tuning by an LSTM",
     model: "untied-head",
     method: { name: "p-tuning", virtualTokens: 5, encoder: "lstm", encoderDropout: 0.2 },
+  },
+  { name: "adapters", model: "base", method: { name: "adapter", reductionFactor: 8 } },
+  {
+    name: "adapters of Houlsby, invertible",
+    model: "biases",
+    method: {
+      name: "adapter",
+      preset: "double_seq_bn_inv",
+      reductionFactor: { 0: 4, default: 8 },
+      normBefore: true,
+      normAfter: true,
+      adapterName: "own-name",
+    },
+  },
+  {
+    name: "adapters in parallel",
+    model: "untied-head",
+    method: { name: "adapter", preset: "scaled_par_bn", leaveOut: [0] },
+  },
+  {
+    name: "adapters that are compact",
+    model: "base",
+    method: { name: "adapter", preset: "compacter", reductionFactor: 4, scaling: "channel" },
+  },
+  {
+    name: "adapters that share little",
+    model: "base",
+    method: {
+      name: "adapter",
+      preset: "compacter++",
+      reductionFactor: 4,
+      phmSharedRule: false,
+      phmFactorizedRule: true,
+      phmBias: false,
+    },
+  },
+  {
+    name: "adapters fused",
+    model: "base",
+    method: {
+      name: "adapter-fusion",
+      adapters: ["alpha", "beta", "gamma"].map((name) =>
+        join(PARITY, "cases/adapterhub/fusion-static/adapter", name),
+      ),
+    },
+  },
+  { name: "unipelt", model: "base", method: { name: "unipelt" } },
+  { name: "mix and match", model: "biases", method: { name: "unipelt", preset: "mam" } },
+  {
+    name: "a union",
+    model: "base",
+    method: {
+      name: "unipelt",
+      union: [
+        { kind: "prefix", length: 3, flat: true, gated: true, sharedGate: false, leaveOut: [0] },
+        { kind: "lora", rank: 2, targets: ["k_proj", "up_proj", "down_proj"] },
+      ],
+    },
   },
 ];
 
@@ -185,25 +251,60 @@ function run(program: string, args: readonly string[]): Promise<{ code: number; 
   });
 }
 
-async function referencePython(): Promise<string> {
-  const given = process.env.REFERENCE_PYTHON;
-  if (given) return given;
-  const { code } = await run("sh", ["scripts/reference-venv.sh"]);
-  if (code !== 0) throw new Error("parity:live: the reference libraries could not be installed");
-  return join(ROOT, ".venv/bin/python");
+/** Libraries that need environments of their own. */
+const LIBRARIES = {
+  peft: {
+    given: process.env.REFERENCE_PYTHON,
+    environment: ".venv",
+    arguments: [],
+    build: "make-cases.py",
+    check: "check-adapter.py",
+  },
+  adapterHub: {
+    given: process.env.REFERENCE_ADAPTERHUB_PYTHON,
+    environment: ".venv-adapterhub",
+    arguments: ["adapterhub"],
+    build: "make-adapterhub-cases.py",
+    check: "check-adapterhub.py",
+  },
+} as const;
+
+type Library = (typeof LIBRARIES)[keyof typeof LIBRARIES];
+
+const OF_ADAPTERHUB: readonly string[] = ["adapter", "adapter-fusion", "unipelt"];
+
+const libraryOf = ({ method }: TrainedAdapter): Library =>
+  "name" in method && OF_ADAPTERHUB.includes(method.name) ? LIBRARIES.adapterHub : LIBRARIES.peft;
+
+const pythons = new Map<Library, Promise<string>>();
+
+/** The library's interpreter, made where none is given. */
+function pythonOf(library: Library): Promise<string> {
+  const install = async () => {
+    if (library.given) return library.given;
+    const { code } = await run("sh", ["scripts/reference-venv.sh", ...library.arguments]);
+    if (code !== 0) throw new Error("parity:live: the reference libraries could not be installed");
+    return join(ROOT, library.environment, "bin/python");
+  };
+  const known = pythons.get(library) ?? install();
+  pythons.set(library, known);
+  return known;
 }
 
 /** One check for each stored file; a rebuild that breaks off counts as one that failed. */
-async function rebuildCases(python: string, tally: Tally): Promise<void> {
-  const { code, text } = await run(python, [join(PARITY, "make-cases.py"), "--check"]);
+async function rebuildCases(library: Library, tally: Tally): Promise<void> {
+  const script = join(PARITY, library.build);
+  const { code, text } = await run(await pythonOf(library), [script, "--check"]);
   const [, compared = 0, differ = 0] =
     /(\d+) files compared, (\d+) differ/.exec(text)?.map(Number) ?? [];
   tally.passed += compared - differ;
   tally.failed += code === 0 ? 0 : Math.max(1, differ);
 }
 
-async function checkAdapters(python: string, tally: Tally): Promise<void> {
-  for (const { name, model: folder, method } of ADAPTERS.filter(isWanted)) {
+async function checkAdapters(tally: Tally): Promise<void> {
+  for (const trained of ADAPTERS.filter(isWanted)) {
+    const { name, model: folder, method } = trained;
+    const library = libraryOf(trained);
     const scratch = await mkdtemp(join(tmpdir(), "tunesmith-live-"));
     try {
       const reference = join(PARITY, "cases/llama", folder, "model");
@@ -213,9 +314,9 @@ async function checkAdapters(python: string, tally: Tally): Promise<void> {
       await model.saveAdapter(scratch);
       const io = join(scratch, "io.safetensors");
       await writeResults(io, model);
-      process.stdout.write(`\nan adapter trained here, in PEFT: ${name}\n`);
-      const { code } = await run(python, [
-        join(PARITY, "check-adapter.py"),
+      process.stdout.write(`\nan adapter trained here, in its library: ${name}\n`);
+      const { code } = await run(await pythonOf(library), [
+        join(PARITY, library.check),
         scratch,
         reference,
         io,
@@ -247,8 +348,8 @@ async function writeResults(path: string, model: LoadedModel): Promise<void> {
 }
 
 const tally: Tally = { passed: 0, failed: 0 };
-const python = await referencePython();
-if (wanted === undefined) await rebuildCases(python, tally);
-await checkAdapters(python, tally);
+if (wanted === undefined)
+  for (const library of Object.values(LIBRARIES)) await rebuildCases(library, tally);
+await checkAdapters(tally);
 process.stdout.write(`\n${tally.passed} passed, ${tally.failed} failed\n`);
 process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;
