@@ -472,6 +472,34 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-2,
     },
   ],
+  hra: [
+    {
+      name: "HRA",
+      options: { name: "hra", rank: 2 },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "HRA of an odd rank",
+      options: { name: "hra", rank: 3, targets: ["o_proj", "lm_head"] },
+      startsAsBase: false,
+      learningRate: 1e-2,
+    },
+  ],
+  miss: [
+    {
+      name: "MiSS",
+      options: { name: "miss", rank: 8 },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+    {
+      name: "MiSS of repeated rows",
+      options: { name: "miss", rank: 5, variant: "mini", miniRank: 4 },
+      startsAsBase: true,
+      learningRate: 1e-2,
+    },
+  ],
 };
 
 const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {

@@ -11,12 +11,14 @@ import { boft } from "./boft.ts";
 import { dora } from "./dora.ts";
 import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
+import { hra } from "./hra.ts";
 import { ia3 } from "./ia3.ts";
 import { lnTuning } from "./ln-tuning.ts";
 import { loha } from "./loha.ts";
 import { lokr } from "./lokr.ts";
 import { lora } from "./lora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
+import { miss } from "./miss.ts";
 import { moeLora } from "./moe-lora.ts";
 import { oft } from "./oft.ts";
 import { pTuning } from "./p-tuning.ts";
@@ -48,6 +50,8 @@ const METHODS = {
   lokr,
   oft,
   boft,
+  hra,
+  miss,
 } as const;
 
 export type MethodName = keyof typeof METHODS;
