@@ -9,7 +9,18 @@ import types
 from unittest import mock
 
 import torch
-from peft import BeftConfig, BOFTConfig, IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, OFTConfig, VeraConfig
+from peft import (
+    BeftConfig,
+    BOFTConfig,
+    HRAConfig,
+    IA3Config,
+    LNTuningConfig,
+    LoHaConfig,
+    LoKrConfig,
+    MissConfig,
+    OFTConfig,
+    VeraConfig,
+)
 
 from .adapters import OPTIMIZER, fresh, perturb, save, store, write_trajectory
 from .evaluate import evaluate, train, trajectory_difference
@@ -113,6 +124,15 @@ CASES = {
         BASE,
         BOFTConfig(boft_block_size=0, boft_block_num=4, boft_n_butterfly_factor=2, target_modules=["k_proj"]),
         0.3,
+    ),
+    "hra": ("four reflections", BASE, HRAConfig(r=4, target_modules=["q_proj", "down_proj"]), 0.2),
+    "hra-odd": ("three reflections, and biases", BIASES, HRAConfig(r=3, target_modules=["v_proj"], bias="hra_only"), 0.2),
+    "miss": ("groups of 8, of which the last may be short", BASE, MissConfig(r=8, target_modules=["q_proj", "down_proj"]), 0.2),
+    "miss-mini": (
+        "four rows, shared among all outputs",
+        BIASES,
+        MissConfig(r=6, mini_r=4, init_weights="mini", target_modules=["k_proj", "up_proj"]),
+        0.2,
     ),
 }
 
