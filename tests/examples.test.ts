@@ -68,6 +68,15 @@ example("edit-adapter", [MODEL, PEFT_ADAPTER, "edited"], async (out) => {
   expect(after!.equals(before!)).toBe(false);
 });
 
+example("quantised-base", [MODEL, "merged-quantised"], (out) => {
+  const losses = numbers(/loss ([\d.]+)/g, out);
+  expect(losses.at(-1)).toBeLessThan(0.9 * losses[0]!);
+  const [moved, again] = numbers(/by ([\d.]+) %/g, out);
+  expect(moved).toBeGreaterThan(0);
+  // About all of it: weights snap back to where they were.
+  expect(again).toBeGreaterThan(0.5 * moved!);
+});
+
 example("merge-adapter", [MODEL, "runs/custom", "merged"], (out) => {
   expect(numbers(/largest difference of a logit: (\S+)/g, out)[0]).toBeLessThan(1e-4);
   expect(existsSync(inSandbox("merged/model.safetensors"))).toBe(true);

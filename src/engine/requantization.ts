@@ -1,5 +1,5 @@
 // What would be lost if a model that was merged over quantised weights were quantised again: the merge
-// itself keeps the numbers, but 4 bits are coarser than what training usually changes.
+// itself keeps the numbers, but small changes snap back to the codes that they came from.
 
 import { dequantize, optionsOf, type QuantizationType, quantize } from "../hub/index.ts";
 import type { WeightStore } from "./weights.ts";
@@ -9,7 +9,7 @@ export interface RequantizationLoss {
   readonly type: QuantizationType;
   /** How far the merged weights would move if they were quantised again. */
   readonly error: number;
-  /** How far training moved them. */
+  /** How far the adapter moved them; where `error` is about as much, quantising again undoes it. */
   readonly change: number;
 }
 

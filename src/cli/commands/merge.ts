@@ -43,7 +43,7 @@ export function mergeCommand(context: Context): Command {
 function requantizationNote({ type, error, change }: RequantizationLoss): string {
   const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
   return (
-    `The merged weights are not quantised. Quantised to ${type} again they would be off by ` +
-    `${percent(error)}; training moved them by ${percent(change)}.\n`
+    `The merged weights are not quantised. The adapter moved them by ${percent(change)}; ` +
+    `quantised to ${type} again they would be off by ${percent(error)}.\n`
   );
 }
