@@ -154,6 +154,14 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-2,
       quantization: { type: "int8" },
     },
+    {
+      name: "DoRA over 4 bits",
+      options: { name: "qlora", rank: 4, dora: true, targets: ["o_proj", "up_proj", "lm_head"] },
+      startsAsBase: true,
+      withoutSlope: NORMS_ARE_CONSTANT,
+      learningRate: 1e-2,
+      quantization: { type: "nf4" },
+    },
   ],
   adalora: [
     {

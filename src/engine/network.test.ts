@@ -93,10 +93,16 @@ describe("the same samples give the same loss and gradients", () => {
   });
 
   it.each([
-    ["a head of its own", "untied-head"],
-    ["a tied head", "base"],
-  ] as const)("in several chunks of the head: %s", async (_name, tiny) => {
-    const model = await openTiny(tiny, { method: { name: "full" } });
+    ["a head of its own", "untied-head", { name: "full" }],
+    ["a tied head", "base", { name: "full" }],
+    [
+      "a head with an adapter",
+      "base",
+      { name: "lora", init: false, targets: ["lm_head", "o_proj"] },
+    ],
+    ["a head with trained rows", "base", { name: "lora", trainableTokens: [5, 60] }],
+  ] as const)("in several chunks of the head: %s", async (_name, tiny, method) => {
+    const model = await openTiny(tiny, { method });
     // More targets than the smallest chunk holds.
     const batch = batchOf(randomRows([90, 90], 5));
     const chunked = createNetwork({
@@ -130,7 +136,7 @@ describe("dropout", () => {
     rank: 4,
     init: false,
     dropout: 0.3,
-    targets: "all-linear",
+    targets: ".*_proj|lm_head",
   } as const;
   const batch = batchOf(randomRows([8, 8], 6));
   let model: EngineModel;
