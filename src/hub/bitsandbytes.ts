@@ -53,11 +53,20 @@ export async function findQuantized(files: Files): Promise<Map<string, StoredQua
     const path = ROW_SCALES.exec(key)?.[1];
     if (path !== undefined) {
       const { shape } = placeOf(files, `${path}.weight`);
-      const companions = [key, `${path}.weight_format`];
+      const format = `${path}.weight_format`;
+      await checkRowOrder(files, format);
+      const companions = [key, format];
       found.set(`${path}.weight`, { type: "int8", shape, original: "F16", companions });
     }
   }
   return found;
+}
+
+/** Early versions reordered 8-bit weights for one kind of GPU; absent or 0 is row after row. */
+async function checkRowOrder(files: Files, key: string): Promise<void> {
+  if (!files.has(key)) return;
+  const [format] = await readBytes(files, key);
+  if (format !== 0) throw damaged(files, key, "8-bit weights are stored row by row", `${format}`);
 }
 
 function fourBitFacts(
@@ -69,6 +78,14 @@ function fourBitFacts(
   const { shape, blocksize, dtype } = state;
   const original = ORIGINAL[String(dtype)];
   const isShape = Array.isArray(shape) && shape.every((length) => Number.isInteger(length));
+  const { nested_offset: offset, nested_blocksize: nestedSize } = state;
+  if (offset !== undefined && !(Number.isFinite(offset) && Number.isInteger(nestedSize)))
+    throw damaged(
+      files,
+      weight,
+      "its quant_state gives nested scales a finite offset and a block size",
+      JSON.stringify({ nested_offset: offset, nested_blocksize: nestedSize }),
+    );
   if (!isShape || original === undefined || !BLOCK_SIZES.some((size) => size === blocksize))
     throw damaged(
       files,
