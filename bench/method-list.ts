@@ -139,6 +139,14 @@ export const METHODS: Readonly<Record<MethodName, Entry>> = {
       peft: { config: "MissConfig", r: 64, target_modules },
     },
   ],
+  fourierft: [
+    {
+      label: "FourierFT",
+      options: { name: "fourierft", targets },
+      learningRate: 3e-2,
+      peft: { config: "FourierFTConfig", n_frequency: 1000, target_modules },
+    },
+  ],
   ia3: [
     {
       label: "(IA)³",

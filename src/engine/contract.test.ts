@@ -508,6 +508,25 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       learningRate: 1e-2,
     },
   ],
+  fourierft: [
+    {
+      name: "FourierFT",
+      options: { name: "fourierft", frequencies: 40, init: "zero" },
+      startsAsBase: true,
+      learningRate: 1e-1,
+    },
+    {
+      name: "FourierFT of few frequencies",
+      options: {
+        name: "fourierft",
+        frequencies: 8,
+        frequencyPattern: { q_proj: 4 },
+        targets: ["q_proj", "down_proj", "lm_head"],
+      },
+      startsAsBase: false,
+      learningRate: 3e-1,
+    },
+  ],
 };
 
 const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {

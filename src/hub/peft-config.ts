@@ -22,7 +22,6 @@ const FLOAT_KEYS = new Set([
   "miss_dropout",
   "module_dropout",
   "rank_dropout",
-  "scaling",
   "router_aux_loss_coef",
   "router_init_range",
   "scaling",

@@ -9,6 +9,7 @@ import { adapterFusion } from "./adapter-fusion.ts";
 import { bitfit } from "./bitfit.ts";
 import { boft } from "./boft.ts";
 import { dora } from "./dora.ts";
+import { fourierft } from "./fourierft.ts";
 import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
 import { hra } from "./hra.ts";
@@ -52,6 +53,7 @@ const METHODS = {
   boft,
   hra,
   miss,
+  fourierft,
 } as const;
 
 export type MethodName = keyof typeof METHODS;

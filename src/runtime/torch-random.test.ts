@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { expect, it } from "vitest";
-import { torchGenerator, torchUniform } from "./torch-random.ts";
+import { torchGenerator, torchPermutation, torchUniform } from "./torch-random.ts";
 
 const digest = (values: Float32Array) =>
   createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex");
@@ -21,4 +21,11 @@ it.each([
 
 it("counts 32 bits of a seed", () => {
   expect(torchGenerator(2 ** 32 + 5)()).toBe(torchGenerator(5)());
+});
+
+it.each([
+  [777, 331776, [96359, 187360, 48337, 166427, 31463, 225426, 58323, 97905, 310375, 98548]],
+  [5, 12, [11, 0, 9, 6, 10, 3, 4, 5, 8, 7, 1, 2]],
+])("seed %i permutes %i numbers as PyTorch does", (seed, length, expected) => {
+  expect(torchPermutation(torchGenerator(seed), length, expected.length)).toEqual(expected);
 });

@@ -47,3 +47,16 @@ export function torchUniform(
   const range = Math.fround(Math.fround(high) - from);
   return Float32Array.from({ length }, () => ((generator() & 0xffffff) / 2 ** 24) * range + from);
 }
+
+/** The first `count` of `torch.randperm(length, generator=generator)`; `length` is below 2^32 / 20. */
+export function torchPermutation(generator: () => number, length: number, count: number): number[] {
+  // Only what was exchanged is kept: the rest of the list is in order.
+  const exchanged = new Map<number, number>();
+  const at = (place: number) => exchanged.get(place) ?? place;
+  return Array.from({ length: count }, (_, place) => {
+    const other = place + (place < length - 1 ? generator() % (length - place) : 0);
+    const value = at(other);
+    exchanged.set(other, at(place));
+    return value;
+  });
+}
