@@ -23,4 +23,4 @@ export {
   methodOfAdapter,
   methodSchemas,
 } from "./registry.ts";
-export { linearModules, patternValue } from "./targets.ts";
+export { type LinearModule, linearModules, patternValue } from "./targets.ts";
