@@ -5,6 +5,7 @@ import { type Fault, TunesmithError } from "../errors.ts";
 import type { Adapter, AdapterTensor } from "../hub/index.ts";
 import {
   type BoundMethod,
+  type LinearModule,
   linearModules,
   type ModelDescription,
   type ParameterValues,
@@ -35,10 +36,11 @@ export function convertToLora(
   checkConvertible(method, model, values, base);
   const random = createRandom(0).fork("convert");
   const modules = new Map<string, LoraModule>();
-  for (const { path, inputSize, outputSize } of linearModules(model)) {
-    const name = `${path}.weight`;
-    if (method.replaces.has(name)) continue;
-    const data = differenceMade(method, values, name, base(name));
+  for (const { path, inputSize, outputSize } of candidates(model)) {
+    const use = `${path}.weight`;
+    if (method.replaces.has(use)) continue;
+    const name = path === model.outputPath ? model.outputName : use;
+    const data = differenceMade(method, values, use, base(name));
     if (data.every((x) => x === 0)) continue;
     checkRank(choice, path, Math.min(inputSize, outputSize));
     const weight = { data, rows: outputSize, columns: inputSize };
@@ -64,6 +66,14 @@ export function changeRank(lora: PlainLora, choice: RankChoice): Adapter {
     modules.set(path, factorsOfSum([module], [1], choice, random.fork(path)));
   }
   return toAdapter(modules, lora);
+}
+
+/** Every linear module, and the one in front of the logits, which may read the embedding. */
+function candidates(
+  model: ModelDescription,
+): Pick<LinearModule, "path" | "inputSize" | "outputSize">[] {
+  const { vocabularySize: outputSize, hiddenSize: inputSize } = model.dimensions;
+  return [...linearModules(model), { path: model.outputPath, inputSize, outputSize }];
 }
 
 /** What a method adds to a weight, exactly where it adds the same to every weight. */
@@ -105,7 +115,7 @@ function checkConvertible(
     fault(`converting ${method.name}`, "a method that trains the weights themselves");
   else
     for (const { name, role } of model.weights) {
-      if (role === "linear" || method.replaces.has(name)) continue;
+      if (role === "linear" || role === "output" || method.replaces.has(name)) continue;
       const weight = base(name);
       const merged = weight.slice();
       method.mergeInto(name, merged, values);
@@ -141,7 +151,7 @@ const nothingToConvert = (name: string) =>
 /** Last names of modules, where the model has no other modules of these names. */
 function namesOf(paths: readonly string[], model: ModelDescription): string[] | undefined {
   const names = [...new Set(paths.map((path) => path.split(".").at(-1)!))];
-  const named = linearModules(model).filter(({ path }) => names.includes(path.split(".").at(-1)!));
+  const named = candidates(model).filter(({ path }) => names.includes(path.split(".").at(-1)!));
   return named.length === paths.length ? names : undefined;
 }
 

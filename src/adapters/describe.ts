@@ -22,7 +22,8 @@ export interface AdapterPart {
 }
 
 export interface AdapterDescription {
-  readonly peftType: string;
+  /** The file's `peft_type`; AdapterHub's files have none. */
+  readonly peftType: string | undefined;
   /** The method with its most telling options, in words. */
   readonly method: string;
   /** Its options as the recipe and `loadModel` have them. */
@@ -41,9 +42,9 @@ export function describeAdapter(adapter: Adapter, folder: string): AdapterDescri
   const { config, tensors } = adapter;
   const options = methodOfAdapter(adapter, folder);
   const parameters = [...tensors.values()].reduce((sum, { data }) => sum + data.length, 0);
-  const base = config.base_model_name_or_path;
+  const base = config.base_model_name_or_path ?? config.model_name;
   return {
-    peftType: String(config.peft_type),
+    peftType: typeof config.peft_type === "string" ? config.peft_type : undefined,
     method: methodDefinition(options.name).describe(options),
     options,
     base: typeof base === "string" ? base : undefined,

@@ -27,6 +27,13 @@ export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
       fix: "name the adapter's own base model with --model",
     });
   const faults: Fault[] = [];
+  if (config.tie_word_embeddings === true && lora.modules.has("lm_head"))
+    faults.push({
+      where: `${lora.source}: lm_head`,
+      rule: "llama.cpp adapts an output matrix that the model file has",
+      seen: "a model whose output matrix is its embedding",
+      fix: "merge the adapter into its model, or train one without lm_head",
+    });
   const tensors: GgufToWrite["tensors"][number][] = [];
   // The file has one alpha; llama.cpp scales every pair of matrices by alpha / rank.
   const alpha = alphaOf(lora);

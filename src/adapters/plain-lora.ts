@@ -111,7 +111,7 @@ function faultsOfMore(folder: string, tensors: Adapter["tensors"], init: unknown
       where: `${folder}: ${key}`,
       rule: "the adapter is matrices A and B of linear modules, and nothing else",
       seen: "another trained tensor",
-      fix: "merge the adapter into its model instead: tunesmith merge --model MODEL --adapter DIR --out DIR",
+      fix: `where its method changes linear weights alone: tunesmith adapter convert ${folder} --to lora --rank 8 --out DIR; else merge it into its model`,
     }));
   if (init === "pissa" || init === "olora")
     faults.push({

@@ -123,7 +123,14 @@ describe("converting to LoRA", () => {
 
   it.each<[string, MethodOptions, Partial<ConvertAdapterOptions>]>([
     ["LoRA", { name: "lora", rank: 4, init: false, targets: ["v_proj", "down_proj"] }, { rank: 4 }],
+    ["LoRA on the head", { name: "lora", rank: 4, init: false, targets: ["lm_head"] }, { rank: 4 }],
     ["(IA)³", { name: "ia3" }, { energy: 1 }],
+    ["DoRA", { name: "dora", rank: 2 }, { energy: 1 }],
+    ["LoHa", { name: "loha", rank: 2 }, { energy: 1 }],
+    ["LoKr", { name: "lokr", rank: 2 }, { energy: 1 }],
+    ["VeRA", { name: "vera", rank: 4 }, { energy: 1 }],
+    ["OFT", { name: "oft" }, { energy: 1 }],
+    ["AdaLoRA", { name: "adalora" }, { energy: 1 }],
   ])("keeps what %s does at its full rank", async (_name, method, choice) => {
     const folder = await savedAdapter(method);
     const out = await toLora({ adapter: folder, ...choice });
