@@ -131,3 +131,19 @@ it("refuses two tensors of one name, whose state could not be told apart", () =>
   const twice = [tensor("same", [1], [0]), tensor("same", [1], [0])];
   expect(() => createOptimizer(twice, { name: "adamw" })).toThrow("a name of its own");
 });
+
+it.each(["adamw", "sgd"] as const)("%s gives a tensor a rate of its own", (name) => {
+  const [weight, bias] = makePair();
+  const [faster, same] = makePair();
+  const pair = [{ ...faster, learningRateFactor: 16 }, same];
+  const settings: OptimizerSettings = { name, weightDecay: 0.1 };
+  const [one, both] = [createOptimizer([weight], settings), createOptimizer(pair, settings)];
+  const other = createOptimizer([bias], settings);
+  for (let step = 0; step < 3; step++) {
+    for (const tensor of [weight, bias, ...pair]) fillGradient(tensor, step);
+    one.step(16 * 2 ** -10);
+    other.step(2 ** -10);
+    both.step(2 ** -10);
+  }
+  expect([faster.data, same.data]).toEqual([weight.data, bias.data]);
+});
