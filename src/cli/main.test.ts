@@ -52,6 +52,16 @@ it.each([
     "--train.epocs: a flag with a dot",
     "write --train.epochs",
   ],
+  [
+    ["adapter", "merge", "a", "b", "--weights", "x", "--out", "o"],
+    "--weights: is a number",
+    "write numbers, and folders in front of the flags",
+  ],
+  [
+    ["adapter", "convert", "a", "--to", "ggfu", "--out", "o"],
+    "--to: is one of lora, gguf",
+    "write --to lora",
+  ],
   [["merge"], "tunesmith merge: the command needs one more option", "see tunesmith merge --help"],
   [
     ["eval"],
