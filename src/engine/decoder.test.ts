@@ -64,6 +64,30 @@ async function expectStepsMatch(model: EngineModel, options: DecoderOptions): Pr
   expect(decoder.lengths).toEqual([ids.length]);
 }
 
+it("under gates each step reads its whole row again, without the padding beside it", () =>
+  withModel(BASE, join(CASES, "adapterhub/unipelt/adapter"), async (model) => {
+    const lastOf = async (ids: number[]) => (await fullLogits(model, ids)).at(-1);
+    const [long, short] = [tokens(20), tokens(5, 2)];
+    const decoder = createDecoder(model, { batch: 2 });
+    let [first, second] = await decoder.append([long.slice(0, 18), short.slice(0, 3)]);
+    expectEqual(first, await lastOf(long.slice(0, 18)));
+    expectEqual(second, await lastOf(short.slice(0, 3)));
+    [first, second] = await decoder.append([[], short.slice(3, 4)]);
+    expect(first).toBeUndefined();
+    expectEqual(second, await lastOf(short.slice(0, 4)));
+    decoder.truncate(0, 7);
+    [first, second] = await decoder.append([long.slice(7, 8), short.slice(4, 5)]);
+    expectEqual(first, await lastOf(long.slice(0, 8)));
+    expectEqual(second, await lastOf(short));
+    expect(decoder.lengths).toEqual([8, 5]);
+    // What makes keeping anything impossible: earlier positions change with later ones.
+    const [before, after] = [
+      await fullLogits(model, long.slice(0, 8)),
+      await fullLogits(model, long),
+    ];
+    expect(() => expectEqual(after[3], before[3])).toThrow();
+  }));
+
 describe("a decoder's logits are those of the full pass", () => {
   const cases = readdirSync(join(CASES, "llama")).map((name) => `llama/${name}`);
   const adapted = [
@@ -75,6 +99,9 @@ describe("a decoder's logits are those of the full pass", () => {
     ...cases,
     ...adapted.map((name) => `lora/${name}`),
     ...prompts.map((name) => `prompts/${name}`),
+    ...["double-seq-bn", "invertible-output", "mam", "prefix-flat", "fusion-dynamic"].map(
+      (name) => `adapterhub/${name}`,
+    ),
   ])("for %s", (name) => {
     const folder = join(CASES, name);
     const stored = JSON.parse(readFileSync(join(folder, "case.json"), "utf8"));

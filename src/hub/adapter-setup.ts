@@ -64,7 +64,7 @@ export async function readAdapterSetup(folder: string): Promise<AdapterSetup | u
     for (const [key, tensor] of await readAdapterTensors(join(folder, name, WEIGHTS)))
       tensors.set(key, tensor);
   }
-  return { config: { ...setup, fusion: fusion ?? {}, adapters, folder }, tensors };
+  return { config: { ...setup, fusion: fusion ?? {}, adapters }, tensors };
 }
 
 /** Writes a setup, adapter_setup.json last: a folder that has it is complete. */
@@ -72,7 +72,7 @@ export async function writeAdapterSetup(
   folder: string,
   { config, tensors }: AdapterSetup,
 ): Promise<void> {
-  const { fusion, adapters, folder: _, ...setup } = config;
+  const { fusion, adapters, ...setup } = config;
   const names = fusedNames(setup.adapter_setup as JsonObject);
   const part = async (
     name: string,

@@ -26,6 +26,43 @@ describe("adapters that PEFT saved", () => {
   });
 });
 
+describe("adapters that AdapterHub's library saved", () => {
+  const folders = ["double-seq-bn", "unipelt", "fusion-static"].map((name) =>
+    join(casePath("adapterhub"), name, "adapter"),
+  );
+
+  it.each(folders)("are read and written back as they were: %s", async (folder) => {
+    const adapter = await readAdapter(folder);
+    expect(adapter.tensors.size).toBeGreaterThan(0);
+    const copy = temporaryFolder();
+    await writeAdapter(copy, adapter);
+    const files = (from: string) =>
+      readdirSync(from, { recursive: true, encoding: "utf8" }).filter((file) => /\./.test(file));
+    expect(files(copy).sort()).toEqual(files(folder).sort());
+    for (const file of files(copy).filter((name) => name.endsWith("adapter_config.json")))
+      expect(readFileSync(join(copy, file), "utf8")).toBe(readFileSync(join(folder, file), "utf8"));
+    expect(await readAdapter(copy)).toEqual(adapter);
+  });
+
+  it("are refused as a pickle, with the name that they should have", async () => {
+    const folder = temporaryFolder();
+    copyFileSync(join(folders[0]!, "adapter_config.json"), join(folder, "adapter_config.json"));
+    await expectFault(readAdapter(folder), /holds adapter\.safetensors/);
+    writeFileSync(join(folder, "pytorch_adapter.bin"), "");
+    await expectFault(
+      readAdapter(folder),
+      /never opened[\s\S]*v\.clone\(\)[\s\S]*"pytorch_adapter\.bin"[\s\S]*"adapter\.safetensors"/,
+    );
+  });
+
+  it("are refused as a setup that is no fusion", async () => {
+    const folder = temporaryFolder();
+    const setup = { adapter_setup: { type: "Stack", children: [] } };
+    writeFileSync(join(folder, "adapter_setup.json"), JSON.stringify(setup));
+    await expectFault(readAdapter(folder), /a fusion of adapters \(Fuse\)[\s\S]*Stack/);
+  });
+});
+
 describe("adapter_config.json", () => {
   it("is written as Python writes JSON", () => {
     expect(pythonJson({ b: [1, "é"], a: {}, lora_dropout: 0, c: [], d: { y: null, x: 0.5 } })).toBe(

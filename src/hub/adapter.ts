@@ -37,6 +37,12 @@ export const adapterLibrary = (config: JsonObject): keyof typeof FILES =>
     ? "adapterHub"
     : "peft";
 
+/** How a configuration's folder is loaded: by PEFT, or by AdapterHub's library as one or several. */
+export const adapterKind = (config: JsonObject): "adapter" | "adapterHub" | "adapterSetup" => {
+  if (isAdapterSetup(config)) return "adapterSetup";
+  return adapterLibrary(config) === "peft" ? "adapter" : "adapterHub";
+};
+
 /**
  * Reads an adapter. PEFT's names that still hold `adapterName` (files not saved by PEFT itself) lose it.
  * Throws a TunesmithError ("checkpoint") for a folder that is no adapter; pickles are never opened.

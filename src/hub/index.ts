@@ -2,6 +2,7 @@
 
 export {
   type Adapter,
+  adapterKind,
   adapterLibrary,
   ENCODER,
   readAdapter,

@@ -165,6 +165,13 @@ function openShorthands(data: unknown): unknown {
 
 const DATA_EXTENSIONS = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", ".ndjson"];
 
+/** What paths of a recipe lead to. */
+const MUST_EXIST = {
+  model: "a model's folder or file must exist",
+  data: "a data file must exist",
+  adapter: "an adapter's folder must exist",
+} as const;
+
 /** Makes local paths absolute and checks that they exist; names that may be a hub's stay as they are. */
 async function resolvePaths(
   data: unknown,
@@ -175,22 +182,23 @@ async function resolvePaths(
   if (!isRecord(data)) return { data, faults };
   const result = structuredClone(data);
 
-  const resolveAt = async (path: KeyPath, value: string, kind: "model" | "data") => {
+  const resolveAt = async (path: KeyPath, value: string, kind: keyof typeof MUST_EXIST) => {
     const expanded = value.startsWith("~/") ? join(homedir(), value.slice(2)) : value;
     const absolute = resolve(folderOf(path), expanded);
     if (await exists(absolute)) return absolute;
     const isLocal =
-      !value.startsWith("hf://") &&
-      (/^\.{0,2}[/\\]|^~/.test(value) ||
-        isAbsolute(value) ||
-        (kind === "model"
-          ? /\.gguf$/i.test(value) && !(await isFileOfHub(value, folderOf(path)))
-          : DATA_EXTENSIONS.includes(extname(value))));
+      kind === "adapter" ||
+      (!value.startsWith("hf://") &&
+        (/^\.{0,2}[/\\]|^~/.test(value) ||
+          isAbsolute(value) ||
+          (kind === "model"
+            ? /\.gguf$/i.test(value) && !(await isFileOfHub(value, folderOf(path)))
+            : DATA_EXTENSIONS.includes(extname(value)))));
     if (!isLocal) return undefined;
     const near = await nearestFile(absolute);
     faults.push({
       where: locate(path, "value"),
-      rule: kind === "model" ? "a model's folder or file must exist" : "a data file must exist",
+      rule: MUST_EXIST[kind],
       seen: `nothing at ${absolute}`,
       fix:
         near === undefined
@@ -200,7 +208,7 @@ async function resolvePaths(
     return absolute;
   };
 
-  const { model, data: dataset, output } = result;
+  const { model, data: dataset, method, output } = result;
   if (isRecord(model) && typeof model.path === "string" && model.id === undefined) {
     const local = await resolveAt(["model", "path"], model.path, "model");
     if (local !== undefined) model.path = local;
@@ -220,6 +228,11 @@ async function resolvePaths(
           if (typeof each === "string")
             value[index] = (await resolveAt(["data", key, index], each, "data")) ?? each;
     }
+  if (isRecord(method) && Array.isArray(method.adapters))
+    for (const [index, each] of method.adapters.entries())
+      if (typeof each === "string")
+        method.adapters[index] =
+          (await resolveAt(["method", "adapters", index], each, "adapter")) ?? each;
   if (typeof output === "string") result.output = resolve(folderOf(["output"]), output);
   return { data: result, faults };
 }

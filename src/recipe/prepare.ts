@@ -3,6 +3,7 @@
 
 import { checkMethodOverQuantized } from "../engine/quantized-weights.ts";
 import { textContext } from "../engine/text-context.ts";
+import { TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
   type DownloadProgress,
@@ -76,6 +77,7 @@ export async function prepare(
       loaded.recipe.method,
       describeModel({ architecture, checkpoint, modelPath }),
     );
+    checkPacking(method, loaded);
     const tokens = textContext({ architecture, method });
     const isLess = tokens < architecture.dimensions.maximumPositions;
     const resolved = deriveRecipe(loaded, {
@@ -103,6 +105,17 @@ export async function prepare(
     await checkpoint.close();
     throw error;
   }
+}
+
+/** @throws TunesmithError (config) for packed rows under a method that averages over rows */
+function checkPacking(method: BoundMethod, { recipe }: LoadedRecipe): void {
+  if (!method.mixesPositions || !recipe.data.packing) return;
+  throw new TunesmithError("config", {
+    where: "data.packing",
+    rule: `a row holds one sample under method ${method.name}, whose gates average over whole rows`,
+    seen: "true",
+    fix: "set data.packing: false, or use a union without gates",
+  });
 }
 
 /** The recipe's method bound to its model; throws where it does not fit. */

@@ -2,7 +2,8 @@
 
 import { stringify } from "yaml";
 import { openModel } from "../engine/load.ts";
-import { methodDefinition } from "../methods/index.ts";
+import { adapterKind } from "../hub/index.ts";
+import { methodDefinition, type SavedAdapter } from "../methods/index.ts";
 import type { TrainEvent } from "../train/events.ts";
 import { type CardSubject, checkRunFolder, runTraining } from "../train/index.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
@@ -74,16 +75,20 @@ export async function* train(
 function cardSubject(prepared: Prepared, data: RecipeData): CardSubject {
   const { recipe, modelPath } = prepared;
   const { method, model } = recipe;
-  const savesCheckpoint = bindRecipeMethod(prepared).saved === "checkpoint";
+  const { saved } = bindRecipeMethod(prepared);
   return {
     baseModel: model.id ?? modelPath,
-    kind: savesCheckpoint ? "model" : "adapter",
+    kind: saved === "checkpoint" ? "model" : kindOf(saved),
     method: methodDefinition(method.name).describe(method),
     data: dataCounts(data),
     versions: packageVersions(),
     tags: [method.name],
   };
 }
+
+/** Configurations that are made of parameters are PEFT's. */
+const kindOf = ({ config }: SavedAdapter) =>
+  typeof config === "function" ? "adapter" : adapterKind(config);
 
 function dataCounts({ report }: RecipeData): Record<string, number> {
   return {

@@ -36,6 +36,16 @@ it("tells what was trained on what, with what result, and how to load it", () =>
     expect(card).toContain(part);
 });
 
+it.each([
+  ["adapterHub", "model.load_adapter("],
+  ["adapterSetup", "model.load_adapter_setup("],
+] as const)("names the library of %s", (kind, call) => {
+  const card = writeModelCard({ ...subject, kind }, DEFAULT_TRAINING_SETTINGS, results);
+  expect(parse(card.split("---")[1]!)).toHaveProperty("library_name", "adapters");
+  expect(card).toContain(`${call}"path/to/this/folder", set_active=True, use_safetensors=True)`);
+  expect(card).toContain("--adapter path/to/this/folder");
+});
+
 it("loads a fully tuned model in the place of its base, and keeps local paths out of the hub's block", () => {
   const full: CardSubject = { baseModel: "./my model", kind: "model", method: "full fine-tuning" };
   const card = writeModelCard(full, DEFAULT_TRAINING_SETTINGS, results);

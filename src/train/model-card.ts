@@ -8,8 +8,11 @@ import type { TrainingSettings } from "./settings.ts";
 export interface CardSubject {
   /** Hub id or path of the base model. */
   readonly baseModel: string;
-  /** Whether the folder is loaded on top of the base (an adapter) or in its place. */
-  readonly kind: "adapter" | "model";
+  /**
+   * How the folder is loaded: on top of the base (an adapter of PEFT's, one of AdapterHub's, several of
+   * them), or in its place.
+   */
+  readonly kind: "adapter" | "adapterHub" | "adapterSetup" | "model";
   /** Such as "LoRA, rank 8, on q_proj and v_proj". */
   readonly method: string;
   /** Such as { "training samples": 1200, "held-out samples": 130 }. */
@@ -44,14 +47,14 @@ export function writeModelCard(
   const isHubId = /^[\w.-]+\/[\w.-]+$/.test(baseModel) && !baseModel.startsWith(".");
   const front = {
     ...(isHubId ? { base_model: baseModel } : {}),
-    library_name: kind === "adapter" ? "peft" : "transformers",
+    library_name: LOADING[kind].library,
     ...(license ? { license } : {}),
     pipeline_tag: "text-generation",
     tags: ["tunesmith", ...(subject.tags ?? [])],
   };
   return [
     `---\n${stringify(front)}---`,
-    `# ${kind === "adapter" ? "Adapter for" : "Fine-tuned from"} ${baseModel}`,
+    `# ${kind === "model" ? "Fine-tuned from" : "Adapter for"} ${baseModel}`,
     `Trained with tunesmith: ${method}.`,
     "## Result",
     table(["", "before", "after"], resultRows(results)),
@@ -81,25 +84,53 @@ function resultRows(results: CardResults): (string | number)[][] {
   ];
 }
 
+const BASE = (model: string) =>
+  `model = AutoModelForCausalLM.from_pretrained(${JSON.stringify(model)})`;
+const FOLDER = '"path/to/this/folder"';
+const hubLoading = (call: string) => ({
+  library: "adapters",
+  python: (model: string) => [
+    "import adapters",
+    "from transformers import AutoModelForCausalLM",
+    "",
+    BASE(model),
+    "adapters.init(model)",
+    `model.${call}(${FOLDER}, set_active=True, use_safetensors=True)`,
+  ],
+});
+
+/** Each kind's library, and how its users load the folder. */
+const LOADING: Readonly<
+  Record<CardSubject["kind"], { library: string; python: (baseModel: string) => string[] }>
+> = {
+  adapter: {
+    library: "peft",
+    python: (model) => [
+      "from peft import PeftModel",
+      "from transformers import AutoModelForCausalLM",
+      "",
+      BASE(model),
+      `model = PeftModel.from_pretrained(model, ${FOLDER})`,
+    ],
+  },
+  adapterHub: hubLoading("load_adapter"),
+  adapterSetup: hubLoading("load_adapter_setup"),
+  model: {
+    library: "transformers",
+    python: () => [
+      "from transformers import AutoModelForCausalLM",
+      "",
+      `model = AutoModelForCausalLM.from_pretrained(${FOLDER})`,
+    ],
+  },
+};
+
 function howToLoad({ baseModel, kind }: CardSubject): string {
-  const python =
-    kind === "adapter"
-      ? [
-          "from peft import PeftModel",
-          "from transformers import AutoModelForCausalLM",
-          "",
-          `model = AutoModelForCausalLM.from_pretrained(${JSON.stringify(baseModel)})`,
-          'model = PeftModel.from_pretrained(model, "path/to/this/folder")',
-        ]
-      : [
-          "from transformers import AutoModelForCausalLM",
-          "",
-          'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
-        ];
+  const python = LOADING[kind].python(baseModel);
   const shell =
-    kind === "adapter"
-      ? `npx tunesmith chat --model ${baseModel} --adapter path/to/this/folder`
-      : "npx tunesmith chat --model path/to/this/folder";
+    kind === "model"
+      ? "npx tunesmith chat --model path/to/this/folder"
+      : `npx tunesmith chat --model ${baseModel} --adapter path/to/this/folder`;
   return `\`\`\`python\n${python.join("\n")}\n\`\`\`\n\n\`\`\`sh\n${shell}\n\`\`\``;
 }
 
