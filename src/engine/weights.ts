@@ -55,7 +55,7 @@ export async function loadWeights(
   const { checkpoint, specs, quantization } = source;
   checkTensors(checkpoint, specs);
   const staysQuantized = quantization !== undefined || dtype === "auto";
-  const quantized = staysQuantized ? await loadQuantized(source) : new Map();
+  const quantized = staysQuantized ? await loadQuantized(source) : new Map<string, never>();
   const stored = new Map<string, Stored>();
   for (const spec of specs) {
     const small = quantized.get(spec.name);
