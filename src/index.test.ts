@@ -34,9 +34,12 @@ it("exports what the commands do as functions, and the error family", async () =
   const names = Object.keys(await import("./index.ts"));
   expect(names.sort()).toEqual([
     "TunesmithError",
+    "convertAdapter",
+    "describeAdapter",
     "evaluate",
     "loadModel",
     "merge",
+    "mergeAdapters",
     "openConversation",
     "plan",
     "train",

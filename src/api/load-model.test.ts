@@ -139,7 +139,8 @@ describe("AdamW steps", () => {
   it("decay every tensor, biases too, and keep their moments when settings change", () => {
     const own = tensor();
     const step = createAdamWSteps([own]);
-    expect(step({ learningRate: 0, weightDecay: 0.5 })).toBeCloseTo(Math.hypot(0.5, 0.25), 6);
+    const { gradNorm } = step({ learningRate: 0, weightDecay: 0.5 });
+    expect(gradNorm).toBeCloseTo(Math.hypot(0.5, 0.25), 6);
     expect([...own.data]).toEqual([1, -1]);
     step({ learningRate: 0.1, weightDecay: 0.5 });
     // 1 · (1 − 0.1 · 0.5) − 0.1: a constant gradient makes every update one learning rate.
@@ -156,7 +157,9 @@ describe("AdamW steps", () => {
     const [clipped, small] = [tensor(), tensor()];
     small.gradient.set([0.5e-3, 0.25e-3]);
     const options = { learningRate: 0.1, eps: 1, maxGradNorm: Math.hypot(0.5e-3, 0.25e-3) };
-    expect(createAdamWSteps([clipped])(options)).toBeCloseTo(Math.hypot(0.5, 0.25), 6);
+    const { gradNorm, gradientScale } = createAdamWSteps([clipped])(options);
+    expect(gradNorm).toBeCloseTo(Math.hypot(0.5, 0.25), 6);
+    expect(gradientScale).toBeCloseTo(1e-3, 8);
     createAdamWSteps([small])({ ...options, maxGradNorm: undefined });
     expect(clipped.data[0]).toBeCloseTo(small.data[0]!, 7);
   });
