@@ -1,6 +1,6 @@
 // Several LoRA adapters made into one, in the ways of PEFT's `add_weighted_adapter` and with its numbers.
 
-import { type Fault, TunesmithError } from "../errors.ts";
+import { type Fault, nearest, TunesmithError } from "../errors.ts";
 import type { Adapter } from "../hub/index.ts";
 import { createRandom } from "../runtime/random.ts";
 import { COMBINATIONS, type Combination, type CombineOptions } from "./combine.ts";
@@ -164,8 +164,11 @@ function checkSettings(
       `${weights.join(", ") || "none"} for ${loras.length} adapters`,
       "give as many weights as adapters",
     );
-  if (!(MERGE_METHODS as readonly string[]).includes(method))
-    fault("method", `is one of ${MERGE_METHODS.join(", ")}`, JSON.stringify(method), "choose one");
+  if (!(MERGE_METHODS as readonly string[]).includes(method)) {
+    const guess = nearest(method, MERGE_METHODS);
+    const fix = guess ? `nearest is ${JSON.stringify(guess)}` : "choose one of these";
+    fault("method", `is one of ${MERGE_METHODS.join(", ")}`, JSON.stringify(method), fix);
+  }
   const prunes = PRUNING.some((name) => method.startsWith(name));
   if (density === undefined ? prunes : !(density > 0 && density <= 1))
     fault(

@@ -209,6 +209,15 @@ describe("merging in memory", () => {
     await own.dispose();
   });
 
+  it("is refused for what is no change of weights", async () => {
+    const folder = join(CASES, "prompts/prefix/adapter");
+    await model.adapters.load("prefix", folder);
+    expect(await logitsOf("prefix")).toEqual(await logitsAlone(folder));
+    await expect(model.adapters.merge("prefix")).rejects.toThrow(/can be made part of the weights/);
+    expect(() => model.adapters.toLora("prefix", { rank: 2 })).toThrow(/linear modules alone/);
+    model.adapters.unload("prefix");
+  });
+
   it("is refused where the head would no longer be the embedding", async () => {
     const folder = stored("save-head");
     await model.adapters.load("head", folder);

@@ -42,7 +42,7 @@ function showAdapter(description: AdapterDescription): string {
   const { method, peftType, base, tensors, parameters, bytes, parts } = description;
   const facts = formatTable([
     ["method", method],
-    ["file", `PEFT's ${peftType}`],
+    ["file", peftType === undefined ? "AdapterHub's" : `PEFT's ${peftType}`],
     ["base", base ?? "not named"],
     ["size", `${formatCount(parameters)} in ${tensors} tensors, ${formatBytes(bytes)} in float32`],
   ]);
@@ -78,8 +78,8 @@ function mergeCommand({ console }: Context): Command {
     usage: "merge <folders...>",
     summary: "make one LoRA adapter of several",
     details:
-      "Methods are PEFT's: svd and cat add what the adapters add, at one rank or at the sum of ranks;\n" +
-      "linear, magnitude_prune, ties, dare_linear and dare_ties work on the matrices, each for itself, or\n" +
+      "Methods are PEFT's: svd and cat add what the adapters add, at one rank or at the sum of ranks; " +
+      "linear, magnitude_prune, ties, dare_linear and dare_ties work on the matrices, each for itself, or " +
       "with _svd behind the name on their products. What prunes needs --density.",
     arguments: { folders: "folders of adapters of one base model" },
     options: [
@@ -129,7 +129,7 @@ function convertCommand(context: Context): Command {
     usage: "convert <folder>",
     summary: "write an adapter as a LoRA, or as llama.cpp's GGUF",
     details:
-      "To lora: any method that changes linear weights, by singular values; a LoRA gets another rank.\n" +
+      "To lora: any method that changes linear weights, by singular values; a LoRA gets another rank. " +
       "To gguf: a LoRA, for llama.cpp's --lora.",
     arguments: { folder: "the adapter's folder" },
     options: [
