@@ -59,9 +59,9 @@ export const METHODS: Readonly<Record<MethodName, Entry>> = {
   adalora: [
     {
       label: "AdaLoRA",
-      options: { name: "adalora", targets },
+      options: { name: "adalora", targets, initialSteps: 0, finalSteps: 10 },
       learningRate: 8e-3,
-      peft: { config: "AdaLoraConfig", target_modules, total_step: 1000 },
+      peft: { config: "AdaLoraConfig", target_modules, total_step: 1000, tfinal: 10 },
     },
   ],
   "moe-lora": [
