@@ -139,6 +139,16 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     model: "biases",
     method: { name: "miss", rank: 10, variant: "mini", miniRank: 2 },
   },
+  {
+    name: "fourierft",
+    model: "base",
+    method: { name: "fourierft", frequencies: 20, frequencyPattern: { q_proj: 7 }, scaling: 50 },
+  },
+  {
+    name: "fourierft from zero",
+    model: "biases",
+    method: { name: "fourierft", frequencies: 100, init: "zero", seed: 3 },
+  },
   { name: "bitfit", model: "base", method: { name: "bitfit" } },
   {
     name: "bitfit, some layers",

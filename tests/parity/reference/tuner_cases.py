@@ -12,6 +12,7 @@ import torch
 from peft import (
     BeftConfig,
     BOFTConfig,
+    FourierFTConfig,
     HRAConfig,
     IA3Config,
     LNTuningConfig,
@@ -21,6 +22,7 @@ from peft import (
     OFTConfig,
     VeraConfig,
 )
+from peft.tuners.fourierft.layer import FourierFTLinear
 
 from .adapters import OPTIMIZER, fresh, perturb, save, store, write_trajectory
 from .evaluate import evaluate, train, trajectory_difference
@@ -134,6 +136,19 @@ CASES = {
         MissConfig(r=6, mini_r=4, init_weights="mini", target_modules=["k_proj", "up_proj"]),
         0.2,
     ),
+    "fourierft": (
+        "12 frequencies; their places follow from the seed",
+        BASE,
+        FourierFTConfig(n_frequency=12, scaling=40.0, target_modules=["q_proj", "down_proj"]),
+        0.3,
+    ),
+    "fourierft-many": (
+        "so many that the weight is made; another number for one layer",
+        BIASES,
+        FourierFTConfig(n_frequency=80, random_loc_seed=5, scaling=10.0, n_frequency_pattern={"v_proj": 30},
+                        target_modules=["v_proj", "up_proj"], bias="fourierft_only"),
+        0.3,
+    ),
 }
 
 # name: (what it shows, tunesmith's options, which weights are trained)
@@ -157,6 +172,23 @@ def _butterflies_without_cuda():
     layer = "peft.tuners.boft.layer"
     blocks = types.SimpleNamespace(apply=lambda batch: torch.stack([torch.block_diag(*factor) for factor in batch]))
     with mock.patch(f"{layer}.get_fbd_cuda", lambda: True), mock.patch(f"{layer}.FastBlockDiag", blocks):
+        yield
+
+
+@contextlib.contextmanager
+def _spectra_in_their_type():
+    """PEFT makes the spectrum's matrix of the default type; it has to follow a model in float64."""
+    original = FourierFTLinear.get_delta_weight
+
+    def delta_weight(self, adapter):
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(self.fourierft_spectrum[adapter].dtype)
+        try:
+            return original(self, adapter)
+        finally:
+            torch.set_default_dtype(default)
+
+    with mock.patch.object(FourierFTLinear, "get_delta_weight", delta_weight):
         yield
 
 
@@ -205,7 +237,7 @@ def _write_adapter(root, index, name, shows, base, config, noise, is_trained):
 def write_tuner_cases(root):
     """Writes every case below `root`; base models are those of the llama cases beside it."""
     seen = set()
-    with _butterflies_without_cuda():
+    with _butterflies_without_cuda(), _spectra_in_their_type():
         for index, (name, (shows, base_name, config, noise)) in enumerate(CASES.items()):
             _write_adapter(root, index, name, shows, _base(base_name), config, noise, config.peft_type not in seen)
             seen.add(config.peft_type)
