@@ -8,29 +8,11 @@
 
 import { TunesmithError } from "../errors.ts";
 import type { AdapterTensor } from "../hub/index.ts";
-import {
-  add,
-  constant,
-  divide,
-  linear,
-  multiply,
-  softmax,
-  stopGradient,
-  subtract,
-  sum,
-  type Tensor,
-  topMask,
-} from "../tensor/index.ts";
-import { loadBalance, weightedSum } from "./balancing.ts";
+import { add, constant, linear, multiply, softmax, type Tensor } from "../tensor/index.ts";
 import { type ExpertBank, expertBank, lower, raise, weigh } from "./expert-bank.ts";
+import { balancing, type Routing, reportRouting, route } from "./expert-routing.ts";
 import { normalSpec, uniformSpec, zeroSpec } from "./initial-values.ts";
-import type {
-  AuxiliaryLoss,
-  BoundMethod,
-  MethodScope,
-  ModelDescription,
-  ParameterSpec,
-} from "./method.ts";
+import type { BoundMethod, MethodScope, ModelDescription, ParameterSpec } from "./method.ts";
 import {
   MODERN_NAMES,
   type MoeLoraSettings,
@@ -52,13 +34,6 @@ interface Mixture {
 interface PlainLora {
   readonly a: ParameterSpec;
   readonly b: ParameterSpec;
-}
-
-/** Which experts a token has, [rows, experts]: `places` are 1 at one expert each. */
-interface Routing {
-  readonly places: readonly Tensor[];
-  /** Of each place, [rows, 1]; they add up to 1. */
-  readonly weights: readonly Tensor[];
 }
 
 /** One place's pass through the feed-forward while it is traced. */
@@ -209,47 +184,6 @@ export function bindMixLora(options: MoeLoraSettings, model: ModelDescription): 
 }
 
 const sumOf = (sum: Tensor | undefined, term: Tensor): Tensor => (sum ? add(sum, term) : term);
-
-/** The best experts by probability, their weights scaled to add up to 1. */
-function route(probabilities: Tensor, topK: number): Routing {
-  const masks = Array.from({ length: topK }, (_, i) => topMask(probabilities, i + 1));
-  const places = masks.map((mask, i) => (i === 0 ? mask : subtract(mask, masks[i - 1]!)));
-  const chosen = places.map((place) => sum(multiply(probabilities, place), [1]));
-  const total = chosen.reduce(add);
-  return { places, weights: chosen.map((probability) => divide(probability, total)) };
-}
-
-const countsOf = (path: string) => `${path} counts`;
-const probabilitiesOf = (path: string) => `${path} probabilities`;
-
-function reportRouting(
-  path: string,
-  probabilities: Tensor,
-  topK: number,
-  scope: MethodScope,
-): void {
-  const real = scope.realPositions();
-  const counts = sum(multiply(topMask(stopGradient(probabilities), topK), real), [0]);
-  scope.statistic(countsOf(path), counts);
-  scope.statistic(probabilitiesOf(path), sum(multiply(probabilities, real), [0]));
-}
-
-function balancing(
-  statistics: ReadonlyMap<string, Float32Array>,
-  paths: readonly string[],
-  topK: number,
-  weight: number,
-): AuxiliaryLoss {
-  const layers = paths.map((path) => ({
-    counts: statistics.get(countsOf(path))!,
-    probabilities: statistics.get(probabilitiesOf(path))!,
-  }));
-  const { loss, gradient } = loadBalance(layers, topK);
-  const shares = paths.map(
-    (path) => [probabilitiesOf(path), { loss: loss / paths.length, gradient }] as const,
-  );
-  return weightedSum(shares, weight);
-}
 
 /**
  * The names that the file says targets by, the same in every layer.
