@@ -237,8 +237,8 @@ export interface AdapterHubKind {
 export interface MethodDefinition<Options extends { readonly name: string }> {
   /** Its section of the recipe: names, defaults and what each key means. */
   readonly schema: z.ZodObject<{ name: z.ZodLiteral<Options["name"]> }>;
-  /** The usual peak learning rate. */
-  readonly learningRate: number;
+  /** The usual peak learning rate; a function where it depends on the options. */
+  readonly learningRate: number | ((options: Options) => number);
   /** How the frozen weights under it are kept, where nobody says otherwise. */
   readonly quantization?: Required<QuantizationOptions>;
   /** One line for model cards and plans. */

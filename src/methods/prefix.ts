@@ -238,7 +238,8 @@ function fromPrefixConfig(config: JsonObject, folder: string, hasEncoder: boolea
 
 export const prefix = {
   schema: prefixSchema,
-  learningRate: 1e-2,
+  // Steps move the numbers themselves, which are of size 1, or through the encoder all of them at once.
+  learningRate: ({ projection = false }) => (projection ? 1e-3 : 3e-2),
   describe: ({ virtualTokens: tokens = 20, projection = false }) =>
     `prefix tuning, ${tokens} virtual tokens${projection ? " by an encoder" : ""}`,
   bind: bindPrefix,

@@ -33,6 +33,13 @@ it("answers every open key with a reason", async () => {
   expect(origins.get("train.keepBest")?.detail).toBe("no held-out data");
 });
 
+it("asks a method's options where its learning rate depends on them", async () => {
+  const rateOf = async (projection: boolean) =>
+    (await derive({ method: { name: "prefix", projection } })).recipe.train.learningRate;
+  expect(await rateOf(false)).toBe(3e-2);
+  expect(await rateOf(true)).toBe(1e-3);
+});
+
 it("follows the method and the model", async () => {
   const small = { ...facts, context: { tokens: 512, source: "config.json" } };
   const { recipe, origins } = await derive({ method: { name: "full" } }, small);

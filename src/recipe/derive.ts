@@ -78,8 +78,11 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
       method.name === "lora" || method.name === "dora" || method.name === "qlora"
         ? derived(2 * method.rank, "2 × rank")
         : undefined,
-    "train.learningRate": ({ method }) =>
-      derived(methodDefinition(method.name).learningRate, `usual for ${method.name}`),
+    "train.learningRate": ({ method }) => {
+      const { learningRate } = methodDefinition(method.name);
+      const usual = typeof learningRate === "number" ? learningRate : learningRate(method);
+      return derived(usual, `usual for ${method.name}`);
+    },
     "train.keepBest": ({ data, train }) => {
       if (data.eval === 0) return derived(false, "no held-out data");
       return train.evaluateEvery === "never"
