@@ -12,7 +12,6 @@ import {
   type RankChoice,
   readPlainLora,
 } from "../adapters/index.ts";
-import { nearest, TunesmithError } from "../errors.ts";
 import { type Adapter, type JsonObject, readAdapter } from "../hub/index.ts";
 import {
   type BoundMethod,
@@ -24,6 +23,15 @@ import {
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
 import { createBufferPool } from "../runtime/values.ts";
+import {
+  nameTaken,
+  noRank,
+  noSuchAdapter,
+  otherRowCount,
+  stillMerged,
+  trainedHere,
+  untiedHead,
+} from "./adapter-faults.ts";
 import { adapterValues, bindAdapter } from "./bind-adapter.ts";
 import type { MethodParts } from "./computed-tensors.ts";
 import type { DecodableModel } from "./decoder.ts";
@@ -135,13 +143,7 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
   const get = (name: string): Loaded => {
     const found = loaded.get(name);
     if (found) return found;
-    const guess = nearest(name, loaded.keys());
-    throw new TunesmithError("config", {
-      where: "adapters",
-      rule: "an adapter that is used was loaded before",
-      seen: `${JSON.stringify(name)}, where there ${loaded.size === 0 ? "is none" : `are ${[...loaded.keys()].join(", ")}`}`,
-      fix: guess ? `nearest is ${JSON.stringify(guess)}` : `load it: adapters.load("${name}", DIR)`,
-    });
+    throw noSuchAdapter(name, [...loaded.keys()]);
   };
   const plain = (name: string): PlainLora => {
     const { adapter, folder } = get(name);
@@ -268,51 +270,3 @@ async function withoutTakenPart(
     tensors: saved.tensors(ofKey, ({ key }) => initial.get(key)!),
   };
 }
-
-const trainedHere = (method: string) =>
-  new TunesmithError("config", {
-    where: "adapters",
-    rule: "adapters are loaded by name on a model that has no other method",
-    seen: `a model with ${method}`,
-    fix: "load the model without adapter, method and trainable: loadModel(MODEL)",
-  });
-
-const nameTaken = (name: string, folder: string) =>
-  new TunesmithError("config", {
-    where: "adapters",
-    rule: "every adapter has a name of its own",
-    seen: `${JSON.stringify(name)}, which is ${folder}`,
-    fix: `unload it first, or give another name`,
-  });
-
-const stillMerged = (merged: AdapterChoice) =>
-  new TunesmithError("config", {
-    where: "adapters",
-    rule: "while an adapter is part of the weights, no other is chosen, loaded or unloaded",
-    seen: `${JSON.stringify(merged)} is merged`,
-    fix: "call adapters.unmerge() first",
-  });
-
-const otherRowCount = (names: number, rows: number) =>
-  new TunesmithError("shape", {
-    where: "adapters",
-    rule: "a selection by rows has an entry for each row of the batch",
-    seen: `${names} entries for ${rows} rows`,
-    fix: "give one name or null for each row",
-  });
-
-const noRank = (method: string) =>
-  new TunesmithError("config", {
-    where: `converting ${method}`,
-    rule: "a change of weights that is no product of thin matrices becomes one of a chosen rank",
-    seen: "neither a rank nor a share of the singular values",
-    fix: "give --rank 16, or --energy 0.9",
-  });
-
-const untiedHead = (method: string) =>
-  new TunesmithError("config", {
-    where: `merging ${method}`,
-    rule: "in memory, a tied output matrix stays the embedding",
-    seen: "an adapter that changes one of them and not the other",
-    fix: "write the merged model instead: tunesmith merge --model MODEL --adapter DIR --out DIR",
-  });
