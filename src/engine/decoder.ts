@@ -2,56 +2,25 @@
 // kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
 // Weights are fed from where training holds them, and a method's hooks apply as in training.
 
-import type { BoundMethod, MethodScope } from "../methods/index.ts";
+import type { MethodScope } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
-import type { Kernel, Runtime, Value } from "../runtime/kernel.ts";
+import type { Kernel, Value } from "../runtime/kernel.ts";
 import { floatData, floats, integers } from "../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../tensor/index.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
+import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { createFixedPrefixes, type FixedPrefix } from "./fixed-prefix.ts";
 import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "./head.ts";
 import { compileHookedHead, isHeadHooked } from "./hooked-head.ts";
 import { checkBatch } from "./inputs.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
-import type { ParameterSet } from "./parameters.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
 import { padded, roundedLength } from "./rounded-length.ts";
 import { gatherRows } from "./rows.ts";
 import { type Binding, createTracer, type SharedName, type TraceShape } from "./trace.ts";
 import type { WeightStore } from "./weights.ts";
 
-/** What a decoder needs of a model; an `EngineModel` has it. */
-export interface DecodableModel {
-  readonly architecture: BoundArchitecture;
-  readonly method: BoundMethod | undefined;
-  readonly weights: WeightStore;
-  readonly parameterSet: ParameterSet;
-  readonly runtime: Runtime;
-}
-
-export interface DecoderOptions {
-  /** Sequences side by side. Default 1. */
-  readonly batch?: number;
-  /** Positions that memory is taken for at the start; it doubles as needed. Default 256. */
-  readonly capacity?: number;
-  /** Positions of a prompt that are read at once. Default 512. */
-  readonly chunk?: number;
-}
-
-export interface Decoder {
-  readonly batch: number;
-  /** Tokens of each row that have been read. */
-  readonly lengths: readonly number[];
-  /**
-   * Reads new tokens of every row (none where a row rests).
-   * @returns for each row the logits [vocabulary] of the token that follows, undefined where it had
-   *   no new token; they are overwritten by the next call
-   * @throws TunesmithError (data) for ids outside the vocabulary
-   */
-  append(tokens: readonly (readonly number[])[]): Promise<(Float32Array | undefined)[]>;
-  /** Forgets what lies behind the first `length` tokens of a row. */
-  truncate(row: number, length: number): void;
-}
+export type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 
 /** A run of layers as a kernel: outputs are y, then new keys and values of each layer. */
 interface LayerGroup {

@@ -2,7 +2,7 @@
 // changes what was computed for all before it, so no key or value can be kept. Each call reads whole
 // rows again; the work for an answer grows with the square of its length, and is exact.
 
-import type { DecodableModel, Decoder, DecoderOptions } from "./decoder.ts";
+import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { createNetwork } from "./network.ts";
 
 /** See `createDecoder`, which chooses. */

@@ -10,7 +10,7 @@ export {
   writeAdapter,
 } from "./adapter.ts";
 export { ADAPTERHUB_VERSION, isAdapterSetup, readFusedConfig } from "./adapter-setup.ts";
-export { type AdapterTensor, type AdapterTensors, readAdapterTensors } from "./adapter-tensors.ts";
+export type { AdapterTensor, AdapterTensors } from "./adapter-tensors.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export type { OriginalType } from "./bitsandbytes.ts";
 export {

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type Fault, TunesmithError } from "../errors.ts";
-import { type JsonObject, readAdapterTensors, readFusedConfig } from "../hub/index.ts";
+import { type Adapter, type JsonObject, readAdapter, readFusedConfig } from "../hub/index.ts";
 import {
   add,
   concat,
@@ -259,15 +259,15 @@ function distanceFromIdentity(value: Tensor): Tensor {
 
 /** An adapter's tensors as they are in its folder, not to be trained. */
 function frozenFrom(folder: string, { phm }: BottleneckSettings) {
-  let file: ReturnType<typeof readAdapterTensors> | undefined;
+  let file: Promise<Adapter> | undefined;
   const known = new Map<string, ParameterSpec>();
   const spec = ({ key, shape }: ParameterSpec): ParameterSpec => ({
     key,
     shape,
     frozen: true,
     async initial() {
-      file ??= readAdapterTensors(join(folder, "adapter.safetensors"));
-      const tensor = (await file).get(key);
+      file ??= readAdapter(folder);
+      const tensor = (await file).tensors.get(key);
       if (tensor?.shape.join() === shape.join()) return tensor!.data;
       throw new TunesmithError("checkpoint", {
         where: `${folder}: ${key}`,
