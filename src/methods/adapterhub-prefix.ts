@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { TunesmithError } from "../errors.ts";
 import type { JsonObject } from "../hub/index.ts";
-import { multiply, reshape, slice, type Tensor, transpose } from "../tensor/index.ts";
+import { multiply, reshape, sizeOf, slice, type Tensor, transpose } from "../tensor/index.ts";
 import { type AdapterPart, type JoinedTensor, modelPrefix } from "./adapter-part.ts";
 import { fromHubConfig, type HubLayout, toHubConfig } from "./adapterhub-config.ts";
 import { type DenseLayer, dense } from "./dense-layer.ts";
@@ -218,7 +218,14 @@ const inRows = (
   key,
   shape,
   pieces,
-  join: (values) => Float32Array.from(pieces.flatMap((spec) => [...values(spec)])),
+  join(values) {
+    const whole = new Float32Array(sizeOf(shape));
+    const size = whole.length / pieces.length;
+    pieces.forEach((spec, i) => {
+      whole.set(values(spec), i * size);
+    });
+    return whole;
+  },
   split(whole) {
     const size = whole.length / pieces.length;
     return pieces.map((_, i) => whole.slice(i * size, (i + 1) * size));

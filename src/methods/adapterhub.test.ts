@@ -65,6 +65,28 @@ describe("the library's files", () => {
   });
 });
 
+it("tensors that the library's pickles have twice are taken once", () => {
+  const { saved } = bind({
+    name: "unipelt",
+    union: [
+      { kind: "prefix", length: 2, encoderSize: 3 },
+      { kind: "adapter", normBefore: true },
+    ],
+  });
+  const { tensors, read } = saved as Required<Pick<SavedAdapter, "tensors" | "read">>;
+  const values = ({ shape }: { shape: readonly number[] }) =>
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i);
+  const once = tensors(values, values);
+  const twice = new Map(once);
+  for (const [key, tensor] of once) {
+    const tail = key.split("model.prefix_tuning.")[1];
+    if (tail) twice.set(`model.layers.0.self_attn.prefix_tuning.pool.${tail}`, tensor);
+    twice.set(key.replace(".adapter_norm_before.", ".adapter_down.0."), tensor);
+  }
+  expect(twice.size).toBeGreaterThan(once.size);
+  expect(read(twice, undefined)).toEqual(read(once, undefined));
+});
+
 it("presets are the library's", () => {
   const config = (preset: "double_seq_bn" | "scaled_par_bn" | "compacter++") =>
     toBottleneckConfig(bottleneckSettings({ preset }));
