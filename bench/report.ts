@@ -5,6 +5,7 @@
 
 import { mkdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { betweenMarkers } from "../scripts/between-markers.ts";
 import { writeFileAtomically } from "../src/hub/index.ts";
 import { PAGE, PICTURES_FOLDER, README } from "./paths.ts";
 import { drawSpeedPicture } from "./picture.ts";
@@ -32,8 +33,6 @@ import {
   sidesOf,
 } from "./summary.ts";
 
-const BEGIN = "<!-- bench:begin -->";
-const END = "<!-- bench:end -->";
 const GIB = 2 ** 30;
 /** Of the loss, between float32 implementations. */
 const LOSS_TOLERANCE = 1e-4;
@@ -51,15 +50,8 @@ export async function writePage(): Promise<string> {
   return PAGE;
 }
 
-/** Puts `text` between the markers of a page. */
 async function fill(file: string, text: string): Promise<void> {
-  const page = await readFile(file, "utf8");
-  const [before, rest] = page.split(BEGIN);
-  const after = rest?.split(END)[1];
-  if (before === undefined || after === undefined)
-    throw new Error(`${file}: the markers "${BEGIN}" and "${END}" are missing`);
-  const filling = text === "" ? "\n" : `\n\n${text}\n\n`;
-  await writeFileAtomically(file, `${before}${BEGIN}${filling}${END}${after}`);
+  await writeFileAtomically(file, betweenMarkers(await readFile(file, "utf8"), "bench", text));
 }
 
 function summary(kind: string, results: Results): string {
