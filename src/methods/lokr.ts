@@ -2,16 +2,7 @@
 // one that may be a low-rank product itself. Names and files are those of PEFT's `LoKrConfig`.
 
 import { z } from "zod";
-import {
-  add,
-  constant,
-  linear,
-  matmul,
-  multiply,
-  reshape,
-  type Tensor,
-  transpose,
-} from "../tensor/index.ts";
+import { add, constant, linear, matmul, multiply, reshape, type Tensor } from "../tensor/index.ts";
 import { adaptedModules, peftPath, shownTargets } from "./adapted-modules.ts";
 import { filled, kaimingUniform } from "./first-values.ts";
 import { LYCORIS_PEFT_KEYS, LYCORIS_UNUSED, lycorisKeys, ownRank } from "./lycoris.ts";
@@ -140,22 +131,21 @@ function bindLokr(given: LokrOptions, model: ModelDescription): BoundMethod {
 }
 
 /**
- * s (W₁ ⊗ W₂) x without the weight: with x as a matrix [columns of W₁, columns of W₂] it is
- * s W₁ x W₂ᵀ, far fewer multiplications than the full product, and no gradient of the weight's size.
+ * s (W₁ ⊗ W₂) x without the weight: with x as a matrix X [columns of W₁, columns of W₂] it is
+ * s W₁ X W₂ᵀ, far fewer multiplications than the full product, and no gradient of the weight's size.
+ * In this order nothing has to be transposed.
  */
 function kroneckerProduct(module: AdaptedModule, x: Tensor, scope: MethodScope): Tensor {
   const [[smallRows, smallColumns], [largeRows, largeColumns]] = module.sizes;
   const rows = x.shape[0]!;
-  const w1 = multiply(dense(module.small, scope), constant(module.scaling));
-  const columnsFirst = transpose(reshape(x, [rows, smallColumns, largeColumns]), [0, 2, 1]);
-  const first = linear(reshape(columnsFirst, [rows * largeColumns, smallColumns]), w1);
-  const between = transpose(reshape(first, [rows, largeColumns, smallRows]), [0, 2, 1]);
-  const states = reshape(between, [rows * smallRows, largeColumns]);
+  const states = reshape(x, [rows * smallColumns, largeColumns]);
   const [left, right] = module.large;
   const isLower = right && right.shape[0]! * (largeRows + largeColumns) < largeRows * largeColumns;
-  const second = isLower
+  const first = isLower
     ? linear(linear(states, scope.parameter(right)), scope.parameter(left))
     : linear(states, dense(module.large, scope));
+  const w1 = multiply(dense(module.small, scope), constant(module.scaling));
+  const second = matmul(w1, reshape(first, [rows, smallColumns, largeRows]));
   return reshape(second, [rows, smallRows * largeRows]);
 }
 
