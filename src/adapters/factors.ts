@@ -2,7 +2,7 @@
 // (Eckart and Young 1936), B = U Σ and A = Vᵀ, as PEFT divides them.
 
 import { Matrix, QrDecomposition, SVD } from "ml-matrix";
-import { type DenseMatrix, leadingTriplets } from "../methods/decompositions.ts";
+import { type DenseMatrix, leadingTriplets } from "../methods/parts/decompositions.ts";
 import type { Random } from "../runtime/random.ts";
 import { type LoraModule, withUnitScaling } from "./plain-lora.ts";
 

@@ -269,7 +269,7 @@ const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> =
       name: "prompt tuning from noise",
       options: { name: "prompt", virtualTokens: 1, init: "random" },
       startsAsBase: false,
-      learningRate: 1e-1,
+      learningRate: 3e-1,
     },
   ],
   prefix: [

@@ -1,8 +1,7 @@
 // Public names of the method layer.
 export { peftPath } from "./adapted-modules.ts";
-export type { FullOptions } from "./full.ts";
-export { fromLoraConfig, loraConfig } from "./lora-config.ts";
-export type { LoraOptions } from "./lora-options.ts";
+export { fromLoraConfig, loraConfig } from "./lora/lora-config.ts";
+export type { LoraOptions } from "./lora/lora-options.ts";
 export type {
   BoundMethod,
   MethodScope,
@@ -24,3 +23,4 @@ export {
   methodSchemas,
 } from "./registry.ts";
 export { type LinearModule, linearModules, patternValue } from "./targets.ts";
+export type { FullOptions } from "./weights/full.ts";

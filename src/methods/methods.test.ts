@@ -3,8 +3,8 @@
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../runtime/random.ts";
 import { sizeOf } from "../tensor/index.ts";
-import { fromLoraConfig, type LoraConfig } from "./lora-config.ts";
-import type { LoraOptions } from "./lora-options.ts";
+import { fromLoraConfig, type LoraConfig } from "./lora/lora-config.ts";
+import type { LoraOptions } from "./lora/lora-options.ts";
 import type { BoundMethod } from "./method.ts";
 import { bindMethod } from "./registry.ts";
 import { describeModel, noVocabulary } from "./testing/description.ts";

@@ -3,31 +3,31 @@
 
 import { nearest, TunesmithError } from "../errors.ts";
 import { type Adapter, adapterLibrary, isAdapterSetup, type JsonObject } from "../hub/index.ts";
-import { adalora } from "./adalora.ts";
-import { adapter } from "./adapter.ts";
-import { adapterFusion } from "./adapter-fusion.ts";
-import { bitfit } from "./bitfit.ts";
-import { boft } from "./boft.ts";
-import { dora } from "./dora.ts";
-import { fourierft } from "./fourierft.ts";
-import { freeze } from "./freeze.ts";
-import { full } from "./full.ts";
-import { hra } from "./hra.ts";
-import { ia3 } from "./ia3.ts";
-import { lnTuning } from "./ln-tuning.ts";
-import { loha } from "./loha.ts";
-import { lokr } from "./lokr.ts";
-import { lora } from "./lora.ts";
+import { adalora } from "./adalora/adalora.ts";
+import { adapter } from "./adapterhub/adapter.ts";
+import { adapterFusion } from "./adapterhub/adapter-fusion.ts";
+import { unipelt } from "./adapterhub/unipelt.ts";
+import { moeLora } from "./experts/moe-lora.ts";
+import { dora } from "./lora/dora.ts";
+import { lora } from "./lora/lora.ts";
+import { qlora } from "./lora/qlora.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.ts";
-import { miss } from "./miss.ts";
-import { moeLora } from "./moe-lora.ts";
-import { oft } from "./oft.ts";
-import { pTuning } from "./p-tuning.ts";
-import { prefix } from "./prefix.ts";
-import { prompt } from "./prompt.ts";
-import { qlora } from "./qlora.ts";
-import { unipelt } from "./unipelt.ts";
-import { vera } from "./vera.ts";
+import { pTuning } from "./prompts/p-tuning.ts";
+import { prefix } from "./prompts/prefix.ts";
+import { prompt } from "./prompts/prompt.ts";
+import { boft } from "./updates/boft.ts";
+import { fourierft } from "./updates/fourierft.ts";
+import { hra } from "./updates/hra.ts";
+import { ia3 } from "./updates/ia3.ts";
+import { loha } from "./updates/loha.ts";
+import { lokr } from "./updates/lokr.ts";
+import { miss } from "./updates/miss.ts";
+import { oft } from "./updates/oft.ts";
+import { vera } from "./updates/vera.ts";
+import { bitfit } from "./weights/bitfit.ts";
+import { freeze } from "./weights/freeze.ts";
+import { full } from "./weights/full.ts";
+import { lnTuning } from "./weights/ln-tuning.ts";
 
 const METHODS = {
   lora,

@@ -1,0 +1,233 @@
+// Prefix tuning (Li & Liang 2021) as AdapterHub's library has it: keys and values in front of every
+// layer's, made by a small network or trained directly, optionally with a gate. Unlike PEFT's, it
+// leaves positions as they are and keeps the network in its file.
+
+import { z } from "zod";
+import { TunesmithError } from "../../errors.ts";
+import type { JsonObject } from "../../hub/index.ts";
+import { multiply, reshape, sizeOf, slice, type Tensor, transpose } from "../../tensor/index.ts";
+import type { MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
+import { count } from "../option-schema.ts";
+import { type DenseLayer, dense } from "../parts/dense-layer.ts";
+import { normalSpec, uniformSpec } from "../parts/initial-values.ts";
+import { applyNonLinearity, nonLinearityNames } from "../parts/non-linearity.ts";
+import { type AdapterPart, type JoinedTensor, modelPrefix } from "./adapter-part.ts";
+import { fromHubConfig, type HubLayout, toHubConfig } from "./adapterhub-config.ts";
+import { gateLayer, rowGate } from "./row-gate.ts";
+
+export const hubPrefixKeys = {
+  length: count.default(30).describe("Virtual tokens in front of every text."),
+  flat: z
+    .boolean()
+    .default(false)
+    .describe("Train keys and values themselves, without a network that makes them."),
+  encoderSize: count.default(512).describe("Width of that network."),
+  nonLinearity: z.enum(nonLinearityNames).default("tanh").describe("Its activation."),
+  dropout: z.number().min(0).lt(1).default(0).describe("Dropout on keys and values."),
+  leaveOut: z.array(z.int().min(0)).default([]).describe("Layers without a prefix, from 0."),
+  gated: z.boolean().default(false).describe("A gate a row on keys and values."),
+  sharedGate: z.boolean().default(true).describe("One gate for both, or one each."),
+} as const;
+
+const hubPrefixSchema = z.strictObject(hubPrefixKeys);
+
+export type HubPrefixOptions = z.input<typeof hubPrefixSchema>;
+
+const layout: HubLayout = {
+  architecture: "prefix_tuning",
+  keys: {
+    length: ["prefix_length", 30],
+    flat: ["flat", false],
+    encoderSize: ["bottleneck_size", 512],
+    nonLinearity: ["non_linearity", "tanh"],
+    dropout: ["dropout", 0],
+    leaveOut: ["leave_out", []],
+    gated: ["use_gating", false],
+    sharedGate: ["shared_gating", true],
+  },
+  unused: { cross_prefix: true, encoder_prefix: true, init_weights_seed: null },
+};
+
+export const fromHubPrefixConfig = (config: JsonObject, where: string): HubPrefixOptions =>
+  fromHubConfig(hubPrefixSchema, layout, config, where);
+
+/** What makes a layer's keys and values, [length, 2 · width], and the file's tensors of it. */
+interface PrefixSource {
+  readonly parameters: readonly ParameterSpec[];
+  readonly joined: readonly JoinedTensor[];
+  /** @param index of the layer among those with a prefix */
+  readonly states: (index: number, scope: MethodScope) => Tensor;
+}
+
+interface Sizes {
+  readonly length: number;
+  /** Layers with a prefix. */
+  readonly layers: number;
+  /** Of a layer's keys, and of its values: all heads. */
+  readonly width: number;
+}
+
+/** @throws TunesmithError (config) where no layer is left */
+export function hubPrefixPart(
+  given: HubPrefixOptions,
+  model: ModelDescription,
+  adapterName: string,
+  where = "method",
+): AdapterPart {
+  const options = hubPrefixSchema.parse(given);
+  const { length, leaveOut, gated, sharedGate } = options;
+  const { keyValueHeads: heads, headSize, hiddenSize } = model.dimensions;
+  const paths = model.blocks
+    .filter((_, layer) => !leaveOut.includes(layer))
+    .map(({ attention }) => attention);
+  if (paths.length === 0)
+    throw new TunesmithError("config", {
+      where: `${where}.leaveOut`,
+      rule: "leaves at least one layer with a prefix",
+      seen: "none",
+      fix: "leave fewer layers out",
+    });
+  const width = heads * headSize;
+  const sizes: Sizes = { length, layers: paths.length, width };
+  const key = `${modelPrefix(model)}.prefix_tuning.prefix_tunings.${adapterName}.self_prefix`;
+  const source = options.flat
+    ? flatSource(key, sizes)
+    : networkSource(key, sizes, hiddenSize, options);
+  const gates = new Map(
+    paths.map((path) => [
+      path,
+      gateLayer(
+        `${path}.prefix_tuning.prefix_gates.${adapterName}`,
+        hiddenSize,
+        sharedGate ? 1 : 2,
+        "uniform",
+      ),
+    ]),
+  );
+  const perHead = (x: Tensor) => transpose(reshape(x, [1, length, heads, headSize]), [0, 2, 1, 3]);
+  return {
+    parameters: [
+      ...source.parameters,
+      ...(gated ? [...gates.values()].flatMap(({ weight, bias }) => [weight, bias]) : []),
+    ],
+    joined: source.joined,
+    adapted: paths,
+    config: toHubConfig(layout, options),
+    ...(gated && { mixesPositions: true }),
+    prefix(path, input, scope) {
+      const index = paths.indexOf(path);
+      if (index < 0) return undefined;
+      const states = scope.dropout(source.states(index, scope), options.dropout, `${path} prefix`);
+      const [keys, values] = [0, width].map((start) =>
+        perHead(slice(states, 1, start, start + width)),
+      ) as [Tensor, Tensor];
+      if (!gated) return { keys, values };
+      const gate = rowGate(input, gates.get(path)!, scope);
+      const factor = (column: number) =>
+        reshape(slice(gate, 2, column, column + 1), [scope.batch, 1, 1, 1]);
+      return {
+        keys: multiply(keys, factor(0)),
+        values: multiply(values, factor(sharedGate ? 0 : 1)),
+      };
+    },
+  };
+}
+
+/** The file's vector is [length, layers, 2 · width]. */
+function flatSource(key: string, { length, layers, width }: Sizes): PrefixSource {
+  const name = `${key}.control_trans`;
+  const row = 2 * width;
+  const pieces = Array.from({ length: layers }, (_, layer) =>
+    normalSpec(`${name}.${layer}`, [length, row]),
+  );
+  const eachRow = (copy: (layer: number, inPiece: number, inWhole: number) => void) => {
+    for (let layer = 0; layer < layers; layer++)
+      for (let token = 0; token < length; token++)
+        copy(layer, token * row, (token * layers + layer) * row);
+  };
+  return {
+    parameters: pieces,
+    states: (index, scope) => scope.parameter(pieces[index]!),
+    joined: [
+      {
+        key: name,
+        shape: [length * layers * row],
+        pieces,
+        join(values) {
+          const whole = new Float32Array(length * layers * row);
+          eachRow((layer, from, to) =>
+            whole.set(values(pieces[layer]!).subarray(from, from + row), to),
+          );
+          return whole;
+        },
+        split(whole) {
+          const parts = pieces.map(() => new Float32Array(length * row));
+          eachRow((layer, to, from) => parts[layer]!.set(whole.subarray(from, from + row), to));
+          return parts;
+        },
+      },
+    ],
+  };
+}
+
+/** act(E W₁ᵀ + b₁) W₂ᵀ + b₂, the rows of W₂ and b₂ by layers. */
+function networkSource(
+  key: string,
+  { length, layers, width }: Sizes,
+  hiddenSize: number,
+  { encoderSize, nonLinearity }: z.output<typeof hubPrefixSchema>,
+): PrefixSource {
+  const embedding = normalSpec(`${key}.wte.weight`, [length, hiddenSize]);
+  const first: DenseLayer = {
+    weight: uniformSpec(`${key}.control_trans.0.weight`, [encoderSize, hiddenSize], hiddenSize),
+    bias: uniformSpec(`${key}.control_trans.0.bias`, [encoderSize], hiddenSize),
+  };
+  const last = `${key}.control_trans.2`;
+  const byLayer = Array.from(
+    { length: layers },
+    (_, layer): DenseLayer => ({
+      weight: uniformSpec(`${last}.weight.${layer}`, [2 * width, encoderSize], encoderSize),
+      bias: uniformSpec(`${last}.bias.${layer}`, [2 * width], encoderSize),
+    }),
+  );
+  const rows = 2 * width * layers;
+  const weights = byLayer.map(({ weight }) => weight);
+  const biases = byLayer.map(({ bias }) => bias);
+  return {
+    parameters: [embedding, first.weight, first.bias, ...weights, ...biases],
+    states(index, scope) {
+      const inner = applyNonLinearity(
+        nonLinearity,
+        dense(scope.parameter(embedding), first, scope),
+      );
+      return dense(inner, byLayer[index]!, scope);
+    },
+    joined: [
+      inRows(`${last}.weight`, [rows, encoderSize], weights),
+      inRows(`${last}.bias`, [rows], biases),
+    ],
+  };
+}
+
+/** Pieces that lie behind one another. */
+const inRows = (
+  key: string,
+  shape: readonly number[],
+  pieces: readonly ParameterSpec[],
+): JoinedTensor => ({
+  key,
+  shape,
+  pieces,
+  join(values) {
+    const whole = new Float32Array(sizeOf(shape));
+    const size = whole.length / pieces.length;
+    pieces.forEach((spec, i) => {
+      whole.set(values(spec), i * size);
+    });
+    return whole;
+  },
+  split(whole) {
+    const size = whole.length / pieces.length;
+    return pieces.map((_, i) => whole.slice(i * size, (i + 1) * size));
+  },
+});

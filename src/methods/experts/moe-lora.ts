@@ -1,0 +1,27 @@
+// Mixtures of LoRA experts, trained together with their routers: sparse ones (MixLoRA) and dense ones
+// (LoRAMoE).
+
+import { shownTargets } from "../adapted-modules.ts";
+import type { MethodDefinition } from "../method.ts";
+import { completeOptions } from "../option-schema.ts";
+import { bindLoraMoe } from "./lora-moe.ts";
+import { bindMixLora } from "./mix-lora.ts";
+import {
+  fromMixLoraConfig,
+  type MoeLoraOptions,
+  mixLoraLayout,
+  moeLoraSchema,
+} from "./moe-lora-options.ts";
+
+export const moeLora = {
+  schema: moeLoraSchema,
+  learningRate: 2e-4,
+  describe: ({ routing = "top-k", experts = 8, topK = 2, rank = 8, targets }) =>
+    `${routing === "dense" ? `LoRAMoE, ${experts} experts` : `MixLoRA, ${topK} of ${experts} experts`} of rank ${rank} on ${shownTargets(targets)}`,
+  bind(given, model) {
+    const options = completeOptions(moeLoraSchema, given);
+    return options.routing === "dense" ? bindLoraMoe(options, model) : bindMixLora(options, model);
+  },
+  // LoRAMoE's files are of PEFT's type LORA, so `lora` finds them.
+  peft: { type: mixLoraLayout.type, options: fromMixLoraConfig },
+} satisfies MethodDefinition<MoeLoraOptions>;

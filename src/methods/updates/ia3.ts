@@ -1,0 +1,149 @@
+// (IA)³ (Liu et al. 2022): vectors l that scale what keys and values give, and what the feed-forward's
+// last product takes in. Names and file format are those of PEFT's `IA3Config`.
+
+import { z } from "zod";
+import { nearest, TunesmithError } from "../../errors.ts";
+import type { JsonObject } from "../../hub/index.ts";
+import { multiply, reshape } from "../../tensor/index.ts";
+import { adaptedModuleKeys, adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
+import { completeOptions, moduleNames } from "../option-schema.ts";
+import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { compilePattern, type LinearModule } from "../targets.ts";
+
+const DEFAULT_TARGETS = ["k_proj", "v_proj", "down_proj"];
+
+const ia3Schema = z.strictObject({
+  name: z
+    .literal("ia3")
+    .describe("Trained vectors that scale keys, values and the feed-forward (Liu et al. 2022)."),
+  ...adaptedModuleKeys,
+  targets: z
+    .union([z.string(), moduleNames.min(1)])
+    .default(DEFAULT_TARGETS)
+    .describe("Layers that are scaled: names, a regex, or all-linear."),
+  feedforward: z
+    .union([z.string(), moduleNames])
+    .default(["down_proj"])
+    .describe("Those of them whose input is scaled instead of their output, as names or a regex."),
+});
+
+export type Ia3Options = z.input<typeof ia3Schema>;
+
+const layout: PeftLayout = {
+  type: "IA3",
+  keys: {
+    targets: PEFT_MODULE_KEYS.targets,
+    exclude: PEFT_MODULE_KEYS.exclude,
+    modulesToSave: PEFT_MODULE_KEYS.modulesToSave,
+    feedforward: "feedforward_modules",
+  },
+  unused: { fan_in_fan_out: false, init_ia3_weights: true },
+};
+
+interface Scaled {
+  readonly vector: ParameterSpec;
+  readonly ofInput: boolean;
+  readonly inputSize: number;
+}
+
+/** @throws TunesmithError (config) for targets that the model does not have */
+function bindIa3(given: Ia3Options, model: ModelDescription): BoundMethod {
+  const options = completeOptions(ia3Schema, given);
+  const { modules, replaces } = adaptedModules(model, options);
+  const isFeedforward = feedforwardRule(options, given.feedforward, modules);
+  const scaled = new Map<string, Scaled>();
+  for (const { path, inputSize, outputSize } of modules) {
+    const ofInput = isFeedforward(path);
+    const shape = ofInput ? [1, inputSize] : [outputSize, 1];
+    const initial = async () => new Float32Array(ofInput ? inputSize : outputSize).fill(1);
+    const vector = { key: `${peftPath(path)}.ia3_l`, shape, initial };
+    scaled.set(path, { vector, ofInput, inputSize });
+  }
+  return {
+    name: "ia3",
+    adapted: [...scaled.keys()],
+    parameters: [...[...scaled.values()].map(({ vector }) => vector), ...replaces.values()],
+    replaces,
+    linear(path, x, base, scope) {
+      const module = scaled.get(path);
+      if (!module) return base(x);
+      const vector = scope.parameter(module.vector);
+      if (module.ofInput) return base(multiply(x, vector));
+      return multiply(base(x), reshape(vector, [1, vector.shape[0]!]));
+    },
+    mergeInto(weight, data, values) {
+      const module = scaled.get(weight.replace(/\.(weight|bias)$/, ""));
+      if (!module) return;
+      const vector = values(module.vector);
+      const isBias = weight.endsWith(".bias");
+      if (isBias && module.ofInput) return;
+      const width = isBias ? 1 : module.inputSize;
+      for (let i = 0; i < data.length; i++)
+        data[i]! *= vector[module.ofInput ? i % width : Math.floor(i / width)]!;
+    },
+    saved: { config: savedConfig(options, model, modules, (path) => scaled.get(path)!.ofInput) },
+  };
+}
+
+type Ia3Settings = z.output<typeof ia3Schema>;
+
+/**
+ * PEFT's rule: a regular expression for whole paths, or endings of paths.
+ * @throws TunesmithError (config) for a name that `named` lists and no adapted module has
+ */
+function feedforwardRule(
+  { feedforward }: Ia3Settings,
+  named: Ia3Options["feedforward"],
+  modules: readonly LinearModule[],
+): (path: string) => boolean {
+  if (typeof feedforward === "string") {
+    const pattern = compilePattern(`^(?:${feedforward})$`, feedforward, "method.feedforward");
+    return (path) => pattern.test(path);
+  }
+  const unknown = [named ?? []]
+    .flat()
+    .filter((name) => !modules.some(({ path }) => path.endsWith(name)));
+  if (unknown.length > 0) {
+    const known = modules.map(({ path }) => path.split(".").at(-1)!);
+    throw new TunesmithError(
+      "config",
+      unknown.map((name) => ({
+        where: "method.feedforward",
+        rule: "every entry is one of the targets",
+        seen: `${JSON.stringify(name)}, where the targets are ${[...new Set(known)].join(", ")}`,
+        fix: `add it to the targets, or name one of them (nearest: ${JSON.stringify(nearest(name, known) ?? known[0])})`,
+      })),
+    );
+  }
+  return (path) => feedforward.some((name) => path.endsWith(name));
+}
+
+/** PEFT wants names of the feed-forward to be among the targets letter by letter; else by paths. */
+function savedConfig(
+  options: Ia3Settings,
+  model: ModelDescription,
+  modules: readonly LinearModule[],
+  ofInput: (path: string) => boolean,
+): JsonObject {
+  const config = toPeftConfig(layout, options, model, modules);
+  const { feedforward } = options;
+  const { target_modules: targets } = config;
+  if (typeof feedforward === "string" || !Array.isArray(targets))
+    return { ...config, feedforward_modules: feedforward };
+  if (feedforward.every((name) => targets.includes(name)))
+    return { ...config, feedforward_modules: [...feedforward] };
+  const paths = modules.map(({ path }) => path);
+  return { ...config, target_modules: paths, feedforward_modules: paths.filter(ofInput) };
+}
+
+export const ia3 = {
+  schema: ia3Schema,
+  learningRate: 3e-3,
+  describe: ({ targets = DEFAULT_TARGETS }) => `(IA)³ on ${shownTargets(targets)}`,
+  bind: bindIa3,
+  peft: {
+    type: layout.type,
+    options: (config, folder) => fromPeftConfig(ia3Schema, layout, config, folder),
+  },
+} satisfies MethodDefinition<Ia3Options>;

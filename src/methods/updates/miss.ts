@@ -1,0 +1,135 @@
+// MiSS (Kang and Yin 2024): the weight's columns are shared out in groups, and all groups get the same
+// addition D: y = W x + b + D Σ xⱼ, one matrix and no product of two. Names and files are those of
+// PEFT's `MissConfig`.
+
+import { z } from "zod";
+import { TunesmithError } from "../../errors.ts";
+import {
+  add,
+  broadcast,
+  concat,
+  constant,
+  matmul,
+  reshape,
+  sum,
+  type Tensor,
+} from "../../tensor/index.ts";
+import { adaptedModuleKeys, adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
+import { completeOptions, count } from "../option-schema.ts";
+import { filled } from "../parts/first-values.ts";
+import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import type { LinearModule } from "../targets.ts";
+
+const missSchema = z.strictObject({
+  name: z
+    .literal("miss")
+    .describe("One small matrix added to every group of columns (Kang and Yin 2024)."),
+  rank: count.default(64).describe("Columns of a group."),
+  ...adaptedModuleKeys,
+  variant: z
+    .union([z.literal(true), z.literal("mini")])
+    .default(true)
+    .describe("true is the whole matrix, mini shares miniRank rows of it among all outputs."),
+  miniRank: count.default(1).describe("With mini: rows that are trained; they divide the outputs."),
+  dropout: z.number().min(0).lt(1).default(0).describe("Dropout in front of the added matrix."),
+});
+
+export type MissOptions = z.input<typeof missSchema>;
+
+const layout: PeftLayout = {
+  type: "MISS",
+  keys: {
+    ...PEFT_MODULE_KEYS,
+    rank: "r",
+    variant: "init_weights",
+    miniRank: "mini_r",
+    dropout: "miss_dropout",
+  },
+  unused: { layers_pattern: null },
+  only: { bias: "none" },
+};
+
+interface AdaptedModule extends LinearModule {
+  /** [rank, outputs, or those that are repeated] */
+  readonly block: ParameterSpec;
+}
+
+/** @throws TunesmithError (config) for targets or sizes that do not fit the model */
+function bindMiss(given: MissOptions, model: ModelDescription): BoundMethod {
+  const options = completeOptions(missSchema, given);
+  const { rank, dropout, variant, miniRank } = options;
+  const { modules, replaces } = adaptedModules(model, options);
+  const adapted = new Map<string, AdaptedModule>();
+  for (const module of modules) {
+    const { path, inputSize, outputSize } = module;
+    if (rank > inputSize)
+      throw notFitting("method.rank", `${rank}, where ${path} has ${inputSize} inputs`);
+    if (variant === "mini" && outputSize % miniRank !== 0)
+      throw notFitting("method.miniRank", `${miniRank}, where ${path} has ${outputSize} outputs`);
+    const shape = [rank, variant === "mini" ? miniRank : outputSize];
+    adapted.set(path, { ...module, block: filled(`${peftPath(path)}.miss_block`, shape, 0) });
+  }
+  return {
+    name: "miss",
+    adapted: [...adapted.keys()],
+    parameters: [...[...adapted.values()].map(({ block }) => block), ...replaces.values()],
+    replaces,
+    linear(path, x, base, scope) {
+      const module = adapted.get(path);
+      if (!module) return base(x);
+      const groups = sumOfGroups(scope.dropout(x, dropout, path), rank);
+      const added = matmul(groups, scope.parameter(module.block));
+      return add(repeated(added, module.outputSize), base(x));
+    },
+    mergeInto(weight, data, values) {
+      const module = adapted.get(weight.replace(/\.weight$/, ""));
+      if (!module || !weight.endsWith(".weight")) return;
+      const { inputSize, block } = module;
+      const numbers = values(block);
+      const width = block.shape[1]!;
+      for (let i = 0; i < data.length; i++) {
+        const [row, column] = [Math.floor(i / inputSize), i % inputSize];
+        data[i]! += numbers[(column % rank) * width + (row % width)]!;
+      }
+    },
+    saved: { config: toPeftConfig(layout, options, model, modules) },
+  };
+}
+
+function notFitting(where: string, seen: string): TunesmithError {
+  return new TunesmithError("config", {
+    where,
+    rule: "a group is no wider than a layer's inputs, and miniRank divides its outputs",
+    seen,
+    fix: "choose a smaller one, or leave the layer out with method.exclude",
+  });
+}
+
+/** [rows, in] to [rows, rank]: the sum over groups of `rank` columns, the last filled up with zeros. */
+function sumOfGroups(x: Tensor, rank: number): Tensor {
+  const [rows, width] = x.shape as [number, number];
+  const groups = Math.ceil(width / rank);
+  const missing = groups * rank - width;
+  const full = missing > 0 ? concat([x, broadcast(constant(0), [rows, missing])], 1) : x;
+  return reshape(sum(reshape(full, [rows, groups, rank]), [1]), [rows, rank]);
+}
+
+/** Columns again and again until there are `width` of them. */
+function repeated(x: Tensor, width: number): Tensor {
+  const [rows, own] = x.shape as [number, number];
+  if (own === width) return x;
+  const copies = broadcast(reshape(x, [rows, 1, own]), [rows, width / own, own]);
+  return reshape(copies, [rows, width]);
+}
+
+export const miss = {
+  schema: missSchema,
+  learningRate: 2e-4,
+  describe: ({ rank = 64, targets }) => `MiSS, groups of ${rank}, on ${shownTargets(targets)}`,
+  bind: bindMiss,
+  peft: {
+    type: layout.type,
+    options: (config, folder) => fromPeftConfig(missSchema, layout, config, folder),
+  },
+} satisfies MethodDefinition<MissOptions>;
