@@ -3,7 +3,7 @@
 
 import type { AdapterDescription } from "./adapters/index.ts";
 import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
-import type { RequantizationLoss } from "./engine/requantization.ts";
+import type { RequantizationLoss } from "./engine/weights/requantization.ts";
 import type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 import type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
@@ -25,13 +25,13 @@ export type {
   TrainStepOptions,
   TrainStepResult,
 } from "./api/index.ts";
-export type { AdapterChoice, AdapterSelection } from "./engine/adapter-set.ts";
+export type { AdapterChoice, AdapterSelection } from "./engine/adapters/adapter-set.ts";
 export type { Batch } from "./engine/batch.ts";
 export type { NumericArray } from "./engine/model.ts";
-export type { RequantizationLoss } from "./engine/requantization.ts";
+export type { RequantizationLoss } from "./engine/weights/requantization.ts";
 export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
 export type { GenerateOptions, GenerateResult } from "./generate/index.ts";
-export type { ChatMessage, Tokenizer } from "./hub/tokenizer-types.ts";
+export type { ChatMessage, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
 export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 export type { Conversation, ConversationOptions } from "./recipe/conversation.ts";

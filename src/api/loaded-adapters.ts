@@ -1,6 +1,10 @@
 // Adapters by name on a loaded model: which are there, which is in use, what is merged.
 
-import type { AdapterChoice, AdapterSelection, AdapterSet } from "../engine/adapter-set.ts";
+import type {
+  AdapterChoice,
+  AdapterSelection,
+  AdapterSet,
+} from "../engine/adapters/adapter-set.ts";
 
 /** Adapters on a model that was loaded without one. Calls are carried out in turn with the model's. */
 export interface LoadedAdapters {

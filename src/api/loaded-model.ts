@@ -3,7 +3,7 @@
 
 import type { Batch } from "../engine/batch.ts";
 import type { NumericArray } from "../engine/model.ts";
-import type { RequantizationLoss } from "../engine/requantization.ts";
+import type { RequantizationLoss } from "../engine/weights/requantization.ts";
 import type { GenerateOptions, GenerateResult } from "../generate/index.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { AdapterOptions, LoadedAdapters } from "./loaded-adapters.ts";

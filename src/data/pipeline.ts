@@ -1,7 +1,7 @@
 // From files to samples, record by record: read, recognise, decide the side, tokenise, cut. Nothing is
 // kept, so the same pipeline fills the memory or streams.
 
-import type { Tokenizer } from "../hub/tokenizer-types.ts";
+import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { Example } from "./example.ts";
 import { type ColumnMapping, createExampleReader, type FormatName } from "./formats.ts";
 import { readRecords } from "./read.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { casePath } from "../hub/testing/cases.ts";
-import { loadTokenizerFolder } from "../hub/tokenizer.ts";
+import { loadTokenizerFolder } from "../hub/tokenizers/tokenizer.ts";
 import type { DatasetReport } from "./load.ts";
 import { previewSample, renderPreview, renderReport } from "./preview.ts";
 import type { Sample } from "./sample.ts";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
-import { encodeChat } from "../hub/chat-template.ts";
 import { casePath } from "../hub/testing/cases.ts";
-import { loadTokenizerFolder } from "../hub/tokenizer.ts";
-import type { Tokenizer } from "../hub/tokenizer-types.ts";
+import { encodeChat } from "../hub/tokenizers/chat-template.ts";
+import { loadTokenizerFolder } from "../hub/tokenizers/tokenizer.ts";
+import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { Example } from "./example.ts";
 import type { Sample } from "./sample.ts";
 import { fakeChat, fakeTokenizer } from "./testing/fake-tokenizer.ts";

@@ -3,11 +3,11 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
-import type { ChatMessage, Tokenizer } from "../hub/tokenizer-types.ts";
+import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { Example } from "./example.ts";
 import type { Sample } from "./sample.ts";
 
-/** Renders and encodes a conversation; `encodeChat` of src/hub/chat-template.ts. */
+/** Renders and encodes a conversation; `encodeChat` of src/hub/tokenizers/chat-template.ts. */
 export type EncodeChat = (
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],

@@ -4,7 +4,7 @@ import type { Value } from "../runtime/kernel.ts";
 import { dropoutMask } from "./dropout.ts";
 import type { ParameterSet } from "./parameters.ts";
 import type { Binding, SharedName } from "./trace.ts";
-import type { WeightStore } from "./weights.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 /** What a run of the model brings beside weights and parameters. */
 export interface RunValues {

@@ -10,7 +10,7 @@ import type { Tensor } from "../tensor/index.ts";
 import { createBind } from "./bind.ts";
 import type { ParameterSet } from "./parameters.ts";
 import { createTracer } from "./trace.ts";
-import type { WeightStore } from "./weights.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 /** What a method's own graphs are computed with. */
 export interface MethodParts {

@@ -11,7 +11,7 @@ import type { Passed, Passes } from "./passes.ts";
 import { gatherRows, scatterAddRows } from "./rows.ts";
 import type { TraceShape } from "./trace.ts";
 import { putVirtualStates, takeVirtualGradients } from "./virtual-tokens.ts";
-import type { WeightStore } from "./weights.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 /** What `enter` left for `leave`. */
 export interface Entered {

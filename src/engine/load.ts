@@ -23,18 +23,18 @@ import {
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
-import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapter-set.ts";
-import { adapterValues, bindAdapter } from "./bind-adapter.ts";
+import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapters/adapter-set.ts";
+import { adapterValues, bindAdapter } from "./adapters/bind-adapter.ts";
 import { checkEncoder } from "./computed-tensors.ts";
 import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
-import { checkMethodOverQuantized, chooseQuantization } from "./quantized-weights.ts";
-import type { RequantizationLoss } from "./requantization.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
-import { takeStartingPart } from "./starting-part.ts";
-import { loadWeights, type WeightStore } from "./weights.ts";
+import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
+import type { RequantizationLoss } from "./weights/requantization.ts";
+import { takeStartingPart } from "./weights/starting-part.ts";
+import { loadWeights, type WeightStore } from "./weights/weights.ts";
 
 export interface OpenOptions {
   /** Folder of a PEFT adapter to put on the model; it is trainable as any other. */

@@ -8,17 +8,17 @@ import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
 import type { Batch } from "./batch.ts";
 import { createBind, type RunValues } from "./bind.ts";
+import { padded, roundedLength } from "./decoding/rounded-length.ts";
 import { createEntry } from "./entry.ts";
-import { createHeadRunner } from "./head-runner.ts";
+import { createHeadRunner } from "./head/head-runner.ts";
 import { checkBatch, type SharedInputs, sharedInputs } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
 import { createPasses, type Part, type Passed } from "./passes.ts";
-import { padded, roundedLength } from "./rounded-length.ts";
 import { gatherRows, paddedRowCount, scatterAddRows, targetRows } from "./rows.ts";
 import type { TraceShape } from "./trace.ts";
 import { withoutVirtualTokens, withVirtualTokens } from "./virtual-tokens.ts";
-import type { WeightStore } from "./weights.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 export interface NetworkOptions {
   readonly architecture: BoundArchitecture;

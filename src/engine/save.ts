@@ -14,7 +14,7 @@ import {
 } from "../hub/index.ts";
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
-import { createRequantizationMeter, type RequantizationLoss } from "./requantization.ts";
+import { createRequantizationMeter, type RequantizationLoss } from "./weights/requantization.ts";
 
 export interface Trained extends MethodParts {
   readonly checkpoint: Checkpoint;

@@ -1,6 +1,6 @@
 // Continues several token sequences at once.
 
-import { createDecoder, type DecodableModel } from "../engine/decoder.ts";
+import { createDecoder, type DecodableModel } from "../engine/decoding/decoder.ts";
 import { textContext } from "../engine/text-context.ts";
 import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";

@@ -1,7 +1,7 @@
 // Text as it is generated. A stream keeps its decoder's cache between prompts, so a prompt that
 // begins like the last one, as a conversation's next turn does, is read from where it differs.
 
-import { createDecoder } from "../engine/decoder.ts";
+import { createDecoder } from "../engine/decoding/decoder.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { GenerativeModel } from "./generate.ts";

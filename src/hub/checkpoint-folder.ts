@@ -3,15 +3,15 @@
 import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { TunesmithError } from "../errors.ts";
-import { findQuantized, readQuantized, type StoredQuantized } from "./bitsandbytes.ts";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 import { isPickle, pickleRefused } from "./pickle.ts";
-import { dequantize } from "./quantization.ts";
-import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { readFloat32 } from "./safetensors-float32.ts";
+import { findQuantized, readQuantized, type StoredQuantized } from "./quantization/bitsandbytes.ts";
+import { dequantize } from "./quantization/quantization.ts";
+import { openSafetensors, type SafetensorsFile } from "./safetensors/safetensors.ts";
+import { readFloat32 } from "./safetensors/safetensors-float32.ts";
 import { missingTensor } from "./tensor-file.ts";
-import { loadTokenizerFolder } from "./tokenizer.ts";
+import { loadTokenizerFolder } from "./tokenizers/tokenizer.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";

@@ -1,10 +1,10 @@
 // What the layers above need of a model's files, whichever format holds them.
 
-import type { GgmlType } from "./gguf-types.ts";
+import type { GgmlType } from "./gguf/gguf-types.ts";
 import type { JsonObject } from "./json-file.ts";
-import type { QuantizationType, QuantizedTensor } from "./quantization.ts";
-import type { SafetensorsDtype } from "./safetensors.ts";
-import type { Tokenizer } from "./tokenizer-types.ts";
+import type { QuantizationType, QuantizedTensor } from "./quantization/quantization.ts";
+import type { SafetensorsDtype } from "./safetensors/safetensors.ts";
+import type { Tokenizer } from "./tokenizers/tokenizer-types.ts";
 
 export interface CheckpointTensor {
   readonly name: string;

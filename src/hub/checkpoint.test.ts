@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { openCheckpoint } from "./checkpoint.ts";
 import type { Checkpoint } from "./checkpoint-types.ts";
 import { encodeHalf } from "./half.ts";
-import { writeSafetensors } from "./safetensors-writer.ts";
+import { writeSafetensors } from "./safetensors/safetensors-writer.ts";
 import { casePath } from "./testing/cases.ts";
 import { expectFault, temporaryFile, temporaryFolder } from "./testing/files.ts";
 import {

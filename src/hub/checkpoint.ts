@@ -5,8 +5,8 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import { openFolderCheckpoint } from "./checkpoint-folder.ts";
-import { openGgufCheckpoint } from "./checkpoint-gguf.ts";
 import type { Checkpoint } from "./checkpoint-types.ts";
+import { openGgufCheckpoint } from "./gguf/checkpoint-gguf.ts";
 import { isPickle, pickleRefused } from "./pickle.ts";
 
 /**

@@ -8,33 +8,28 @@ export {
   readAdapter,
   withoutAdapterName,
   writeAdapter,
-} from "./adapter.ts";
-export { ADAPTERHUB_VERSION, isAdapterSetup, readFusedConfig } from "./adapter-setup.ts";
-export type { AdapterTensor, AdapterTensors } from "./adapter-tensors.ts";
-export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
-export type { OriginalType } from "./bitsandbytes.ts";
-export {
-  type EncodeChatOptions,
-  type EncodedChat,
-  encodeChat,
-  type RenderOptions,
-  renderChat,
-} from "./chat-template.ts";
-export { openCheckpoint } from "./checkpoint.ts";
-export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
-export type { DownloadOptions, DownloadProgress } from "./fetch-repository.ts";
-export { BLOCK_SIZES } from "./four-bit.ts";
-export { deinterleavedRow, ggufName, interleavedHeads } from "./gguf-llama.ts";
-export { type GgufToWrite, type GgufValue, writeGguf } from "./gguf-writer.ts";
-export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
-export { ownCacheFolder } from "./hub-cache.ts";
-export { type JsonObject, readJsonObject } from "./json-file.ts";
-export { parseHubReference } from "./model-reference.ts";
+} from "./adapters/adapter.ts";
+export { ADAPTERHUB_VERSION, isAdapterSetup, readFusedConfig } from "./adapters/adapter-setup.ts";
+export type { AdapterTensor, AdapterTensors } from "./adapters/adapter-tensors.ts";
 export {
   PEFT_VERSION,
   readPeftConfig,
   writePeftConfig,
-} from "./peft-config.ts";
+} from "./adapters/peft-config.ts";
+export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
+export { openCheckpoint } from "./checkpoint.ts";
+export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
+export type { DownloadOptions, DownloadProgress } from "./downloads/fetch-repository.ts";
+export { ownCacheFolder } from "./downloads/hub-cache.ts";
+export { parseHubReference } from "./downloads/model-reference.ts";
+export { resolveDataset } from "./downloads/resolve-dataset.ts";
+export { resolveModel } from "./downloads/resolve-model.ts";
+export { deinterleavedRow, ggufName, interleavedHeads } from "./gguf/gguf-llama.ts";
+export { type GgufToWrite, type GgufValue, writeGguf } from "./gguf/gguf-writer.ts";
+export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
+export { type JsonObject, readJsonObject } from "./json-file.ts";
+export type { OriginalType } from "./quantization/bitsandbytes.ts";
+export { BLOCK_SIZES } from "./quantization/four-bit.ts";
 export {
   bytesOf,
   dequantize,
@@ -45,23 +40,28 @@ export {
   type QuantizedTensor,
   quantize,
   quantizedBytes,
-} from "./quantization.ts";
-export { openQuantizedCache, type QuantizedCache } from "./quantized-cache.ts";
-export { resolveDataset } from "./resolve-dataset.ts";
-export { resolveModel } from "./resolve-model.ts";
+} from "./quantization/quantization.ts";
+export { openQuantizedCache, type QuantizedCache } from "./quantization/quantized-cache.ts";
 export {
   openSafetensors,
   SAFETENSORS_ELEMENT_BYTES,
   type SafetensorsDtype,
   type SafetensorsFile,
   type SafetensorsTensor,
-} from "./safetensors.ts";
-export { readFloat32 } from "./safetensors-float32.ts";
+} from "./safetensors/safetensors.ts";
+export { readFloat32 } from "./safetensors/safetensors-float32.ts";
 export {
   type TensorData,
   type TensorToWrite,
   writeSafetensors,
   writeShardedSafetensors,
-} from "./safetensors-writer.ts";
-export { loadTokenizerFolder } from "./tokenizer.ts";
-export type { ChatMessage, Tokenizer } from "./tokenizer-types.ts";
+} from "./safetensors/safetensors-writer.ts";
+export {
+  type EncodeChatOptions,
+  type EncodedChat,
+  encodeChat,
+  type RenderOptions,
+  renderChat,
+} from "./tokenizers/chat-template.ts";
+export { loadTokenizerFolder } from "./tokenizers/tokenizer.ts";
+export type { ChatMessage, Tokenizer } from "./tokenizers/tokenizer-types.ts";

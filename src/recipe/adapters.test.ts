@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { productOf } from "../adapters/factors.ts";
 import { readPlainLora } from "../adapters/index.ts";
 import { openTiny, tinyModelFolder } from "../engine/testing/tiny-models.ts";
-import { openGguf } from "../hub/gguf.ts";
+import { openGguf } from "../hub/gguf/gguf.ts";
 import { deinterleavedRow, readAdapter } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { arrayDifference } from "../runtime/testing/array-difference.ts";

@@ -1,7 +1,7 @@
 // An adapter put into its model: a checkpoint that needs no adapter any more.
 
 import { openModel } from "../engine/load.ts";
-import type { RequantizationLoss } from "../engine/requantization.ts";
+import type { RequantizationLoss } from "../engine/weights/requantization.ts";
 import type { QuantizationType } from "../hub/index.ts";
 import { requireEmpty } from "./empty-folder.ts";
 import { type Attention, fetchModel } from "./prepare.ts";

@@ -2,7 +2,7 @@
 // the method's sizes, the data as the model will see them, memory and time.
 
 import { relative } from "node:path";
-import { quantizedSpecs } from "../engine/quantized-weights.ts";
+import { quantizedSpecs } from "../engine/weights/quantized-weights.ts";
 import { quantizedBytes } from "../hub/index.ts";
 import type { BoundMethod } from "../methods/index.ts";
 import { createRuntime } from "../runtime/kernel.ts";

@@ -1,8 +1,8 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
-import { checkMethodOverQuantized } from "../engine/quantized-weights.ts";
 import { textContext } from "../engine/text-context.ts";
+import { checkMethodOverQuantized } from "../engine/weights/quantized-weights.ts";
 import { TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,

@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { TunesmithError } from "../errors.ts";
-import { openSafetensors } from "../hub/safetensors.ts";
+import { openSafetensors } from "../hub/safetensors/safetensors.ts";
 import type { TrainEvent } from "./events.ts";
 import { runTraining } from "./loop.ts";
 import { readMetrics } from "./metrics.ts";

@@ -25,12 +25,12 @@ const TRAJECTORY_TOLERANCE = 1e-3;
 
 /** Where the cases of the other groups are compared. */
 const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
-  gguf: "src/hub/gguf-dequantize.test.ts",
+  gguf: "src/hub/gguf/gguf-dequantize.test.ts",
   merge: "src/adapters/merge-adapters.test.ts",
-  quantization: "src/hub/quantization.test.ts",
+  quantization: "src/hub/quantization/quantization.test.ts",
   sampling: "src/generate/score-processors.test.ts",
-  tokenizer: "src/hub/tokenizer.test.ts",
-  smollm2: "src/hub/tokenizer.test.ts",
+  tokenizer: "src/hub/tokenizers/tokenizer.test.ts",
+  smollm2: "src/hub/tokenizers/tokenizer.test.ts",
 };
 
 /** Those that are compared here. */
@@ -137,7 +137,7 @@ it.each(pruning)("$name: the same ranks are kept at each step", async (stored) =
 const FROM_WEIGHTS = ["olora", "pissa"];
 /** One whose B the weights determine, and which freezes it: the product B Bᵀ is stored. */
 const FROZEN = ["mica"];
-/** One that chance has a part in; src/engine/lora-from-base.test.ts checks what it promises. */
+/** One that chance has a part in; src/engine/weights/lora-from-base.test.ts checks what it promises. */
 const APPROXIMATE = ["pissa_niter_16"];
 const isMeasured = (name: string) => ![...FROM_WEIGHTS, ...FROZEN, ...APPROXIMATE].includes(name);
 

@@ -1,7 +1,7 @@
 // `tunesmith merge`: an adapter put into its model, as a model of its own.
 
 import type { Command } from "commander";
-import type { RequantizationLoss } from "../../engine/requantization.ts";
+import type { RequantizationLoss } from "../../engine/weights/requantization.ts";
 import type { QuantizationType } from "../../hub/index.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { attend } from "../preparing.ts";

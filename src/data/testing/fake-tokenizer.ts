@@ -1,7 +1,7 @@
 // A tokenizer small enough to follow by eye: a token a character, except that two digits in a row and
 // the special tokens are one token each. Only for tests.
 
-import type { ChatMessage, Tokenizer } from "../../hub/tokenizer-types.ts";
+import type { ChatMessage, Tokenizer } from "../../hub/tokenizers/tokenizer-types.ts";
 
 const SPECIAL = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"];
 const PAIRS = 1_000;

@@ -2,7 +2,7 @@
 // was read, as JSON on standard output. A process of its own, because the peak is the process's.
 
 import { countTargets } from "../../engine/batch.ts";
-import type { Tokenizer } from "../../hub/tokenizer-types.ts";
+import type { Tokenizer } from "../../hub/tokenizers/tokenizer-types.ts";
 import { loadDataset } from "../load.ts";
 
 /** A token a word: fast, so that the run measures the streaming. */

@@ -1,6 +1,6 @@
 // Builds GGUF files for tests, truthful ones and lying ones.
 
-import { GGML_TYPES, type GgmlType } from "../gguf-types.ts";
+import { GGML_TYPES, type GgmlType } from "../gguf/gguf-types.ts";
 
 export type Metadata = Record<string, number | boolean | string | readonly string[] | Float32Array>;
 

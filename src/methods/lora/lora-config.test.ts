@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { pythonJson } from "../../hub/peft-config.ts";
+import { pythonJson } from "../../hub/adapters/peft-config.ts";
 import { methodOfAdapter } from "../registry.ts";
 import { loraConfig, loraConfigSchema } from "./lora-config.ts";
 

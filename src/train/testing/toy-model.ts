@@ -6,7 +6,7 @@ import type { BatchSource } from "../../data/batch-source.ts";
 import { type Batch, IGNORED_LABEL } from "../../engine/batch.ts";
 import type { GradientOptions, LossSum, Model, Parameter } from "../../engine/model.ts";
 import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { writeSafetensors } from "../../hub/safetensors-writer.ts";
+import { writeSafetensors } from "../../hub/safetensors/safetensors-writer.ts";
 import { createRandom } from "../../runtime/random.ts";
 
 const VOCABULARY = 11;

@@ -1,0 +1,272 @@
+// Several adapters on one model: loaded by name, chosen call by call, merged into the base and taken
+// out of it again. A kernel is a graph and parameters are its inputs, so adapters of equal shapes share
+// all kernels, and choosing another one costs nothing.
+
+import {
+  asPlainLora,
+  changeRank,
+  convertToLora,
+  mergeAdapters,
+  mixedRows,
+  type PlainLora,
+  type RankChoice,
+  readPlainLora,
+} from "../../adapters/index.ts";
+import { type Adapter, type JsonObject, readAdapter } from "../../hub/index.ts";
+import {
+  type BoundMethod,
+  type ModelDescription,
+  methodOfAdapter,
+  type ParameterSpec,
+  type ParameterValues,
+} from "../../methods/index.ts";
+import type { BoundArchitecture } from "../../models/index.ts";
+import type { Runtime } from "../../runtime/kernel.ts";
+import { createBufferPool } from "../../runtime/values.ts";
+import type { MethodParts } from "../computed-tensors.ts";
+import type { DecodableModel } from "../decoding/decoder.ts";
+import { forwardWith } from "../forward.ts";
+import type { Model } from "../model.ts";
+import { createNetwork } from "../network.ts";
+import { createParameters, type FirstValue, type ParameterSet } from "../parameters.ts";
+import { checkMergeable, isUntied, mergedWeight } from "../save.ts";
+import type { WeightStore } from "../weights/weights.ts";
+import {
+  nameTaken,
+  noRank,
+  noSuchAdapter,
+  otherRowCount,
+  stillMerged,
+  trainedHere,
+  untiedHead,
+} from "./adapter-faults.ts";
+import { adapterValues, bindAdapter } from "./bind-adapter.ts";
+
+/** One for everything: an adapter's name, factors on several LoRAs, or null for the base alone. */
+export type AdapterChoice = string | Readonly<Record<string, number>> | null;
+
+/** What to compute with: one choice, or a LoRA's name (or null) for each row of a batch. */
+export type AdapterSelection = AdapterChoice | readonly (string | null)[];
+
+/** The model with a selection of adapters on it; shares weights and kernels with all others. */
+export interface AdaptedModel extends DecodableModel, Pick<Model, "forward" | "evaluateLoss"> {
+  readonly config: JsonObject;
+  readonly generationConfig: JsonObject | undefined;
+}
+
+export interface AdapterSet {
+  readonly names: readonly string[];
+  /** What is part of the base's weights for now. */
+  readonly merged: AdapterChoice;
+  /**
+   * Reads an adapter's folder.
+   * @throws TunesmithError (checkpoint) for one that does not fit the model, (config) for a name that
+   *   is taken and where a method is being trained
+   */
+  load(name: string, folder: string): Promise<void>;
+  /** Forgets an adapter. @throws TunesmithError (config) for a name that there is none of */
+  unload(name: string): void;
+  /**
+   * @param rows rows of the batch that it is for, which a selection by rows must agree with
+   * @throws TunesmithError (config) for unknown names, (checkpoint) for adapters that cannot be mixed
+   */
+  select(selection: AdapterSelection, rows: number): Promise<AdaptedModel>;
+  /**
+   * An adapter of any method that changes linear weights as a LoRA.
+   * @param choice its rank; without it, that of a LoRA that is one already
+   * @throws TunesmithError (config) for methods that are something else, or need a rank
+   */
+  toLora(name: string, choice: RankChoice | undefined): Adapter;
+  /**
+   * Makes adapters part of the weights in memory; the numbers that were there are kept.
+   * @throws TunesmithError (config) for what cannot be merged
+   */
+  merge(choice: AdapterChoice): Promise<void>;
+  /** Puts the weights back, bit for bit. */
+  unmerge(): void;
+}
+
+export interface AdapterSetOptions {
+  readonly description: ModelDescription;
+  readonly architecture: BoundArchitecture;
+  readonly weights: WeightStore;
+  readonly runtime: Runtime;
+  readonly memory: "fast" | "lean";
+  /** First values of what an adapter's file does not hold, as they follow from the base. */
+  readonly first: FirstValue;
+  /** The model without any of these adapters. */
+  readonly base: AdaptedModel;
+}
+
+interface Loaded {
+  readonly adapter: Adapter;
+  readonly folder: string;
+  readonly view: AdaptedModel;
+}
+
+/** Sums and batches of several adapters that are kept: their matrices are copies. */
+const KEPT_COMBINATIONS = 4;
+
+export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
+  const { description, architecture, weights, runtime, memory, first, base } = options;
+  const loaded = new Map<string, Loaded>();
+  const combinations = new Map<string, Promise<AdaptedModel>>(); // oldest first
+  const pool = createBufferPool();
+  let merged: AdapterChoice = null;
+  let restore: (() => void)[] = [];
+
+  const viewOf = (method: BoundMethod, parameterSet: ParameterSet): AdaptedModel => {
+    const parts = { architecture, method, weights, runtime };
+    const network = createNetwork({ ...parts, parameters: parameterSet, memory, pool });
+    const { config, generationConfig } = base;
+    const { evaluateLoss } = network;
+    const forward = forwardWith(network);
+    return { ...parts, parameterSet, config, generationConfig, evaluateLoss, forward };
+  };
+
+  /** Nothing is trained, so there is no memory for gradients. */
+  const parametersOf = (method: BoundMethod, values?: Map<string, Float32Array>) =>
+    createParameters(
+      method.parameters.map((spec): ParameterSpec => ({ ...spec, frozen: true })),
+      first,
+      values,
+    );
+
+  const open = async (adapter: Adapter, folder: string): Promise<Loaded> => {
+    const method = bindAdapter(methodOfAdapter(adapter, folder), adapter, folder, description);
+    const values = adapterValues(adapter, method, folder);
+    if (method.takenFromBase)
+      return open(await withoutTakenPart(method, method.takenFromBase, values, first), folder);
+    return { adapter, folder, view: viewOf(method, await parametersOf(method, values)) };
+  };
+
+  const get = (name: string): Loaded => {
+    const found = loaded.get(name);
+    if (found) return found;
+    throw noSuchAdapter(name, [...loaded.keys()]);
+  };
+  const plain = (name: string): PlainLora => {
+    const { adapter, folder } = get(name);
+    return readPlainLora(adapter, folder);
+  };
+
+  const sumOf = async (factors: Readonly<Record<string, number>>): Promise<AdaptedModel> => {
+    const names = Object.keys(factors);
+    const sum = mergeAdapters(names.map(plain), { method: "cat", weights: Object.values(factors) });
+    return (await open(sum, names.join(" + "))).view;
+  };
+
+  const byRows = async (names: readonly (string | null)[]): Promise<AdaptedModel> => {
+    const loras = new Map(names.map((name) => [name, name === null ? undefined : plain(name)]));
+    const method = mixedRows(names.map((name) => loras.get(name)));
+    return viewOf(method, await parametersOf(method));
+  };
+
+  const kept = (key: string, make: () => Promise<AdaptedModel>): Promise<AdaptedModel> => {
+    const found = combinations.get(key) ?? make();
+    combinations.delete(key);
+    combinations.set(key, found);
+    found.catch(() => combinations.delete(key));
+    if (combinations.size > KEPT_COMBINATIONS)
+      combinations.delete(combinations.keys().next().value!);
+    return found;
+  };
+
+  const choose = async (choice: AdapterChoice): Promise<AdaptedModel> => {
+    if (choice === null) return base;
+    if (typeof choice === "string") return get(choice).view;
+    const factors = Object.entries(choice);
+    if (factors.length === 0) return base;
+    for (const [name] of factors) get(name);
+    return kept(JSON.stringify(factors), () => sumOf(choice));
+  };
+
+  const checkUnmerged = () => {
+    if (merged !== null) throw stillMerged(merged);
+  };
+
+  return {
+    get names() {
+      return [...loaded.keys()];
+    },
+    get merged() {
+      return merged;
+    },
+    async load(name, folder) {
+      if (base.method) throw trainedHere(base.method.name);
+      if (loaded.has(name)) throw nameTaken(name, loaded.get(name)!.folder);
+      checkUnmerged();
+      // Nothing is trained here: what an encoder made suffices.
+      const { config, tensors } = await readAdapter(folder);
+      loaded.set(name, await open({ config, tensors }, folder));
+    },
+    unload(name) {
+      get(name);
+      checkUnmerged();
+      loaded.delete(name);
+      // Combinations are cheap to make again; which ones it was part of is not worth keeping.
+      combinations.clear();
+    },
+    async select(selection, rows) {
+      if (selection !== null) checkUnmerged();
+      if (!isRows(selection)) return choose(selection);
+      if (selection.length !== rows) throw otherRowCount(selection.length, rows);
+      for (const name of selection) if (name !== null) get(name);
+      const distinct = new Set(selection);
+      if (distinct.size === 1) return choose(selection[0]!);
+      return kept(JSON.stringify(selection), () => byRows(selection));
+    },
+    toLora(name, choice) {
+      checkUnmerged();
+      const { adapter, folder, view } = get(name);
+      const plain = asPlainLora(adapter, folder);
+      if (plain) return choice ? changeRank(plain, choice) : adapter;
+      if (!choice) throw noRank(view.method!.name);
+      const values: ParameterValues = (spec) => view.parameterSet.parameter(spec).data;
+      return convertToLora(view.method!, values, description, weights.copy, choice);
+    },
+    async merge(choice) {
+      checkUnmerged();
+      const view = await choose(choice);
+      if (!view.method || view === base) return;
+      const parts: MethodParts = { ...view, parameters: view.parameterSet };
+      checkMergeable(view.method);
+      if (architecture.outputName !== `${architecture.outputPath}.weight` && isUntied(parts))
+        throw untiedHead(view.method.name);
+      const changed = architecture.weights.flatMap(({ name }) => {
+        const data = mergedWeight(parts, name);
+        const before = weights.copy(name);
+        return data.some((value, i) => value !== before[i]) ? [[name, data] as const] : [];
+      });
+      restore = changed.map(([name, data]) => weights.replace(name, data));
+      merged = choice;
+    },
+    unmerge() {
+      for (const put of restore) put();
+      restore = [];
+      merged = null;
+    },
+  };
+}
+
+const isRows = (selection: AdapterSelection): selection is readonly (string | null)[] =>
+  Array.isArray(selection);
+
+/** An adapter on the base less a part of it, as one on the base itself. */
+async function withoutTakenPart(
+  method: BoundMethod,
+  takenFromBase: ReadonlyMap<string, readonly ParameterSpec[]>,
+  values: ReadonlyMap<string, Float32Array>,
+  first: FirstValue,
+): Promise<Adapter> {
+  const initial = new Map<string, Float32Array>();
+  for (const spec of [...takenFromBase.values()].flat()) initial.set(spec.key, await first(spec));
+  const { saved } = method;
+  if (saved === "checkpoint" || !saved.tensors)
+    throw new Error(`${method.name} takes a part of the base and does not say how it is saved`);
+  const ofKey = ({ key }: ParameterSpec) => values.get(key)!;
+  return {
+    config: typeof saved.config === "function" ? saved.config(ofKey) : saved.config,
+    tensors: saved.tensors(ofKey, ({ key }) => initial.get(key)!),
+  };
+}

@@ -1,0 +1,81 @@
+// An adapter's file put to a model: its method bound to the base, its tensors found for the method's
+// parameters, and what does not fit told with the base that the adapter was made for.
+
+import { type Fault, TunesmithError } from "../../errors.ts";
+import type { Adapter } from "../../hub/index.ts";
+import {
+  type BoundMethod,
+  bindMethod,
+  type MethodOptions,
+  type ModelDescription,
+} from "../../methods/index.ts";
+
+/**
+ * The adapter's method, bound to the base.
+ * @param options what `methodOfAdapter` says
+ * @throws TunesmithError (checkpoint) where the base lacks what the adapter changes
+ */
+export function bindAdapter(
+  options: MethodOptions,
+  adapter: Adapter,
+  folder: string,
+  model: ModelDescription,
+): BoundMethod {
+  try {
+    return bindMethod(options, model);
+  } catch (error) {
+    if (!(error instanceof TunesmithError) || error.code !== "config") throw error;
+    // The options are the file's: who only loads it cannot correct them.
+    const faults = error.faults.map(({ where, fix, ...fault }) => ({
+      where: `${folder}/adapter_config.json (${where})`,
+      ...fault,
+      fix: `${withOwnBase(adapter)}, or ${fix}`,
+    }));
+    throw new TunesmithError("checkpoint", faults, { cause: error });
+  }
+}
+
+/** AdapterHub's files name the base otherwise. */
+const withOwnBase = ({ config }: Adapter): string =>
+  `use the adapter with its own base (${config.base_model_name_or_path ?? config.model_name ?? "not named"})`;
+
+/** Faults that are told of one adapter: others of the kind say the same. */
+const MOST_FAULTS = 10;
+
+/** The adapter's tensors by parameter key. @throws TunesmithError (checkpoint) for what does not fit */
+export function adapterValues(
+  adapter: Adapter,
+  method: BoundMethod,
+  folder: string,
+): Map<string, Float32Array> {
+  const values = new Map<string, Float32Array>();
+  const faults: Fault[] = [];
+  const read = method.saved === "checkpoint" ? undefined : method.saved.read;
+  const tensors = read ? read(adapter.tensors, adapter.encoder) : adapter.tensors;
+  for (const { key, shape, state, derived } of method.parameters) {
+    if (state || derived) continue;
+    const tensor = tensors.get(key);
+    if (tensor && tensor.shape.join() === shape.join()) {
+      values.set(key, tensor.data);
+      continue;
+    }
+    faults.push({
+      where: `${folder}: ${key}`,
+      rule: `the base model asks for a tensor of shape [${shape.join(", ")}]`,
+      seen: tensor ? `[${tensor.shape.join(", ")}]` : "no such tensor",
+      fix: withOwnBase(adapter),
+    });
+  }
+  const known = new Set(method.parameters.map((spec) => spec.key));
+  // PEFT also saves the frozen embedding beside adapters that touch it; it is the base's own.
+  for (const key of tensors.keys())
+    if (!known.has(key) && !/embed_tokens\.weight$|base_layer\.weight$/.test(key))
+      faults.push({
+        where: `${folder}: ${key}`,
+        rule: "every tensor of an adapter has a place in the base model",
+        seen: "a tensor that has none",
+        fix: withOwnBase(adapter),
+      });
+  if (faults.length > 0) throw new TunesmithError("checkpoint", faults.slice(0, MOST_FAULTS));
+  return values;
+}

@@ -1,0 +1,40 @@
+// What a decoder is to generation, however it reads: with a cache, or whole rows again.
+
+import type { BoundMethod } from "../../methods/index.ts";
+import type { BoundArchitecture } from "../../models/index.ts";
+import type { Runtime } from "../../runtime/kernel.ts";
+import type { ParameterSet } from "../parameters.ts";
+import type { WeightStore } from "../weights/weights.ts";
+
+/** What a decoder needs of a model; an `EngineModel` has it. */
+export interface DecodableModel {
+  readonly architecture: BoundArchitecture;
+  readonly method: BoundMethod | undefined;
+  readonly weights: WeightStore;
+  readonly parameterSet: ParameterSet;
+  readonly runtime: Runtime;
+}
+
+export interface DecoderOptions {
+  /** Sequences side by side. Default 1. */
+  readonly batch?: number;
+  /** Positions that memory is taken for at the start; it doubles as needed. Default 256. */
+  readonly capacity?: number;
+  /** Positions of a prompt that are read at once. Default 512. */
+  readonly chunk?: number;
+}
+
+export interface Decoder {
+  readonly batch: number;
+  /** Tokens of each row that have been read. */
+  readonly lengths: readonly number[];
+  /**
+   * Reads new tokens of every row (none where a row rests).
+   * @returns for each row the logits [vocabulary] of the token that follows, undefined where it had
+   *   no new token; they are overwritten by the next call
+   * @throws TunesmithError (data) for ids outside the vocabulary
+   */
+  append(tokens: readonly (readonly number[])[]): Promise<(Float32Array | undefined)[]>;
+  /** Forgets what lies behind the first `length` tokens of a row. */
+  truncate(row: number, length: number): void;
+}

@@ -1,0 +1,375 @@
+// Continuing sequences token by token. New tokens go through the layers a few at a time, as one
+// kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
+// Weights are fed from where training holds them, and a method's hooks apply as in training.
+
+import type { MethodScope } from "../../methods/index.ts";
+import type { BoundArchitecture } from "../../models/index.ts";
+import type { Kernel, Value } from "../../runtime/kernel.ts";
+import { floatData, floats, integers } from "../../runtime/values.ts";
+import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../tensor/index.ts";
+import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "../head/head.ts";
+import { compileHookedHead, isHeadHooked } from "../head/hooked-head.ts";
+import { checkBatch } from "../inputs.ts";
+import { gatherRows } from "../rows.ts";
+import { type Binding, createTracer, type SharedName, type TraceShape } from "../trace.ts";
+import type { WeightStore } from "../weights/weights.ts";
+import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
+import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
+import { createFixedPrefixes, type FixedPrefix } from "./fixed-prefix.ts";
+import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
+import { createRereadingDecoder } from "./rereading-decoder.ts";
+import { padded, roundedLength } from "./rounded-length.ts";
+
+export type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
+
+/** A run of layers as a kernel: outputs are y, then new keys and values of each layer. */
+interface LayerGroup {
+  readonly kernel: Kernel;
+  readonly feeds: readonly GroupFeed[];
+}
+
+type GroupFeed =
+  | { readonly kind: "x" | "mask" }
+  | { readonly kind: "keys" | "values"; readonly layer: number }
+  | { readonly kind: "fixed"; readonly value: Value }
+  | Binding;
+
+/** Layers of one kernel: enough to spare most crossings into the runtime, few enough to compile fast. */
+const GROUP_LAYERS = 6;
+
+/** Shapes whose buffers are kept. */
+const KEPT_SHAPES = 8;
+
+export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
+  if (model.method?.mixesPositions) return createRereadingDecoder(model, options);
+  const { architecture, method, weights, parameterSet: parameters, runtime } = model;
+  const { batch = 1, capacity = 256, chunk = 512 } = options;
+  const { dimensions } = architecture;
+  const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
+  const cache = createKeyValueCache(dimensions, batch, capacity);
+  const groups = layerGroups(layers, isWidened(architecture, weights) ? 1 : GROUP_LAYERS);
+  const embedding = method?.replaces.get(architecture.embeddingName);
+  const output = method?.replaces.get(`${architecture.outputPath}.weight`);
+  const hooked = isHeadHooked(method, architecture) ? method : undefined;
+  const virtualCount = method?.virtualTokens?.count ?? 0;
+  const positionOffset = method?.positionOffset ?? 0;
+
+  const kernels = new Map<string, Promise<LayerGroup>>();
+  const buffers = new Map<string, Value[]>();
+  let head: Promise<Head> | undefined;
+  let rotary: { readonly cosines: Value; readonly sines: Value } | undefined;
+
+  const groupFor = (group: readonly number[], sequence: number, kept: number) => {
+    const key = `${group[0]} ${sequence} ${kept} ${cache.capacity}`;
+    let compiled = kernels.get(key);
+    if (!compiled) {
+      compiled = compileGroup(group, sequence, kept);
+      kernels.set(key, compiled);
+    }
+    return compiled;
+  };
+
+  const compileGroup = async (
+    group: readonly number[],
+    sequence: number,
+    kept: number,
+  ): Promise<LayerGroup> => {
+    const x = input("x", [batch * sequence, hiddenSize]);
+    const mask = input("mask", [batch, 1, sequence, kept + sequence]);
+    const feeds = new Map<Tensor, GroupFeed>([
+      [x, { kind: "x" }],
+      [mask, { kind: "mask" }],
+    ]);
+    const added: KeysAndValues[] = [];
+    const pastOf = (layer: number): KeysAndValues | undefined => {
+      if (kept === 0) return undefined;
+      const shape = [batch, keyValueHeads, kept, headSize];
+      const past = { keys: input("keys", shape), values: input("values", shape) };
+      feeds.set(past.keys, { kind: "keys", layer }).set(past.values, { kind: "values", layer });
+      return past;
+    };
+    const fixed: FixedPrefix[] = [];
+    const tracer = createTracer(architecture, method, shapeOf(sequence), (inputs, _, prefix) => {
+      const layer = group[added.length]!;
+      const given = prefix && fixPrefix(layer, prefix, tracer.bindings);
+      if (given) fixed.push(given);
+      const attended = cachedAttention(inputs, pastOf(layer), mask, dimensions, given ?? prefix);
+      added.push(attended);
+      return attended.output;
+    });
+    const y = group.reduce(
+      (states, layer) =>
+        architecture.feedForward(
+          layer,
+          architecture.attention(layer, states, tracer.scope),
+          tracer.scope,
+        ),
+      x,
+    );
+    for (const { keys, values, computed } of fixed) {
+      const [ofKeys, ofValues] = (await computed) as [Value, Value];
+      feeds
+        .set(keys, { kind: "fixed", value: ofKeys })
+        .set(values, { kind: "fixed", value: ofValues });
+    }
+    const outputs = [y, ...added.flatMap(({ keys, values }) => [keys, values])];
+    const used = new Set(topologicalOrder(outputs, new Set()));
+    for (const [tensor, binding] of tracer.bindings)
+      if (used.has(tensor)) feeds.set(tensor, binding);
+    const kernel = await runtime.compile(outputs, [...feeds.keys()]);
+    return { kernel, feeds: [...feeds.values()] };
+  };
+
+  /** Memory that is used again whenever the same purpose asks for the same shapes. */
+  const buffersFor = (purpose: string, shapes: readonly Shape[]): Value[] => {
+    const key = `${purpose} ${shapes.map((shape) => shape.join("x")).join(" ")}`;
+    let values = buffers.get(key);
+    if (values) buffers.delete(key);
+    else values = shapes.map((shape) => floats(new Float32Array(sizeOf(shape)), shape));
+    buffers.set(key, values);
+    if (buffers.size > KEPT_SHAPES) buffers.delete(buffers.keys().next().value!);
+    return values;
+  };
+
+  const rotaryTables = (length: number) => {
+    const shape = [length, headSize / 2];
+    if (rotary?.cosines.dims[0] !== length) {
+      const { cosines, sines } = architecture.rotaryTables(positionOffset + cache.capacity);
+      const table = (values: Float32Array) => {
+        const extended = new Float32Array(sizeOf(shape));
+        extended.set(values);
+        return floats(extended, shape);
+      };
+      rotary = { cosines: table(cosines), sines: table(sines) };
+    }
+    return rotary!;
+  };
+  /** The kernel wants a row for every position of a padded prompt, whether or not it is used. */
+  const rotaryLength = (sequence: number) => positionOffset + Math.max(cache.capacity, sequence);
+  const shapeOf = (sequence: number): TraceShape => ({
+    batch,
+    sequence,
+    maskBatch: batch,
+    training: false,
+    rotaryLength: rotaryLength(sequence),
+  });
+
+  /** Compiles one of the method's own hooks; `x` is its input's shape. */
+  const compileHook = async (
+    shape: TraceShape,
+    xShape: Shape,
+    hook: (x: Tensor, scope: MethodScope) => Tensor,
+  ) => {
+    const tracer = createTracer(architecture, method, shape);
+    const x = input("x", xShape);
+    const result = hook(x, tracer.methodScope);
+    const feeds = new Map<Tensor, GroupFeed>([[x, { kind: "x" }], ...tracer.bindings]);
+    const kernel = await runtime.compile([result], [...feeds.keys()]);
+    return (x: Value, shared: Partial<Record<SharedName, Value>>) => {
+      const inputs = [...feeds.values()].map((feed, slot) => {
+        if (feed.kind === "x") return x;
+        return feed.kind === "shared" ? shared[feed.name]! : bind(feed as Binding, slot);
+      });
+      return kernel.run(inputs).then(([value]) => floatData(value!));
+    };
+  };
+  type Hook = ReturnType<typeof compileHook>;
+  let virtualStates: Promise<Float32Array> | undefined;
+  const embedHooks = new Map<number, Hook>();
+
+  /**
+   * Embeds [batch · sequence] tokens that follow what is kept; the first of a row are virtual ones.
+   */
+  const embed = async (ids: readonly number[], sequence: number, target: Value) => {
+    const x = floatData(target);
+    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, x);
+    else weights.readRows(architecture.embeddingName, ids, x);
+    if (method?.virtualTokens) {
+      const { states } = method.virtualTokens;
+      virtualStates ??= compileHook(shapeOf(1), [1], (_, scope) => states(scope)).then((hook) =>
+        hook(floats(new Float32Array(1), [1]), {}),
+      );
+      const all = await virtualStates;
+      cache.lengths.forEach((length, row) => {
+        const rest = all.subarray(length * hiddenSize, (length + sequence) * hiddenSize);
+        if (length < virtualCount) x.set(rest, row * sequence * hiddenSize);
+      });
+    }
+    if (!method?.embed) return;
+    let hook = embedHooks.get(sequence);
+    if (!hook) {
+      hook = compileHook(shapeOf(sequence), target.dims, method.embed);
+      embedHooks.set(sequence, hook);
+    }
+    const tokenIds = integers(BigInt64Array.from(ids, BigInt), [batch, sequence]);
+    x.set(await (await hook)(target, { tokenIds }));
+  };
+
+  /** Reads at most `chunk` new tokens a row; returns the states [batch · sequence, hidden] behind them. */
+  const readChunk = async (tokens: readonly (readonly number[])[]) => {
+    const counts = tokens.map((row) => row.length);
+    const sequence = roundedLength(Math.max(...counts));
+    cache.reserve(Math.max(...cache.lengths.map((length, row) => length + counts[row]!)));
+    const { lengths } = cache;
+    const kept = lengths.some((length) => length > 0) ? cache.capacity : 0;
+
+    const stateShape = [batch * sequence, hiddenSize];
+    const [first, second, mask] = buffersFor("states", [
+      stateShape,
+      stateShape,
+      [batch, 1, sequence, kept + sequence],
+    ]) as [Value, Value, Value];
+    // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
+    const ids = tokens.flatMap((row) => padded(row, sequence));
+    await embed(ids, sequence, first);
+    cacheMask(lengths, kept, sequence, floatData(mask));
+    const positions = new BigInt64Array(batch * sequence);
+    counts.forEach((count, row) => {
+      for (let t = 0; t < count; t++)
+        positions[row * sequence + t] = BigInt(positionOffset + lengths[row]! + t);
+    });
+    const shared = {
+      ...rotaryTables(rotaryLength(sequence)),
+      mask,
+      positions: integers(positions, [batch, sequence]),
+    };
+
+    let [x, y] = [first, second];
+    for (const group of groups) {
+      const { kernel, feeds } = await groupFor(group, sequence, kept);
+      const addedShape = [batch, keyValueHeads, sequence, headSize];
+      const added = buffersFor("added", new Array(2 * group.length).fill(addedShape));
+      const inputs = feeds.map((feed, slot) => {
+        switch (feed.kind) {
+          case "x":
+            return x;
+          case "mask":
+            return mask;
+          case "keys":
+          case "values":
+            return cache.layer(feed.layer)[feed.kind];
+          case "fixed":
+            return feed.value;
+          case "shared":
+            return shared[feed.name as keyof typeof shared];
+          default:
+            return bind(feed, slot);
+        }
+      });
+      await kernel.run(inputs, [y, ...added]);
+      group.forEach((layer, i) => {
+        cache.store(layer, { keys: added[2 * i]!, values: added[2 * i + 1]! }, counts);
+      });
+      [x, y] = [y, x];
+    }
+    cache.advance(counts);
+    return { states: floatData(x), sequence };
+  };
+
+  const bind = (binding: Binding, slot: number): Value => {
+    if (binding.kind === "weight") return weights.value(binding.name, slot);
+    if (binding.kind === "parameter") return parameters.value(binding.spec);
+    throw new Error(`decoding does not feed ${binding.kind} inputs`);
+  };
+  const fixPrefix = createFixedPrefixes(runtime, bind);
+
+  const outputMatrix = () =>
+    floatData(
+      output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
+    );
+
+  /** Logits [batch, vocabulary] of one state [hidden] a row. */
+  const logitsOf = async (states: Value): Promise<Float32Array> => {
+    const wanted = { rows: batch, gradients: "logits" } as const;
+    head ??= hooked
+      ? compileHookedHead(runtime, architecture, hooked, wanted)
+      : compileHead(runtime, architecture, createTracer(architecture, method, HEAD_SHAPE), wanted);
+    const { step, blocks } = await head;
+    const matrix = hooked ? new Float32Array(0) : outputMatrix();
+    const inputs = step.feeds.map((feed, slot) => {
+      switch (feed.kind) {
+        case "x":
+          return states;
+        case "outputBlock":
+          return floats(matrix.subarray(feed.start * hiddenSize, feed.end * hiddenSize), [
+            feed.end - feed.start,
+            hiddenSize,
+          ]);
+        case "targetRows":
+        case "targetColumns":
+        case "lossWeights":
+          throw new Error(`logits do not depend on ${feed.kind}`);
+        default:
+          return bind(feed, slot);
+      }
+    });
+    const [logits] = buffersFor("logits", [[batch, vocabularySize]]) as [Value];
+    const all = floatData(logits);
+    if (batch === 1) {
+      // A single row's blocks lie behind one another: the kernel writes them in place.
+      await step.kernel.run(
+        inputs,
+        blocks.map(([start, end]) => floats(all.subarray(start, end), [1, end - start])),
+      );
+      return all;
+    }
+    const results = await step.kernel.run(inputs);
+    blocks.forEach(([start, end], i) => {
+      const block = floatData(results[i]!);
+      for (let row = 0; row < batch; row++)
+        all.set(
+          block.subarray(row * (end - start), (row + 1) * (end - start)),
+          row * vocabularySize + start,
+        );
+    });
+    return all;
+  };
+
+  return {
+    batch,
+    get lengths() {
+      return cache.lengths.map((length) => Math.max(0, length - virtualCount));
+    },
+    async append(given) {
+      for (const row of given) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+      // A row's virtual tokens are read before its first real one; their ids say nothing.
+      const tokens = given.map((row, b) =>
+        row.length > 0 && cache.lengths[b] === 0
+          ? [...new Array<number>(virtualCount).fill(0), ...row]
+          : row,
+      );
+      const longest = Math.max(...tokens.map((row) => row.length));
+      const [last] = buffersFor("last", [[batch, hiddenSize]]) as [Value];
+      for (let start = 0; start < longest; start += chunk) {
+        const part = tokens.map((row) => row.slice(start, start + chunk));
+        const { states, sequence } = await readChunk(part);
+        part.forEach((row, b) => {
+          if (row.length === 0) return;
+          const from = (b * sequence + row.length - 1) * hiddenSize;
+          floatData(last).set(states.subarray(from, from + hiddenSize), b * hiddenSize);
+        });
+      }
+      if (longest === 0) return tokens.map(() => undefined);
+      const logits = await logitsOf(last);
+      return tokens.map((row, b) =>
+        row.length > 0 ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize) : undefined,
+      );
+    },
+    truncate: (row, length) => cache.truncate(row, virtualCount + length),
+  };
+}
+
+/** Runs of consecutive layers, as equal in length as they can be. */
+function layerGroups(layers: number, longest: number): number[][] {
+  const count = Math.ceil(layers / longest);
+  const bound = (i: number) => Math.round((layers * i) / count);
+  return Array.from({ length: count }, (_, i) =>
+    Array.from({ length: bound(i + 1) - bound(i) }, (__, j) => bound(i) + j),
+  );
+}
+
+/** Whether weights are 16-bit in memory, so that every layer of a group needs scratch to widen them. */
+function isWidened(architecture: BoundArchitecture, weights: WeightStore): boolean {
+  const held = architecture.weights.filter(({ name }) => weights.has(name));
+  return weights.bytes < held.reduce((total, { shape }) => total + 4 * sizeOf(shape), 0);
+}

@@ -1,0 +1,39 @@
+// Continuing sequences under a method that averages over whole rows (UniPELT's gates): every new token
+// changes what was computed for all before it, so no key or value can be kept. Each call reads whole
+// rows again; the work for an answer grows with the square of its length, and is exact.
+
+import { createNetwork } from "../network.ts";
+import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
+
+/** See `createDecoder`, which chooses. */
+export function createRereadingDecoder(
+  { parameterSet: parameters, ...model }: DecodableModel,
+  { batch = 1 }: DecoderOptions,
+): Decoder {
+  const network = createNetwork({ ...model, parameters, memory: "lean" });
+  const { vocabularySize } = model.architecture.dimensions;
+  const rows: number[][] = Array.from({ length: batch }, () => []);
+  return {
+    batch,
+    get lengths() {
+      return rows.map((row) => row.length);
+    },
+    async append(given) {
+      given.forEach((tokens, b) => {
+        rows[b]!.push(...tokens);
+      });
+      const read = rows.filter((_, b) => given[b]!.length > 0);
+      if (read.length === 0) return rows.map(() => undefined);
+      const logits = await network.nextLogits(read);
+      let next = 0;
+      return given.map((tokens) => {
+        if (tokens.length === 0) return undefined;
+        const start = next++ * vocabularySize;
+        return logits.subarray(start, start + vocabularySize);
+      });
+    },
+    truncate(row, length) {
+      rows[row]!.length = Math.min(rows[row]!.length, length);
+    },
+  };
+}

@@ -1,0 +1,202 @@
+// Running the head over rows of hidden states, a chunk at a time, so that logits of a whole batch
+// never exist at once.
+
+import type { BoundMethod } from "../../methods/index.ts";
+import type { BoundArchitecture } from "../../models/index.ts";
+import type { Runtime, Value } from "../../runtime/kernel.ts";
+import { type BufferPool, floatData, floats, integers } from "../../runtime/values.ts";
+import type { Bind, RunValues } from "../bind.ts";
+import { addInto, type ParameterSet } from "../parameters.ts";
+import { remember } from "../remember.ts";
+import { gatherRows, paddedRowCount, scatterAddRows } from "../rows.ts";
+import { createTracer } from "../trace.ts";
+import type { WeightStore } from "../weights/weights.ts";
+import { compileHead, HEAD_SHAPE, type Head, type HeadOptions, OUTPUT_SLOT } from "./head.ts";
+import { compileHookedHead, isHeadHooked } from "./hooked-head.ts";
+
+export interface HeadRunner {
+  /** Σ factor · (negative log-likelihood of labels[i] at row i of `states` [rows, hidden]). */
+  loss(states: Value, labels: Int32Array, factor: number): Promise<number>;
+  /**
+   * The same, adding gradients of what is trained in the head, and writing that of `states` to
+   * `stateGradients` where it is given (rows without a label get zero).
+   */
+  lossWithGradients(
+    states: Value,
+    labels: Int32Array,
+    factor: number,
+    stateGradients: Value | undefined,
+    run: RunValues,
+  ): Promise<number>;
+  /** Logits [rows, vocabulary]. */
+  logits(states: Value): Promise<Float32Array>;
+}
+
+export interface HeadRunnerOptions {
+  readonly architecture: BoundArchitecture;
+  readonly method: BoundMethod | undefined;
+  readonly weights: WeightStore;
+  readonly parameters: ParameterSet;
+  readonly runtime: Runtime;
+  readonly pool: BufferPool;
+  readonly bind: Bind;
+  /** Bytes of logits that a chunk of rows may make. */
+  readonly logitBytes: number;
+}
+
+const KEPT_HEADS = 32;
+
+/** Tensors of the logits' size that a hooked head has at once, as a share of which rows are taken. */
+const HOOKED_COPIES = 4;
+
+export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
+  const { architecture, method, weights, parameters, runtime, pool, bind } = options;
+  const { hiddenSize, vocabularySize } = architecture.dimensions;
+  const hooked = isHeadHooked(method, architecture) ? method : undefined;
+  // Where the output module is hooked, its trained matrix is one of the parameters of the graph.
+  const output = hooked ? undefined : method?.replaces.get(`${architecture.outputPath}.weight`);
+  const limit = rowLimit(options.logitBytes / (hooked ? HOOKED_COPIES : 1), vocabularySize);
+  const heads = new Map<string, Promise<Head>>();
+
+  const headFor = (rows: number, gradients: HeadOptions["gradients"]) =>
+    remember(heads, JSON.stringify([rows, gradients]), KEPT_HEADS, () => {
+      if (hooked) return compileHookedHead(runtime, architecture, hooked, { rows, gradients });
+      const tracer = createTracer(architecture, method, HEAD_SHAPE);
+      return compileHead(runtime, architecture, tracer, { rows, gradients });
+    });
+  /** What the blocks of the output matrix are cut from; a hooked module has none. */
+  const outputMatrix = () => {
+    if (hooked) return new Float32Array(0);
+    return floatData(
+      output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
+    );
+  };
+  const rowsOf = (data: Float32Array, start: number, end: number) =>
+    floats(data.subarray(start * hiddenSize, end * hiddenSize), [end - start, hiddenSize]);
+
+  const run = (
+    head: Head,
+    matrix: Float32Array,
+    own: Partial<Record<"x" | "targetRows" | "targetColumns" | "lossWeights", Value>>,
+    seed?: number,
+  ) =>
+    head.step.kernel.run(
+      head.step.feeds.map((feed, slot) => {
+        switch (feed.kind) {
+          case "x":
+          case "targetRows":
+          case "targetColumns":
+          case "lossWeights":
+            return own[feed.kind]!;
+          case "outputBlock":
+            return rowsOf(matrix, feed.start, feed.end);
+          default:
+            return bind(feed, slot, { seed });
+        }
+      }),
+    );
+
+  /** The labels as the head reads them: rows of the output matrix, or places in the flat logits. */
+  const targetsOf = (matrix: Float32Array, labels: Int32Array, rows: number) => {
+    if (hooked) {
+      const columns = new BigInt64Array(rows);
+      labels.forEach((label, row) => {
+        columns[row] = BigInt(row * vocabularySize + label);
+      });
+      return { targetColumns: integers(columns, [rows]) };
+    }
+    const targetRows = pool.take([rows, hiddenSize]);
+    gatherRows(matrix, labels, hiddenSize, floatData(targetRows));
+    return { targetRows };
+  };
+
+  /** Runs the head on each chunk of labelled rows and hands its results on. */
+  const overChunks = async (
+    states: Value,
+    labels: Int32Array,
+    factor: number,
+    gradients: HeadOptions["gradients"],
+    seed: number | undefined,
+    collect: (head: Head, results: readonly Value[], chunk: Chunk) => void,
+  ): Promise<number> => {
+    const matrix = outputMatrix();
+    let loss = 0;
+    for (let start = 0; start < labels.length; start += limit) {
+      const own = labels.subarray(start, start + limit);
+      const rows = Math.min(paddedRowCount(own.length), states.dims[0]! - start);
+      const targets = targetsOf(matrix, own, rows);
+      const lossWeights = new Float32Array(rows).fill(factor, 0, own.length);
+      const head = await headFor(rows, gradients);
+      const values = {
+        x: rowsOf(floatData(states), start, start + rows),
+        ...targets,
+        lossWeights: floats(lossWeights, [rows, 1]),
+      };
+      // Chunks are parts of one batch, and drop different elements.
+      const chunkSeed = seed === undefined ? undefined : seed + start;
+      const [losses, ...results] = await run(head, matrix, values, chunkSeed);
+      if (targets.targetRows) pool.give(targets.targetRows);
+      for (const value of floatData(losses!)) loss += value;
+      collect(head, results, { start, rows, labels: own });
+    }
+    return loss;
+  };
+
+  return {
+    loss: (states, labels, factor) =>
+      overChunks(states, labels, factor, "loss", undefined, () => {}),
+
+    async lossWithGradients(states, labels, factor, stateGradients, { seed }) {
+      const wanted = { x: stateGradients !== undefined, output: output !== undefined };
+      if (stateGradients) floatData(stateGradients).fill(0);
+      return overChunks(states, labels, factor, wanted, seed, (head, results, chunk) => {
+        const queue = results.values();
+        const next = () => floatData(queue.next().value!);
+        if (stateGradients) {
+          const { start, rows } = chunk;
+          floatData(rowsOf(floatData(stateGradients), start, start + rows)).set(next());
+        }
+        for (const spec of head.trained) addInto(parameters.parameter(spec).gradient, next());
+        if (!output) return;
+        const target = parameters.parameter(output).gradient;
+        const normed = next();
+        for (const [start, end] of head.blocks)
+          addInto(target.subarray(start * hiddenSize, end * hiddenSize), next());
+        scatterAddRows(normed, chunk.labels, hiddenSize, target, -factor);
+      });
+    },
+
+    async logits(states) {
+      const rowCount = states.dims[0]!;
+      const matrix = outputMatrix();
+      const data = new Float32Array(rowCount * vocabularySize);
+      for (let first = 0; first < rowCount; first += limit) {
+        const rows = Math.min(limit, rowCount - first);
+        const head = await headFor(rows, "logits");
+        const x = rowsOf(floatData(states), first, first + rows);
+        const results = await run(head, matrix, { x });
+        head.blocks.forEach(([start, end], i) => {
+          const block = floatData(results[i]!);
+          const width = end - start;
+          for (let row = 0; row < rows; row++)
+            data.set(
+              block.subarray(row * width, (row + 1) * width),
+              (first + row) * vocabularySize + start,
+            );
+        });
+      }
+      return data;
+    },
+  };
+}
+
+interface Chunk {
+  readonly start: number;
+  readonly rows: number;
+  readonly labels: Int32Array;
+}
+
+function rowLimit(logitBytes: number, vocabularySize: number): number {
+  const rows = Math.floor(logitBytes / (4 * vocabularySize) / 128) * 128;
+  return Math.min(2048, Math.max(128, rows));
+}

@@ -1,0 +1,75 @@
+// The head where a method changes the output module: all columns of the logits are made at once,
+// through the method's hook, and the gradient is the graph's own. Slower than `head.ts`, which knows
+// what the output module is, and right for whatever a hook makes of it.
+
+import type { BoundMethod } from "../../methods/index.ts";
+import type { BoundArchitecture } from "../../models/index.ts";
+import type { Runtime } from "../../runtime/kernel.ts";
+import {
+  add,
+  broadcast,
+  constant,
+  exp,
+  gatherRows,
+  gradient,
+  input,
+  log,
+  maximum,
+  multiply,
+  reshape,
+  stopGradient,
+  subtract,
+  sum,
+  type Tensor,
+} from "../../tensor/index.ts";
+import { createTracer } from "../trace.ts";
+import type { Head, HeadFeed, HeadOptions } from "./head.ts";
+
+/** Whether a method's hook stands around the output module. */
+export function isHeadHooked(
+  method: BoundMethod | undefined,
+  { outputPath }: BoundArchitecture,
+): method is BoundMethod {
+  return method?.linear !== undefined && (method.adapted?.includes(outputPath) ?? false);
+}
+
+/** See `compileHead`; outputs are the same, but that a trained output matrix is among `trained`. */
+export async function compileHookedHead(
+  runtime: Runtime,
+  architecture: BoundArchitecture,
+  method: BoundMethod,
+  { rows, gradients }: HeadOptions,
+): Promise<Head> {
+  const { hiddenSize, vocabularySize } = architecture.dimensions;
+  const training = typeof gradients === "object";
+  const shape = { batch: 1, sequence: rows, maskBatch: 1, training };
+  const tracer = createTracer(architecture, method, shape);
+  const x = input("x", [rows, hiddenSize]);
+  const states = tracer.output(architecture.finalNorm(x, tracer.scope));
+  const logits = tracer.scope.linear(architecture.outputPath, states);
+  const feeds = new Map<Tensor, HeadFeed>([[x, { kind: "x" }]]);
+  const finish = async (outputs: readonly Tensor[], trained: Head["trained"] = []) => {
+    for (const [tensor, binding] of tracer.bindings) feeds.set(tensor, binding);
+    const kernel = await runtime.compile(outputs, [...feeds.keys()]);
+    const blocks = [[0, vocabularySize]] as const;
+    return { step: { kernel, feeds: [...feeds.values()] }, trained, blocks };
+  };
+  if (gradients === "logits") return finish([logits]);
+
+  const targetColumns = input("targetColumns", [rows], "int64");
+  const lossWeights = input("lossWeights", [rows, 1]);
+  feeds.set(targetColumns, { kind: "targetColumns" }).set(lossWeights, { kind: "lossWeights" });
+  const target = gatherRows(reshape(logits, [rows * vocabularySize, 1]), targetColumns);
+  const largest = stopGradient(maximum(logits, [1]));
+  const total = sum(exp(subtract(logits, largest)), [1]);
+  const losses = multiply(lossWeights, subtract(add(log(total), largest), target));
+  if (!training) return finish([losses]);
+
+  const parameters = tracer.parameterInputs();
+  const wanted = [...(gradients.x ? [x] : []), ...parameters.values()];
+  const found = gradient([[losses, broadcast(constant(1), losses.shape)]], wanted);
+  return finish(
+    [losses, ...found.map((value, i) => value ?? broadcast(constant(0), wanted[i]!.shape))],
+    [...parameters.keys()],
+  );
+}

@@ -1,0 +1,163 @@
+// The quantised weights of a model: as the checkpoint has them, as an earlier start left them, or
+// quantised on the way in, one weight after another, so that the model is never in memory unquantised.
+
+import { type Fault, TunesmithError } from "../../errors.ts";
+import {
+  BLOCK_SIZES,
+  type Checkpoint,
+  openQuantizedCache,
+  QUANTIZATION_TYPES,
+  type QuantizationOptions,
+  type QuantizationType,
+  type QuantizedTensor,
+  quantize,
+  quantizedBytes,
+} from "../../hub/index.ts";
+import type { BoundMethod } from "../../methods/index.ts";
+import type { WeightSpec } from "../../models/index.ts";
+import { sizeOf } from "../../tensor/index.ts";
+
+/** Models that take less are quantised at every start: that is as quick as reading them. */
+const LEAST_CACHED_BYTES = 16 * 2 ** 20;
+
+export interface QuantizedSource {
+  readonly checkpoint: Checkpoint;
+  readonly specs: readonly WeightSpec[];
+  /** What to quantise the linear weights to; absent: only what the checkpoint has quantised. */
+  readonly quantization?: QuantizationOptions;
+  /** Folder to keep quantised weights in, and from how many bytes on. */
+  readonly cache?: { readonly folder: string; readonly leastBytes?: number };
+}
+
+/**
+ * How linear weights are to be kept: as asked for, else as the checkpoint has them (undefined), else
+ * as is usual for the method.
+ * @throws TunesmithError (config) for a block size that there is not
+ */
+export function chooseQuantization(
+  asked: Partial<QuantizationOptions> = {},
+  checkpoint: Checkpoint,
+  usual: QuantizationOptions | undefined,
+): QuantizationOptions | undefined {
+  if (asked.type === undefined && isQuantized(checkpoint)) return undefined;
+  const type = asked.type ?? usual?.type;
+  if (type === undefined) return undefined;
+  const { doubleQuantization = true, blockSize = 64 } = asked;
+  checkOptions(type, blockSize);
+  return { type, doubleQuantization, blockSize };
+}
+
+function checkOptions(type: QuantizationType, blockSize: number): void {
+  const faults: Fault[] = [];
+  if (!QUANTIZATION_TYPES.includes(type))
+    faults.push({
+      where: "quantization",
+      rule: `is one of ${QUANTIZATION_TYPES.join(", ")}`,
+      seen: JSON.stringify(type),
+      fix: "choose one of these, or leave it out",
+    });
+  if (!BLOCK_SIZES.some((size) => size === blockSize))
+    faults.push({
+      where: "quantizationBlockSize",
+      rule: `is one of ${BLOCK_SIZES.join(", ")}`,
+      seen: String(blockSize),
+      fix: "leave it out: 64 is usual",
+    });
+  if (faults.length > 0) throw new TunesmithError("config", faults);
+}
+
+/** Whether a checkpoint has quantised weights. */
+function isQuantized({ tensors }: Checkpoint): boolean {
+  return [...tensors.values()].some(({ quantization }) => quantization !== undefined);
+}
+
+/**
+ * The weights that are kept quantised: those of a quantised checkpoint, else, where it is asked for,
+ * the linear layers but the output matrix, as bitsandbytes has it.
+ * @throws TunesmithError (config) for a checkpoint that is quantised otherwise than asked for
+ */
+export function quantizedSpecs({ checkpoint, specs, quantization }: QuantizedSource) {
+  if (!isQuantized(checkpoint))
+    return quantization ? specs.filter(({ role }) => role === "linear") : [];
+  const stored = specs.filter(({ name }) => checkpoint.tensors.get(name)?.quantization);
+  if (quantization) checkSameType(checkpoint, stored, quantization);
+  return stored;
+}
+
+/** All weights that are kept quantised, by name. @throws TunesmithError as `quantizedSpecs` does */
+export async function loadQuantized(
+  source: QuantizedSource,
+): Promise<ReadonlyMap<string, QuantizedTensor>> {
+  const { checkpoint, quantization } = source;
+  const specs = quantizedSpecs(source);
+  if (quantization && !isQuantized(checkpoint)) return quantizeAll(specs, source, quantization);
+  const weights = new Map<string, QuantizedTensor>();
+  for (const { name } of specs) weights.set(name, await checkpoint.readQuantized!(name));
+  return weights;
+}
+
+async function quantizeAll(
+  linear: readonly WeightSpec[],
+  { checkpoint, cache }: QuantizedSource,
+  options: QuantizationOptions,
+): Promise<ReadonlyMap<string, QuantizedTensor>> {
+  const bytes = linear.reduce((sum, { shape }) => sum + quantizedBytes(shape, options), 0);
+  const isKept = cache && bytes >= (cache.leastBytes ?? LEAST_CACHED_BYTES);
+  const kept = isKept ? await openQuantizedCache(cache.folder, checkpoint, options) : undefined;
+  const names = linear.map(({ name }) => name);
+  const known = await kept?.read(names);
+  if (known) return known;
+
+  const scratch = new Float32Array(Math.max(0, ...linear.map(({ shape }) => sizeOf(shape))));
+  const weights = new Map<string, QuantizedTensor>();
+  for (const { name, shape } of linear) {
+    const data = scratch.subarray(0, sizeOf(shape));
+    await checkpoint.readFloat32Into(name, data);
+    weights.set(name, quantize(data, shape, options));
+  }
+  await kept?.write(weights);
+  return weights;
+}
+
+function checkSameType(
+  checkpoint: Checkpoint,
+  stored: readonly WeightSpec[],
+  { type }: QuantizationOptions,
+): void {
+  const other = stored.find(({ name }) => checkpoint.tensors.get(name)!.quantization !== type);
+  if (!other) return;
+  throw new TunesmithError("config", {
+    where: "model.quantization",
+    rule: "a checkpoint that is quantised already stays as it is",
+    seen: `${type} is asked for; ${checkpoint.source} has ${checkpoint.tensors.get(other.name)!.quantization}`,
+    fix: "leave quantization out, or use the unquantised model",
+  });
+}
+
+/**
+ * Refuses methods that change weights which are kept quantised.
+ * @throws TunesmithError (config) naming what each would change
+ */
+export function checkMethodOverQuantized(method: BoundMethod, source: QuantizedSource): void {
+  const quantized = new Set(quantizedSpecs(source).map(({ name }) => name));
+  const trained = [...method.replaces.keys()].filter((name) => quantized.has(name));
+  const taken = [...(method.takenFromBase?.keys() ?? [])].filter((name) => quantized.has(name));
+  const faults: Fault[] = [];
+  const named = (names: readonly string[]) =>
+    names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0]!;
+  if (trained.length > 0)
+    faults.push({
+      where: `method ${method.name}`,
+      rule: "quantised weights are frozen: a method over them trains tensors of its own",
+      seen: `it trains ${named(trained)}`,
+      fix: "load the model without quantization, or train an adapter such as method qlora",
+    });
+  if (taken.length > 0)
+    faults.push({
+      where: `method ${method.name}: init`,
+      rule: "an initialisation that takes a part out of the weights needs them unquantised",
+      seen: `it would change ${named(taken)}`,
+      fix: "use init: true, or load the model without quantization",
+    });
+  if (faults.length > 0) throw new TunesmithError("config", faults);
+}

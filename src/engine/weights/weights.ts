@@ -1,0 +1,174 @@
+// The frozen weights of a model, once in memory. A 16-bit checkpoint stays 16-bit and a quantised one
+// quantised: a weight is widened into scratch memory right before the kernel that reads it runs.
+
+import { type Fault, TunesmithError } from "../../errors.ts";
+import { decodeHalf, type HalfKind } from "../../hub/half.ts";
+import { bytesOf, type Checkpoint, dequantize, type QuantizedTensor } from "../../hub/index.ts";
+import type { WeightSpec } from "../../models/index.ts";
+import type { Value } from "../../runtime/kernel.ts";
+import { floats } from "../../runtime/values.ts";
+import { sameShape, sizeOf } from "../../tensor/index.ts";
+import { loadQuantized, type QuantizedSource } from "./quantized-weights.ts";
+
+export interface WeightStore {
+  /**
+   * A weight for one kernel run. Values asked for under different slots are valid together; a slot
+   * asked for again overwrites what it held, where the weight had to be widened.
+   */
+  value(name: string, slot: number): Value;
+  /** A copy as float32. */
+  copy(name: string): Float32Array;
+  /** Copies rows of a matrix (an embedding) into `target`, one after another. */
+  readRows(name: string, rows: ArrayLike<number>, target: Float32Array): void;
+  has(name: string): boolean;
+  /** The weight as it is kept, where that is quantised. */
+  quantized(name: string): QuantizedTensor | undefined;
+  /**
+   * Puts other numbers in a weight's place; it is float32 from then on.
+   * @returns what puts back the weight as it was
+   */
+  replace(name: string, data: Float32Array): () => void;
+  /** Forgets weights that are trained and therefore live elsewhere. */
+  drop(name: string): void;
+  /** Bytes of all weights. */
+  readonly bytes: number;
+}
+
+type Stored =
+  | { readonly spec: WeightSpec; readonly floats: Value }
+  | { readonly spec: WeightSpec; readonly half: Uint16Array; readonly kind: HalfKind }
+  | { readonly spec: WeightSpec; readonly quantized: QuantizedTensor };
+
+type Narrow = Exclude<Stored, { readonly floats: Value }>;
+
+/**
+ * Reads all weights of a checkpoint.
+ * @param dtype "auto" keeps 16-bit and quantised tensors as they are, "float32" widens them once;
+ *   what `quantization` asks for goes before
+ * @throws TunesmithError (checkpoint) naming every tensor that is missing or has the wrong shape,
+ *   (config) for a checkpoint that is quantised otherwise than asked for
+ */
+export async function loadWeights(
+  source: QuantizedSource,
+  dtype: "auto" | "float32",
+): Promise<WeightStore> {
+  const { checkpoint, specs, quantization } = source;
+  checkTensors(checkpoint, specs);
+  const staysQuantized = quantization !== undefined || dtype === "auto";
+  const quantized = staysQuantized ? await loadQuantized(source) : new Map<string, never>();
+  const stored = new Map<string, Stored>();
+  for (const spec of specs) {
+    const small = quantized.get(spec.name);
+    if (small) {
+      stored.set(spec.name, { spec, quantized: small });
+      continue;
+    }
+    const size = sizeOf(spec.shape);
+    const kind = checkpoint.tensors.get(spec.name)!.dtype;
+    if (dtype === "auto" && (kind === "F16" || kind === "BF16")) {
+      const half = new Uint16Array(size);
+      await checkpoint.readRawInto(spec.name, new Uint8Array(half.buffer));
+      stored.set(spec.name, { spec, half, kind });
+    } else {
+      const data = new Float32Array(size);
+      await checkpoint.readFloat32Into(spec.name, data);
+      stored.set(spec.name, { spec, floats: floats(data, spec.shape) });
+    }
+  }
+
+  const scratch = new Map<string, Float32Array>();
+  const get = (name: string): Stored => {
+    const entry = stored.get(name);
+    if (!entry) throw new Error(`weight ${name} is not in the store`);
+    return entry;
+  };
+  return {
+    value(name, slot) {
+      const entry = get(name);
+      if ("floats" in entry) return entry.floats;
+      const size = sizeOf(entry.spec.shape);
+      const key = `${slot}:${size}`;
+      let target = scratch.get(key);
+      if (!target) {
+        target = new Float32Array(size);
+        scratch.set(key, target);
+      }
+      widen(entry, target);
+      return floats(target, entry.spec.shape);
+    },
+    copy(name) {
+      const entry = get(name);
+      if ("floats" in entry) return (entry.floats.data as Float32Array).slice();
+      const target = new Float32Array(sizeOf(entry.spec.shape));
+      widen(entry, target);
+      return target;
+    },
+    readRows(name, rows, target) {
+      const entry = get(name);
+      if ("quantized" in entry) throw new Error(`${name} is quantised: embeddings are not`);
+      const width = entry.spec.shape[1]!;
+      for (let i = 0; i < rows.length; i++) {
+        const start = rows[i]! * width;
+        const into = target.subarray(i * width, (i + 1) * width);
+        if ("floats" in entry)
+          into.set((entry.floats.data as Float32Array).subarray(start, start + width));
+        else decodeHalf(entry.half.subarray(start, start + width), entry.kind, into);
+      }
+    },
+    has: (name) => stored.has(name),
+    quantized(name) {
+      const entry = stored.get(name);
+      return entry && "quantized" in entry ? entry.quantized : undefined;
+    },
+    replace(name, data) {
+      const before = get(name);
+      const { spec } = before;
+      stored.set(name, { spec, floats: floats(data, spec.shape) });
+      return () => void stored.set(name, before);
+    },
+    drop: (name) => void stored.delete(name),
+    get bytes() {
+      let total = 0;
+      for (const entry of stored.values()) total += bytesHeld(entry);
+      return total;
+    },
+  };
+}
+
+function widen(entry: Narrow, target: Float32Array): void {
+  if ("half" in entry) decodeHalf(entry.half, entry.kind, target);
+  else dequantize(entry.quantized, target);
+}
+
+function bytesHeld(entry: Stored): number {
+  if ("quantized" in entry) return bytesOf(entry.quantized);
+  return "half" in entry ? entry.half.byteLength : sizeOf(entry.spec.shape) * 4;
+}
+
+function checkTensors(checkpoint: Checkpoint, specs: readonly WeightSpec[]): void {
+  const faults: Fault[] = [];
+  for (const { name, shape } of specs) {
+    const tensor = checkpoint.tensors.get(name);
+    const seen = tensor ? `[${tensor.shape.join(", ")}]` : "no such tensor";
+    if (tensor && sameShape(tensor.shape, shape)) continue;
+    faults.push({
+      where: `${checkpoint.source}: ${name}`,
+      rule: `config.json asks for a tensor of shape [${shape.join(", ")}]`,
+      seen,
+      fix: "check that the weights and config.json belong to the same model",
+    });
+  }
+  // Buffers that older exports carry are derived from the config and do no harm.
+  const known = new Set(specs.map((spec) => spec.name));
+  const outputs = new Set(["lm_head.weight"]);
+  for (const name of checkpoint.tensors.keys()) {
+    if (known.has(name) || outputs.has(name) || name.endsWith("rotary_emb.inv_freq")) continue;
+    faults.push({
+      where: `${checkpoint.source}: ${name}`,
+      rule: "every tensor has a place in the architecture that config.json names",
+      seen: "a tensor that it does not have",
+      fix: "check model_type and the bias settings in config.json",
+    });
+  }
+  if (faults.length > 0) throw new TunesmithError("checkpoint", faults.slice(0, 20));
+}

@@ -1,0 +1,76 @@
+// `adapter_config.json`, the description of an adapter: found and read as it stands (what its keys mean
+// is the method's business), written as Python's `json.dumps(indent=2, sort_keys=True)` would.
+
+import { join } from "node:path";
+import { TunesmithError } from "../../errors.ts";
+import { writeFileAtomically } from "../atomic-file.ts";
+import { type JsonObject, readJsonObject } from "../json-file.ts";
+
+/** The release whose files these are; PEFT writes its own version into the same key. */
+export const PEFT_VERSION = "0.21.2";
+
+export const ADAPTER_CONFIG = "adapter_config.json";
+
+/** Python writes these as floats, `0.0` where JavaScript would write `0`. */
+const FLOAT_KEYS = new Set([
+  "boft_dropout",
+  "d_initial",
+  "dropout",
+  "encoder_dropout",
+  "jitter_noise",
+  "lora_dropout",
+  "miss_dropout",
+  "module_dropout",
+  "rank_dropout",
+  "router_aux_loss_coef",
+  "router_init_range",
+  "scaling",
+  "stochastic_depth",
+  "vera_dropout",
+]);
+
+/** Reads an adapter folder's configuration. Throws a TunesmithError ("checkpoint") where there is none. */
+export async function readPeftConfig(folder: string): Promise<JsonObject> {
+  const path = join(folder, ADAPTER_CONFIG);
+  const value = await readJsonObject(path);
+  if (value) return value;
+  throw new TunesmithError("checkpoint", {
+    where: path,
+    rule: `an adapter is a folder with ${ADAPTER_CONFIG} and adapter_model.safetensors`,
+    seen: "no such file",
+    fix: "name the folder that the adapter was saved to",
+  });
+}
+
+/** Writes an adapter folder's configuration, marked as PEFT marks saved ones (`inference_mode`). */
+export async function writePeftConfig(folder: string, config: JsonObject): Promise<void> {
+  const text = pythonJson({ ...config, inference_mode: true });
+  await writeFileAtomically(join(folder, ADAPTER_CONFIG), text);
+}
+
+/** JSON as Python writes it with `indent=2, sort_keys=True`: keys sorted, other than ASCII escaped. */
+export function pythonJson(value: JsonObject): string {
+  return serialize(value, "", "").replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+function serialize(value: unknown, indent: string, key: string): string {
+  const inner = `${indent}  `;
+  if (Array.isArray(value)) {
+    if (value.length === 0) return "[]";
+    const items = value.map((item) => inner + serialize(item, inner, ""));
+    return `[\n${items.join(",\n")}\n${indent}]`;
+  }
+  if (typeof value === "object" && value !== null) {
+    const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+    if (entries.length === 0) return "{}";
+    const items = entries.map(
+      ([name, item]) => `${inner}${JSON.stringify(name)}: ${serialize(item, inner, name)}`,
+    );
+    return `{\n${items.join(",\n")}\n${indent}}`;
+  }
+  if (FLOAT_KEYS.has(key) && Number.isInteger(value)) return `${value}.0`;
+  return JSON.stringify(value);
+}
