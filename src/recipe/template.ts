@@ -33,7 +33,7 @@ const SUGGESTED = new Set([
 ]);
 
 export interface TemplateOptions {
-  /** Show every key there is. */
+  /** Show every key: of methods those of LoRA, and all others. */
   readonly all?: boolean;
   /** A model and a training file to put in. */
   readonly model?: string;

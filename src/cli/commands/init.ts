@@ -18,13 +18,13 @@ export function initCommand({ console }: Context): Command {
     options: [
       ["--model <path|id>", "the model to put in"],
       ["--data <file>", "the training data to put in"],
-      ["--all", "show every key there is, with its default"],
+      ["--all", "show every key of lora and of all other sections, with its default"],
       ["--force", "replace a file that is there"],
     ],
     examples: [
       ["tunesmith init", "write recipe.yaml"],
       ["tunesmith init --model ./my-model --data chats.jsonl", "with these two filled in"],
-      ["tunesmith init everything.yaml --all", "a recipe that shows every key"],
+      ["tunesmith init everything.yaml --all", "a recipe that shows all of them"],
     ],
   }).action(async (file: string | undefined, options: Options) => {
     const { writeTemplate } = await import("../../recipe/template.ts");

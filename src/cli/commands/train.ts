@@ -21,7 +21,7 @@ export function trainCommand(context: Context): Command {
     usage: "train <recipe>",
     summary: "train as the recipe says",
     details:
-      "Leaves a run folder: adapter/ (load it with PEFT or tunesmith), checkpoints/, metrics.jsonl,\n" +
+      "Leaves a run folder: adapter/ (its README says how to load it), checkpoints/, metrics.jsonl,\n" +
       "tensorboard/, loss.svg. Ctrl-C saves and says how to go on; a second one quits at once.",
     arguments: { recipe: "the recipe's file" },
     options: [
