@@ -14,7 +14,14 @@ import { METHODS, type MeasuredMethod } from "./method-list.ts";
 import { PEERS_FOLDER, PROGRESS_FOLDER, PYTHON } from "./paths.ts";
 import type { QualityReport } from "./quality-run.ts";
 import { writePage } from "./report.ts";
-import { keepSession, type QualityRow, today } from "./results.ts";
+import {
+  describeMachine,
+  keepSession,
+  machineKind,
+  type QualityRow,
+  readResults,
+  today,
+} from "./results.ts";
 import { say } from "./session.ts";
 import { mean } from "./statistics.ts";
 import { readCount } from "./workload.ts";
@@ -52,11 +59,18 @@ async function report<T extends object>(label: string, command: Command): Promis
   return undefined;
 }
 
-const rows: QualityRow[] = [];
+// What was measured earlier today in the same way is taken over: a broken-off run goes on.
+const earlier = (await readResults()).get(machineKind(await describeMachine()))?.quality;
+const rows: QualityRow[] =
+  earlier?.date === today() && earlier.steps === steps && !values.only
+    ? earlier.rows.filter(({ exactMatch }) => exactMatch.length === seeds)
+    : [];
 const all = Object.values(METHODS).flatMap((entry) => (typeof entry === "string" ? [] : entry));
 for (const method of all) {
   if (values.only && !values.only.some((part) => method.label.includes(part))) continue;
+  if (rows.some(({ name }) => name === method.label)) continue;
   rows.push(...(await compare(method)));
+  if (!values.only) await keepSession({ quality: { date: today(), steps, rows } });
 }
 
 async function compare({
@@ -119,6 +133,5 @@ async function compare({
 
 if (values.only) say("Not kept: only a part was measured.");
 else {
-  say(`Kept in ${await keepSession({ quality: { date: today(), steps, rows } })}.`);
-  say(`Tables in ${await writePage()}.`);
+  say(`Kept; tables in ${await writePage()}.`);
 }
