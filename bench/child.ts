@@ -11,6 +11,8 @@ export interface StepReport {
   readonly seconds_to_first_step: number;
   readonly peak_rss_bytes: number;
   readonly trainable_parameters?: number;
+  /** Share of a step's time that a loss on fewer tokens saves, each step beside one with the whole loss. */
+  readonly saved_by_fraction?: number;
   /** Of what is saved; the peers do not save. */
   readonly file_bytes?: number;
   /** Of every step, warm-up included, before its update. */
