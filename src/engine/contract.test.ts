@@ -11,7 +11,10 @@ import { supportedModelTypes } from "../models/index.ts";
 import { createOptimizer } from "../runtime/optimizer.ts";
 import { arrayDifference } from "../runtime/testing/array-difference.ts";
 import { sizeOf } from "../tensor/index.ts";
-import type { Batch } from "./batch.ts";
+import { initialLoopState, loadCheckpoint, saveCheckpoint } from "../train/checkpoint.ts";
+import { DEFAULT_TRAINING_SETTINGS } from "../train/settings.ts";
+import { runStep, type StepResult } from "../train/step.ts";
+import { type Batch, countTargets } from "./batch.ts";
 import type { EngineModel } from "./load.ts";
 import { openModel } from "./load.ts";
 import {
@@ -533,6 +536,9 @@ const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
   llama: ["base", "untied-head", "biases", "head-dim"],
 };
 
+/** What a checkpoint keeps does not depend on the model's kind: one of each architecture tells. */
+const resumed = new Set(Object.values(ARCHITECTURES).map(([first]) => first));
+
 const pairs = Object.values(ARCHITECTURES)
   .flat()
   .flatMap((tiny) =>
@@ -658,6 +664,48 @@ describe.each(pairs)("$method on $tiny", ({ tiny, entry }) => {
     await merged.dispose();
     expect(await logitsOf(model)).toEqual(trained);
   });
+
+  if (resumed.has(tiny))
+    it("resumed from a checkpoint, goes on bit for bit as if it had never stopped", async () => {
+      const settings = { ...DEFAULT_TRAINING_SETTINGS, learningRate };
+      const group = { batches: [batch], targets: countTargets(batch.labels!), endsEpoch: false };
+      const begin = async () => {
+        const opened = await openTiny(tiny, { method: options, quantization, seed: 7 });
+        return { opened, optimizer: createOptimizer(opened.parameters, { name: "adamw" }) };
+      };
+      const steps = async (
+        { opened, optimizer }: Awaited<ReturnType<typeof begin>>,
+        from: number,
+      ) => {
+        const results: StepResult[] = [];
+        for (let step = from; step < from + 3; step++) {
+          const request = { group, learningRate, position: { step } };
+          results.push((await runStep(opened, optimizer, settings, request))!);
+        }
+        const { parameters, schedule } = opened;
+        const kept = [...parameters, ...(schedule?.state ?? [])];
+        return { results, ends: kept.map(({ name, data }) => [name, data.slice()]) };
+      };
+
+      const whole = await begin();
+      whole.opened.schedule?.begin(6);
+      const first = await steps(whole, 0);
+      const checkpoint = await saveCheckpoint(
+        join(folder, "checkpoints"),
+        whole.opened,
+        whole.optimizer,
+        { state: { ...initialLoopState(), step: 3 }, settings },
+      );
+      const expected = await steps(whole, 3);
+      await whole.opened.dispose();
+      expect(expected).not.toEqual(first);
+
+      const again = await begin();
+      await loadCheckpoint(checkpoint, again.opened, again.optimizer);
+      again.opened.schedule?.begin(6);
+      expect(await steps(again, 3)).toEqual(expected);
+      await again.opened.dispose();
+    });
 });
 
 it("a 16-bit checkpoint stays 16-bit in memory, and computes what its widened form does", async () => {

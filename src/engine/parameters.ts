@@ -1,6 +1,11 @@
 // The trained tensors of a model: created from a method's declarations, fed to kernels in place.
 
-import type { ParameterSpec, Vocabulary } from "../methods/index.ts";
+import {
+  type ParameterRole,
+  type ParameterSpec,
+  parameterRole,
+  type Vocabulary,
+} from "../methods/index.ts";
 import type { Value } from "../runtime/kernel.ts";
 import { createRandom } from "../runtime/random.ts";
 import { floats } from "../runtime/values.ts";
@@ -33,18 +38,10 @@ export function firstValues(
   return (spec) => spec.initial(random, base, vocabulary, published);
 }
 
-type Role = "trained" | "frozen" | "derived" | "state";
-
-function roleOf({ frozen, derived, state }: ParameterSpec): Role {
-  if (state) return "state";
-  if (derived) return "derived";
-  return frozen ? "frozen" : "trained";
-}
-
 interface Entry {
   readonly parameter: Parameter;
   readonly value: Value;
-  readonly role: Role;
+  readonly role: ParameterRole;
 }
 
 /**
@@ -60,13 +57,13 @@ export async function createParameters(
     if (entries.has(spec.key)) continue;
     const data = stored.get(spec.key) ?? (await first(spec));
     const { key: name, shape, learningRateFactor } = spec;
-    const role = roleOf(spec);
+    const role = parameterRole(spec);
     const gradient = new Float32Array(role === "trained" ? sizeOf(shape) : 0);
     const factor = learningRateFactor === undefined ? {} : { learningRateFactor };
     const parameter: Parameter = { name, shape, data, gradient, ...factor };
     entries.set(name, { parameter, value: floats(data, shape), role });
   }
-  const ofRoles = (...roles: readonly Role[]) =>
+  const ofRoles = (...roles: readonly ParameterRole[]) =>
     [...entries.values()].flatMap(({ role, parameter }) =>
       roles.includes(role) ? [parameter] : [],
     );

@@ -14,6 +14,12 @@ export type {
 } from "./method.ts";
 export { count, derived } from "./option-schema.ts";
 export {
+  countParameters,
+  type ParameterCounts,
+  type ParameterRole,
+  parameterRole,
+} from "./parameter-roles.ts";
+export {
   bindMethod,
   type MethodName,
   type MethodOptions,

@@ -21,6 +21,7 @@ const input: EstimateInput = {
   weightBytes: 768,
   trainable: 10,
   optimizerSlots: 2,
+  untrained: 5,
   rows: 2,
   rowTokens: 4,
   memory: "fast",
@@ -34,6 +35,7 @@ it("adds up what a step holds and computes", () => {
   const bytes = Object.fromEntries(memory.map((term) => [term.name, term.bytes]));
   expect(bytes["frozen weights"]).toBe(768);
   expect(bytes["trained weights, gradients, optimizer"]).toBe(10 * 4 * 4);
+  expect(bytes["untrained tensors of the method"]).toBe(5 * 4);
   expect(bytes["saved for the backward pass"]).toBe(8 * (8 + 8) * 4);
   expect(memoryBytes).toBe(memory.reduce((sum, term) => sum + term.bytes, 0));
   const perToken = 2 * (2 * 64 + 2 * 2 * 4 * 4) + 6 * 10;

@@ -16,6 +16,8 @@ export interface EstimateInput {
   readonly trainable: number;
   /** Numbers that the optimizer keeps for each of them: 2 for AdamW, 1 for SGD. */
   readonly optimizerSlots: number;
+  /** Numbers that the method keeps without training them: shared matrices, a schedule's memory. */
+  readonly untrained: number;
   /** Rows of a micro-batch, and tokens of its longest row. */
   readonly rows: number;
   readonly rowTokens: number;
@@ -67,6 +69,7 @@ export function estimate(given: EstimateInput): Estimate {
       name: "trained weights, gradients, optimizer",
       bytes: trainable * FLOAT * (2 + given.optimizerSlots),
     },
+    { name: "untrained tensors of the method", bytes: given.untrained * FLOAT },
     { name: "saved for the backward pass", bytes: positions * saved * FLOAT },
     {
       name: "one block at work",

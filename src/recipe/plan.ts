@@ -4,7 +4,7 @@
 import { relative } from "node:path";
 import { quantizedSpecs } from "../engine/weights/quantized-weights.ts";
 import { quantizedBytes } from "../hub/index.ts";
-import type { BoundMethod } from "../methods/index.ts";
+import { countParameters } from "../methods/index.ts";
 import { createRuntime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
 import { completeSettings, planSteps } from "../train/index.ts";
@@ -74,7 +74,7 @@ async function planPrepared(prepared: Prepared, options: PrepareOptions): Promis
   const data = await openRecipeData(prepared, options);
   const settings = completeSettings(trainingSettings(recipe), data.evaluation !== undefined);
   const { totalSteps } = planSteps(settings, data.train.batchesPerEpoch);
-  const trainable = countTrainable(method);
+  const { trained: trainable, untrained } = countParameters(method);
   const { report } = data;
   const { train, data: wanted } = recipe;
   const longest = Math.min(wanted.maxLength, report.longest.tokens);
@@ -90,6 +90,7 @@ async function planPrepared(prepared: Prepared, options: PrepareOptions): Promis
     weightBytes: weightBytes(prepared),
     trainable,
     optimizerSlots: train.optimizer === "adamw" ? 2 : 1,
+    untrained,
     rows: train.batchSize,
     rowTokens: rowTokens + virtual,
     memory: train.memory,
@@ -136,12 +137,6 @@ function valuesOf({ recipe, origins }: Prepared): PlanValue[] {
     const origin = origins.get(path);
     return value === undefined || origin === undefined ? [] : [{ path, value, origin }];
   });
-}
-
-function countTrainable(method: BoundMethod): number {
-  const trained = method.parameters.filter(({ frozen }) => !frozen);
-  const shapes = new Map(trained.map(({ key, shape }) => [key, shape]));
-  return [...shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
 }
 
 /** Bytes of the weights as the engine holds them: 16-bit ones stay so unless they are widened. */
