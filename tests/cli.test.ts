@@ -76,6 +76,8 @@ it("trains, refuses to train over it, evaluates and merges", async () => {
   expect((await tunesmith(merge)).code).toBe(0);
   const merged = await tunesmith(["eval", "recipe.yaml", "--model", "merged", "--json"]);
   expect(JSON.parse(merged.out).base.loss).toBeCloseTo(adapted.loss, 4);
+  expect(report.err).not.toContain("was trained on");
+  expect(merged.err).toMatch(/^! \S+adapter was trained on \S+model and is put on \S+merged: .*$/m);
   const refused = await tunesmith(merge);
   expect(refused.code).toBe(1);
   expect(refused.err).toContain("a merged model does not overwrite files");
@@ -129,18 +131,51 @@ it("saves when nobody reads its output any more", async () => {
   expect(await readdir(join(folder, "runs/unread/checkpoints"))).toContain("latest");
 }, 120_000);
 
-it("measures and suggests the whole model that a full run leaves", async () => {
+it.each(["full", "freeze"])(
+  "measures and suggests the whole model that %s leaves",
+  async (method) => {
+    await writeFile(
+      join(folder, "whole.yaml"),
+      `model: ./model\ndata: { train: train.jsonl, eval: 0.2 }\nmethod: ${method}\n` +
+        `train: { epochs: 1, learningRate: 0.01, batchSize: 8 }\noutput: runs/${method}\n`,
+    );
+    const trained = await tunesmith(["train", "whole.yaml"]);
+    expect(trained.code, trained.err).toBe(0);
+    expect(trained.out).toMatch(/model in (\S+)\n\nNext:\n {2}tunesmith chat --model \1\n$/);
+    const [, after] = /before, ([\d.]+) after/.exec(trained.out)!;
+    const report = await tunesmith(["eval", "whole.yaml", "--json"]);
+    expect(JSON.parse(report.out).adapted.loss, report.err).toBeCloseTo(Number(after), 3);
+  },
+  120_000,
+);
+
+it("suggests and measures an adapter over the quantised base that it was trained on", async () => {
   await writeFile(
-    join(folder, "full.yaml"),
-    "model: ./model\ndata: { train: train.jsonl, eval: 0.2 }\nmethod: full\n" +
-      "train: { epochs: 1, learningRate: 0.01, batchSize: 8 }\noutput: runs/full\n",
+    join(folder, "qlora.yaml"),
+    "model: ./model\ndata: { train: train.jsonl, eval: 0.2 }\nmethod: qlora\n" +
+      "train: { epochs: 1, learningRate: 0.01, batchSize: 8 }\noutput: runs/qlora\n",
   );
-  const trained = await tunesmith(["train", "full.yaml"]);
+  const trained = await tunesmith(["train", "qlora.yaml"]);
   expect(trained.code, trained.err).toBe(0);
-  expect(trained.out).toMatch(/model in (\S+)\n\nNext:\n {2}tunesmith chat --model \1\n$/);
-  const [, after] = /before, ([\d.]+) after/.exec(trained.out)!;
-  const report = await tunesmith(["eval", "full.yaml", "--json"]);
-  expect(JSON.parse(report.out).adapted.loss, report.err).toBeCloseTo(Number(after), 3);
+  expect(trained.out).toMatch(/chat --model \S+ --adapter \S+ --quantization nf4\n$/);
+
+  const losses = async (...args: string[]) => {
+    const { code, out, err } = await tunesmith([
+      "eval",
+      "--data",
+      "train.jsonl",
+      "--json",
+      ...args,
+    ]);
+    expect(code, err).toBe(0);
+    const { base, adapted } = JSON.parse(out);
+    return [base.loss, adapted.loss];
+  };
+  const alone = ["--model", "model", "--adapter", "runs/qlora/adapter"];
+  const asTrained = await losses("qlora.yaml");
+  expect(await losses(...alone, "--quantization", "nf4")).toEqual(asTrained);
+  expect(await losses(...alone)).not.toEqual(asTrained);
+  expect(await losses("qlora.yaml", "--quantization", "int8")).not.toEqual(asTrained);
 }, 120_000);
 
 it("answers every line of a piped conversation", async () => {

@@ -1,6 +1,6 @@
 // What an adapter's folder holds, in numbers: for people who want to know what they were given.
 
-import type { Adapter, AdapterTensor } from "../hub/index.ts";
+import { type Adapter, type AdapterTensor, adapterLibrary, namedBase } from "../hub/index.ts";
 import { type MethodOptions, methodDefinition, methodOfAdapter } from "../methods/index.ts";
 import { normOf } from "./factors.ts";
 import { readPlainLora } from "./plain-lora.ts";
@@ -22,6 +22,8 @@ export interface AdapterPart {
 }
 
 export interface AdapterDescription {
+  /** The library whose file it is: PEFT, AdapterHub, or one that builds on PEFT. */
+  readonly library: string;
   /** The file's `peft_type`; AdapterHub's files have none. */
   readonly peftType: string | undefined;
   /** The method with its most telling options, in words. */
@@ -42,12 +44,15 @@ export function describeAdapter(adapter: Adapter, folder: string): AdapterDescri
   const { config, tensors } = adapter;
   const options = methodOfAdapter(adapter, folder);
   const parameters = [...tensors.values()].reduce((sum, { data }) => sum + data.length, 0);
-  const base = config.base_model_name_or_path ?? config.model_name;
+  const { describe, libraries } = methodDefinition(options.name);
+  const peftType = typeof config.peft_type === "string" ? config.peft_type : undefined;
+  const builtOnPeft = peftType === undefined ? undefined : libraries?.[peftType];
   return {
-    peftType: typeof config.peft_type === "string" ? config.peft_type : undefined,
-    method: methodDefinition(options.name).describe(options),
+    library: builtOnPeft ?? (adapterLibrary(config) === "peft" ? "PEFT" : "AdapterHub"),
+    peftType,
+    method: describe(options),
     options,
-    base: typeof base === "string" ? base : undefined,
+    base: namedBase(config),
     tensors: tensors.size,
     parameters,
     bytes: 4 * parameters,

@@ -28,6 +28,14 @@ it("shows how far a download is, and takes the line away", async () => {
   expect(console.errText().endsWith("\r\u001b[K")).toBe(true);
 });
 
+it("tells what looks wrong in a line of its own", async () => {
+  const console = testConsole();
+  const context = { console, overrides: [], exitCode: 0 };
+  await attend(context, async ({ onWarning }) => onWarning("another base"));
+  expect(console.errText()).toBe("! another base\n");
+  expect(console.outText()).toBe("");
+});
+
 it("does not take another fault for Ctrl-C", async () => {
   const context = { console: testConsole(), overrides: [], exitCode: 0 };
   const fault = new Error("boom");

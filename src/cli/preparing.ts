@@ -27,10 +27,11 @@ export function createPreparing(console: Console) {
   };
 }
 
-/** What such work takes: where it tells how far it is, and what tells it to stop. */
+/** What such work takes: where it tells how far it is and what is odd, and what tells it to stop. */
 export interface Attended {
   readonly signal: AbortSignal;
   readonly onProgress: (progress: PrepareProgress) => void;
+  readonly onWarning: (warning: string) => void;
 }
 
 /**
@@ -45,7 +46,11 @@ export async function attend<Result>(
   const preparing = createPreparing(context.console);
   const { signal } = interrupt;
   try {
-    return await work({ signal, onProgress: preparing.show });
+    const onWarning = (warning: string) => {
+      preparing.finish();
+      context.console.err(`${context.console.errColors.yellow("!")} ${warning}\n`);
+    };
+    return await work({ signal, onProgress: preparing.show, onWarning });
   } catch (error) {
     if (!signal.aborted || error !== signal.reason) throw error;
     context.exitCode = 130;

@@ -24,6 +24,7 @@ import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
 import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapters/adapter-set.ts";
+import { otherBaseWarning } from "./adapters/base-name.ts";
 import { adapterValues, bindAdapter } from "./adapters/bind-adapter.ts";
 import { checkEncoder } from "./computed-tensors.ts";
 import { forwardWith } from "./forward.ts";
@@ -56,6 +57,8 @@ export interface OpenOptions {
   readonly seed?: number;
   /** Threads; default: all cores. */
   readonly threads?: number;
+  /** Told what looks wrong and may be right: an adapter that names another base. */
+  readonly onWarning?: (warning: string) => void;
 }
 
 /** A loaded model, with what generation and saving need of its parts. */
@@ -138,6 +141,9 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   const runtime = createRuntime({ threads: options.threads });
   const parts = { architecture, method, weights, parameters, runtime };
   if (adapter) await checkEncoder(parts, adapter, adapterFolder!);
+  const warning =
+    adapter && otherBaseWarning({ config: adapter.config, folder: adapterFolder! }, checkpoint);
+  if (warning) options.onWarning?.(warning);
   const network = createNetwork({ ...parts, memory });
   const trained: Trained = { ...parts, checkpoint, initial };
   const running: AdaptedModel = {

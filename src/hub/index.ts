@@ -5,6 +5,7 @@ export {
   adapterKind,
   adapterLibrary,
   ENCODER,
+  namedBase,
   readAdapter,
   withoutAdapterName,
   writeAdapter,

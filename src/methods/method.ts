@@ -267,4 +267,9 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
       hasEncoder: boolean,
     ) => { readonly name: string };
   };
+  /**
+   * Libraries other than PEFT whose files it writes and reads, by the `peft_type` in them: some that
+   * build on PEFT have types of their own.
+   */
+  readonly libraries?: Readonly<Record<string, string>>;
 }

@@ -83,6 +83,10 @@ describe("describing", () => {
     expect(ia3.parts.map(({ name }) => name)).toContain("k_proj.ia3_l");
     const head = await describeAdapterFolder(stored("lora/save-head"));
     expect(head.parts.map(({ name }) => name)).toContain("lm_head");
+    const libraries = ["tuners/ia3", "moe/mixlora", "moe/loramoe", "adapterhub/seq-bn"].map(
+      async (name) => (await describeAdapterFolder(stored(name))).library,
+    );
+    expect(await Promise.all(libraries)).toEqual(["PEFT", "MixLoRA", "LoRAMoE", "AdapterHub"]);
     const pissa = await describeAdapterFolder(stored("lora/pissa-as-trained"));
     expect(pissa.parts[0]!.ranks).toEqual([]);
   });

@@ -60,9 +60,9 @@ export interface ConversationOptions extends Attention {
  */
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
   const path = await fetchModel(options.model, options);
-  const { adapter, quantization: type } = options;
+  const { adapter, quantization: type, onWarning } = options;
   const dtype = (await fitsWidened(path)) ? "float32" : "auto";
-  const model = await openModel(path, { adapter, dtype, quantization: { type } });
+  const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
   const tokenizer = await model.loadTokenizer();
   const context = textContext(model);
 

@@ -4,6 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
+import type { QuantizationType } from "../hub/index.ts";
 import { type Evaluation, evaluate, RUN_FILES } from "../train/index.ts";
 import { openRecipeData } from "./data.ts";
 import { quantizationOf, type Recipe } from "./derive.ts";
@@ -19,6 +20,8 @@ export interface EvaluateOptions extends Attention {
   readonly model?: string;
   readonly adapter?: string;
   readonly data?: string;
+  /** Keeps the model's linear weights so, as for an adapter that was trained over them. */
+  readonly quantization?: QuantizationType;
 }
 
 export interface EvaluationReport {
@@ -31,7 +34,7 @@ export interface EvaluationReport {
 
 /** Evaluates. Throws a TunesmithError where there is nothing to evaluate. */
 export async function evaluateRecipe(options: EvaluateOptions): Promise<EvaluationReport> {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, onWarning } = options;
   const attention = { signal, onProgress };
   const prepared = await prepare(options.recipe ?? withoutRecipe(options), {
     overrides: [...(options.overrides ?? []), ...givenOptions(options)],
@@ -54,7 +57,7 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
     const { dtype } = recipe.model;
     const { threads } = recipe.compute;
     const quantization = isBase ? quantizationOf(recipe) : undefined;
-    const model = await openModel(path, { adapter, dtype, quantization, threads });
+    const model = await openModel(path, { adapter, dtype, quantization, threads, onWarning });
     try {
       const result = await evaluate(model, evaluation, signal);
       if (result === undefined) throw signal?.reason;
@@ -76,20 +79,22 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
 }
 
 /** Data given alone are measured as a whole: they are the evaluation data of a recipe for nothing. */
-function withoutRecipe({ model, data }: EvaluateOptions): RecipeInput {
+function withoutRecipe({ model, data, quantization }: EvaluateOptions): RecipeInput {
   return {
-    model: { path: model! },
+    model: { path: model!, quantization },
     data: { train: data!, eval: data! },
     method: { name: "lora" },
   };
 }
 
-function givenOptions({ recipe, model, data }: EvaluateOptions): Override[] {
+function givenOptions({ recipe, model, data, quantization }: EvaluateOptions): Override[] {
   if (recipe === undefined) return [];
-  return [
-    ...(model === undefined ? [] : [{ flag: "--model", path: ["model"], value: model }]),
-    ...(data === undefined ? [] : [{ flag: "--data", path: ["data", "eval"], value: data }]),
+  const given: Override[] = [
+    { flag: "--model", path: ["model"], value: model },
+    { flag: "--data", path: ["data", "eval"], value: data },
+    { flag: "--quantization", path: ["model", "quantization"], value: quantization },
   ];
+  return given.filter(({ value }) => value !== undefined);
 }
 
 interface Trained {

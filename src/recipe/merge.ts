@@ -30,6 +30,7 @@ export async function merge(options: MergeOptions): Promise<RequantizationLoss |
   const opened = await openModel(await fetchModel(model, attention), {
     adapter,
     quantization: { type },
+    onWarning: attention.onWarning,
   });
   try {
     return await opened.merge(out);

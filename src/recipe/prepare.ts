@@ -25,11 +25,13 @@ export type PrepareProgress =
   | ({ readonly stage: "download" } & DownloadProgress)
   | { readonly stage: "read"; readonly records: number };
 
-/** How whoever waits for a recipe's work follows and stops it. */
+/** How whoever waits for a recipe's work follows it, and stops it. */
 export interface Attention {
   /** Aborting ends a download or the reading of data with the signal's reason. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: PrepareProgress) => void;
+  /** Told in one line what looks wrong and may be right: an adapter that names another base. */
+  readonly onWarning?: (warning: string) => void;
 }
 
 export interface PrepareOptions extends LoadOptions, Attention {

@@ -79,11 +79,19 @@ function cardSubject(prepared: Prepared, data: RecipeData): CardSubject {
   return {
     baseModel: model.id ?? modelPath,
     kind: saved === "checkpoint" ? "model" : kindOf(saved),
+    ...quantizedHere(prepared),
     method: methodDefinition(method.name).describe(method),
     data: dataCounts(data),
     versions: packageVersions(),
     tags: [method.name],
   };
+}
+
+/** A checkpoint that is quantised itself needs no word about it. */
+function quantizedHere({ recipe, origins }: Prepared): Pick<CardSubject, "quantization"> {
+  const quantization = quantizationOf(recipe);
+  const isOwn = origins.get("model.quantization")?.kind === "checkpoint";
+  return quantization && !isOwn ? { quantization: quantization.type } : {};
 }
 
 /** Configurations that are made of parameters are PEFT's. */

@@ -1,6 +1,8 @@
 // Everything that a training run tells its caller, as one typed union. Steps and evaluations are also
 // what metrics.jsonl holds, one event a line.
 
+import type { CardSubject } from "./model-card.ts";
+
 export type StopReason = "completed" | "early-stopping" | "aborted";
 
 export interface RunStarted {
@@ -66,6 +68,10 @@ export interface RunFinished {
   readonly adapterStep?: number;
   /** Where the adapter is; absent after an abort. */
   readonly adapterFolder?: string;
+  /** How that folder is loaded: on top of the base, or in its place. */
+  readonly kind?: CardSubject["kind"];
+  /** How the base's linear weights were kept, where the run quantised them: the adapter wants them so. */
+  readonly quantization?: CardSubject["quantization"];
   /** Time spent training, earlier parts of a resumed run included. */
   readonly seconds: number;
   readonly peakMemoryBytes: number;

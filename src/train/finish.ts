@@ -54,6 +54,8 @@ export async function finishRun(
     lossAfter: best?.loss ?? state.evaluationLoss,
     adapterStep: best?.step ?? state.step,
     adapterFolder: paths.adapter,
+    ...(card && { kind: card.kind }),
+    ...(card?.quantization && { quantization: card.quantization }),
   };
   const steps = metrics.filter((metric) => metric.type === "step-finished");
   await writeFolderAtomically(paths.adapter, async (temporary) => {

@@ -53,3 +53,10 @@ it("loads a fully tuned model in the place of its base, and keeps local paths ou
   expect(card).toContain('AutoModelForCausalLM.from_pretrained("path/to/this/folder")');
   expect(card).not.toContain("PeftModel");
 });
+
+it("loads a quantised base as the adapter knew it", () => {
+  const quantized: CardSubject = { ...subject, quantization: "nf4" };
+  expect(writeModelCard(quantized, DEFAULT_TRAINING_SETTINGS, results)).toContain(
+    "--adapter path/to/this/folder --quantization nf4\n",
+  );
+});

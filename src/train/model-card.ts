@@ -2,6 +2,7 @@
 // load it. Hubs read the block at its top.
 
 import { stringify } from "yaml";
+import type { QuantizationType } from "../hub/index.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** What only the caller of a training run knows, for the model card. */
@@ -13,6 +14,8 @@ export interface CardSubject {
    * them), or in its place.
    */
   readonly kind: "adapter" | "adapterHub" | "adapterSetup" | "model";
+  /** How the base's linear weights are kept, where they are quantised on the way in. */
+  readonly quantization?: QuantizationType;
   /** Such as "LoRA, rank 8, on q_proj and v_proj". */
   readonly method: string;
   /** Such as { "training samples": 1200, "held-out samples": 130 }. */
@@ -125,12 +128,13 @@ const LOADING: Readonly<
   },
 };
 
-function howToLoad({ baseModel, kind }: CardSubject): string {
+function howToLoad({ baseModel, kind, quantization }: CardSubject): string {
   const python = LOADING[kind].python(baseModel);
+  const flag = quantization === undefined ? "" : ` --quantization ${quantization}`;
   const shell =
     kind === "model"
       ? "npx tunesmith chat --model path/to/this/folder"
-      : `npx tunesmith chat --model ${baseModel} --adapter path/to/this/folder`;
+      : `npx tunesmith chat --model ${baseModel} --adapter path/to/this/folder${flag}`;
   return `\`\`\`python\n${python.join("\n")}\n\`\`\`\n\n\`\`\`sh\n${shell}\n\`\`\``;
 }
 

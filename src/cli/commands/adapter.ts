@@ -39,10 +39,10 @@ function showCommand({ console }: Context): Command {
 }
 
 function showAdapter(description: AdapterDescription): string {
-  const { method, peftType, base, tensors, parameters, bytes, parts } = description;
+  const { method, library, peftType, base, tensors, parameters, bytes, parts } = description;
   const facts = formatTable([
     ["method", method],
-    ["file", peftType === undefined ? "AdapterHub's" : `PEFT's ${peftType}`],
+    ["file", [`${library}'s`, peftType].filter(Boolean).join(" ")],
     ["base", base ?? "not named"],
     ["size", `${formatCount(parameters)} in ${tensors} tensors, ${formatBytes(bytes)} in float32`],
   ]);

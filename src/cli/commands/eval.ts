@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
+import type { QuantizationType } from "../../hub/index.ts";
 import type { EvaluationReport } from "../../recipe/evaluate.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { formatTable, shortPath } from "../format.ts";
@@ -10,6 +11,7 @@ import { attend } from "../preparing.ts";
 interface Options {
   readonly model?: string;
   readonly adapter?: string;
+  readonly quantization?: QuantizationType;
   readonly data?: string;
   readonly json?: boolean;
 }
@@ -24,6 +26,7 @@ export function evalCommand(context: Context): Command {
       ["--model <path|id>", "a model, instead of the recipe's"],
       ["--adapter <folder>", "an adapter (default: that of the recipe's newest run)"],
       ["--data <file>", "data to measure, instead of the recipe's"],
+      ["--quantization <type>", "keep the model's linear weights as nf4, fp4 or int8"],
       ["--json", "as JSON"],
     ],
     examples: [

@@ -66,7 +66,6 @@ export function trainCommand(context: Context): Command {
           describeEnd(last, {
             recipe: file,
             model: path === undefined ? id! : shortPath(path),
-            wholeModel: recipe.recipe.method.name === "full",
           }),
         );
       }
@@ -93,12 +92,10 @@ interface EndedRun {
   /** The recipe's file, and its model as a person would write it. */
   readonly recipe: string;
   readonly model: string;
-  /** Whether the run leaves a checkpoint of its own instead of an adapter. */
-  readonly wholeModel: boolean;
 }
 
 /** What a person reads when a run has ended: what came of it and what to do with it. */
-function describeEnd(event: RunFinished, { recipe, model, wholeModel }: EndedRun): string {
+function describeEnd(event: RunFinished, { recipe, model }: EndedRun): string {
   const { step, seconds, peakMemoryBytes, lossBefore, lossAfter } = event;
   const adapter = shortPath(event.adapterFolder ?? "");
   const cost = `${step} steps in ${formatDuration(seconds)}, at most ${formatBytes(peakMemoryBytes)} of memory`;
@@ -109,9 +106,11 @@ function describeEnd(event: RunFinished, { recipe, model, wholeModel }: EndedRun
     lossBefore === undefined || lossAfter === undefined
       ? ""
       : `held-out loss ${lossBefore.toFixed(4)} before, ${lossAfter.toFixed(4)} after\n`;
-  const next = wholeModel ? `--model ${adapter}` : `--model ${model} --adapter ${adapter}`;
+  const isModel = event.kind === "model";
+  const flag = event.quantization === undefined ? "" : ` --quantization ${event.quantization}`;
+  const next = isModel ? `--model ${adapter}` : `--model ${model} --adapter ${adapter}${flag}`;
   return (
-    `trained ${cost}${why}\n${gain}${wholeModel ? "model" : "adapter"} in ${adapter}\n\n` +
+    `trained ${cost}${why}\n${gain}${isModel ? "model" : "adapter"} in ${adapter}\n\n` +
     `Next:\n  tunesmith chat ${next}\n`
   );
 }

@@ -2,7 +2,7 @@
 // parameters, and what does not fit told with the base that the adapter was made for.
 
 import { type Fault, TunesmithError } from "../../errors.ts";
-import type { Adapter } from "../../hub/index.ts";
+import { type Adapter, namedBase } from "../../hub/index.ts";
 import {
   type BoundMethod,
   bindMethod,
@@ -35,9 +35,8 @@ export function bindAdapter(
   }
 }
 
-/** AdapterHub's files name the base otherwise. */
 const withOwnBase = ({ config }: Adapter): string =>
-  `use the adapter with its own base (${config.base_model_name_or_path ?? config.model_name ?? "not named"})`;
+  `use the adapter with its own base (${namedBase(config) ?? "not named"})`;
 
 /** Faults that are told of one adapter: others of the kind say the same. */
 const MOST_FAULTS = 10;

@@ -37,6 +37,13 @@ export const adapterLibrary = (config: JsonObject): keyof typeof FILES =>
     ? "adapterHub"
     : "peft";
 
+/** The base model as a configuration of either library names it. */
+export function namedBase(config: JsonObject): string | undefined {
+  const { base_model_name_or_path: peft, model_name: hub, fusion } = config;
+  const name = peft ?? hub ?? (isJsonObject(fusion) ? fusion.model_name : undefined);
+  return typeof name === "string" && name !== "" ? name : undefined;
+}
+
 /** How a configuration's folder is loaded: by PEFT, or by AdapterHub's library as one or several. */
 export const adapterKind = (config: JsonObject): "adapter" | "adapterHub" | "adapterSetup" => {
   if (isAdapterSetup(config)) return "adapterSetup";

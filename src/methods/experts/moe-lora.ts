@@ -8,6 +8,7 @@ import { bindLoraMoe } from "./lora-moe.ts";
 import { bindMixLora } from "./mix-lora.ts";
 import {
   fromMixLoraConfig,
+  loraMoeLayout,
   type MoeLoraOptions,
   mixLoraLayout,
   moeLoraSchema,
@@ -22,6 +23,7 @@ export const moeLora = {
     const options = completeOptions(moeLoraSchema, given);
     return options.routing === "dense" ? bindLoraMoe(options, model) : bindMixLora(options, model);
   },
-  // LoRAMoE's files are of PEFT's type LORA, so `lora` finds them.
   peft: { type: mixLoraLayout.type, options: fromMixLoraConfig },
+  // LoRAMoE's type is that of PEFT's LoRA, so `lora` finds its files.
+  libraries: { [mixLoraLayout.type]: "MixLoRA", [loraMoeLayout.type]: "LoRAMoE" },
 } satisfies MethodDefinition<MoeLoraOptions>;
