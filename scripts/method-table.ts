@@ -6,14 +6,20 @@ import { join } from "node:path";
 import {
   type BoundMethod,
   bindMethod,
+  countParameters,
+  type MethodName,
   type MethodOptions,
   methodDefinition,
   methodNames,
 } from "../src/methods/index.ts";
 import { architectureFor } from "../src/models/index.ts";
+import { referenceOf } from "../src/recipe/reference.ts";
 import { sizeOf } from "../src/tensor/index.ts";
 
-const MODEL = join(import.meta.dirname, "..", "assets", "embedded-model");
+const ROOT = join(import.meta.dirname, "..");
+const MODEL = join(ROOT, "assets", "embedded-model");
+/** Three trained adapters: which tensors a fusion trains does not depend on what they learnt. */
+const FUSED = join(ROOT, "tests", "parity", "cases", "adapterhub", "fusion-static", "adapter");
 
 /** Where a method meets the model, by the hook that it has. */
 const PLACES = {
@@ -27,10 +33,11 @@ const PLACES = {
 } as const satisfies Partial<Record<keyof BoundMethod, string>>;
 
 /** Options without which a method cannot be bound. */
-const NEEDED: Readonly<Record<string, object>> = {
+const NEEDED: Partial<Record<MethodName, object>> = {
   prompt: { virtualTokens: 20 },
   prefix: { virtualTokens: 20 },
   "p-tuning": { virtualTokens: 20 },
+  "adapter-fusion": { adapters: ["alpha", "beta", "gamma"].map((name) => join(FUSED, name)) },
 };
 
 export async function methodTable(): Promise<string> {
@@ -39,30 +46,17 @@ export async function methodTable(): Promise<string> {
   const model = { ...architecture, modelType: String(config.model_type), source: "model" };
   const all = architecture.weights.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const rows = methodNames.map((name) => {
-    const definition = methodDefinition(name);
-    const method = bound({ name, ...NEEDED[name] } as MethodOptions, model);
-    const meaning = definition.schema.shape.name.description ?? "";
-    const file = definition.peft
-      ? `PEFT \`${definition.peft.type}\``
-      : (definition.adapterHub ?? definition.adapterSetup)
-        ? "AdapterHub"
-        : method?.saved === "checkpoint"
-          ? "a checkpoint"
-          : "as LoRA";
-    if (!method) return [`\`${name}\``, meaning, "", "", "", file];
-    const trained = method.parameters
-      .filter(({ frozen }) => !frozen)
-      .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    const method = bindMethod({ name, ...NEEDED[name] } as MethodOptions, model);
     const places = Object.entries(PLACES).flatMap(([hook, place]) =>
       method[hook as keyof typeof PLACES] ? [place] : [],
     );
     return [
-      `\`${name}\``,
-      meaning,
+      `[\`${name}\`](${referenceOf("method", name)})`,
+      methodDefinition(name).schema.shape.name.description ?? "",
       places.join(", ") || "weights themselves",
-      percent(trained / all),
+      percent(countParameters(method).trained / all),
       method.unmergeable ? "no" : "yes",
-      file,
+      fileOf(name, method),
     ];
   });
   const header = ["method", "", "where", "trained", "merges", "file"];
@@ -71,17 +65,14 @@ export async function methodTable(): Promise<string> {
     .join("\n");
 }
 
+/** Whose file a method writes. */
+function fileOf(name: MethodName, { saved }: BoundMethod): string {
+  const { libraries, peft, adapterHub, adapterSetup } = methodDefinition(name);
+  if (saved === "checkpoint") return "a checkpoint";
+  if (libraries) return Object.values(libraries).join(", ");
+  if (peft) return `PEFT \`${peft.type}\``;
+  return (adapterHub ?? adapterSetup) ? "AdapterHub" : "as LoRA";
+}
+
 const percent = (share: number): string =>
   `${100 * share < 10 ? (100 * share).toPrecision(2) : (100 * share).toFixed(0)} %`;
-
-/** Undefined for a method that needs more than this model: fused adapters, biases. */
-function bound(
-  options: MethodOptions,
-  model: Parameters<typeof bindMethod>[1],
-): BoundMethod | undefined {
-  try {
-    return bindMethod(options, model);
-  } catch {
-    return undefined;
-  }
-}

@@ -90,6 +90,24 @@ example("many-adapters", [MODEL, "runs/recipe/adapter", PEFT_ADAPTER], (out) => 
   expect(differences[2]).toBe(0);
 });
 
+example(
+  "convert-adapter",
+  [MODEL, "runs/recipe/adapter", PEFT_ADAPTER, "converted"],
+  async (out) => {
+    const [a, b, both, small] = numbers(/, (\d+) numbers/g, out) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    expect(both).toBe(a + b);
+    expect(small).toBeLessThan(both);
+    const gguf = await readFile(inSandbox("converted/small.gguf"));
+    expect(gguf.subarray(0, 4).toString("latin1")).toBe("GGUF");
+    expect(gguf.length).toBeGreaterThan(4 * small);
+  },
+);
+
 example("check-gradients", [MODEL], (out) => {
   const differences = numbers(/\((\S+)\)$/gm, out);
   expect(differences.length).toBe(4);

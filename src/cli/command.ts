@@ -44,7 +44,7 @@ export function describeCommand(description: Description): Command {
     .map(([example, meaning]) => `  ${example.padEnd(width)}  ${meaning}\n`)
     .join("");
   const overrides = description.takesOverrides
-    ? "\nEvery key of the recipe is a flag too, as in --train.epochs 2 (tunesmith init --all shows them, of the methods lora's).\n"
+    ? "\nEvery key of the recipe is a flag too, as in --train.epochs 2 (tunesmith init --all --method NAME shows them).\n"
     : "";
   return command.addHelpText("after", `${overrides}\nExamples:\n${examples}`);
 }

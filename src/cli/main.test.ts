@@ -105,6 +105,9 @@ it("starts a recipe and does not replace one", async () => {
   const recipe = join(folder, "recipe.yaml");
   expect((await run("init", recipe, "--model", "owner/name")).code).toBe(0);
   expect(await readFile(recipe, "utf8")).toContain("\nmodel: owner/name\n");
+  const vera = join(folder, "vera.yaml");
+  expect((await run("init", vera, "--method", "vera")).code).toBe(0);
+  expect(await readFile(vera, "utf8")).toMatch(/name: vera\n[\s\S]*# saveProjection: true/);
   const again = await run("init", recipe);
   expect(again.code).toBe(1);
   expect(again.err).toContain("--force");

@@ -5,6 +5,7 @@ import { access } from "node:fs/promises";
 import { stringify } from "yaml";
 import { TunesmithError } from "../errors.ts";
 import { writeFileAtomically } from "../hub/atomic-file.ts";
+import { methodDefinition } from "../methods/index.ts";
 import { type RecipeKey, recipeSections } from "./keys.ts";
 
 /** The keys that a first recipe spells out. */
@@ -12,10 +13,14 @@ const WRITTEN: Readonly<Record<string, unknown>> = {
   "model.path": "./SmolLM2-135M-Instruct",
   "data.train": "train.jsonl",
   "data.eval": 0.1,
-  "method.name": "lora",
-  "method.rank": 8,
   "objective.name": "sft",
   "train.epochs": 3,
+};
+
+/** What a method needs besides, or is chosen first; a key of no method is left out. */
+const WRITTEN_FOR_METHOD: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  lora: { "method.rank": 8 },
+  "adapter-fusion": { "method.adapters": ["./first-adapter", "./second-adapter"] },
 };
 
 /** Keys shown as comments besides, since they are what is changed next. */
@@ -33,28 +38,37 @@ const SUGGESTED = new Set([
 ]);
 
 export interface TemplateOptions {
-  /** Show every key: of methods those of LoRA, and all others. */
+  /** Show every key: of methods those of the one that is put in, and all others. */
   readonly all?: boolean;
+  /** The method to put in, with all of its keys. Default: lora, with the usual ones. */
+  readonly method?: string;
   /** A model and a training file to put in. */
   readonly model?: string;
   readonly data?: string;
 }
 
-/** The text of a new recipe. */
+/** The text of a new recipe. Throws a TunesmithError ("config") for a method that there is none of. */
 export function recipeTemplate(options: TemplateOptions = {}): string {
+  const { method = "lora" } = options;
+  methodDefinition(method);
   const written = {
     ...WRITTEN,
+    "method.name": method,
+    ...WRITTEN_FOR_METHOD[method],
     ...(options.model === undefined ? {} : { "model.path": options.model }),
     ...(options.data === undefined ? {} : { "data.train": options.data }),
   };
   const sections = recipeSections()
     .map(({ name, description, keys }) => {
+      const isShown = (path: string) =>
+        path in written ||
+        options.all ||
+        SUGGESTED.has(path) ||
+        (name === "method" && options.method !== undefined);
       const shown = keys.filter(
-        ({ path, variant }) =>
-          path in written ||
-          ((options.all || SUGGESTED.has(path)) && (variant ?? "lora") === "lora"),
+        ({ path, variant }) => (variant ?? method) === method && isShown(path),
       );
-      return { name, description, keys: uniquePaths(shown) };
+      return { name, description, keys: shown };
     })
     .filter(({ keys }) => keys.length > 0);
   const head =
@@ -80,11 +94,6 @@ export async function writeTemplate(
       fix: "give another name, or --force to replace it",
     });
   await writeFileAtomically(path, recipeTemplate(options));
-}
-
-/** `method.name` stands in the schema once for each method. */
-function uniquePaths(keys: readonly RecipeKey[]): RecipeKey[] {
-  return keys.filter(({ path }, index) => keys.findIndex((each) => each.path === path) === index);
 }
 
 function sectionText(

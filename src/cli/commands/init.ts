@@ -5,6 +5,7 @@ import { type Context, describeCommand } from "../command.ts";
 
 interface Options {
   readonly all?: boolean;
+  readonly method?: string;
   readonly force?: boolean;
   readonly model?: string;
   readonly data?: string;
@@ -18,13 +19,18 @@ export function initCommand({ console }: Context): Command {
     options: [
       ["--model <path|id>", "the model to put in"],
       ["--data <file>", "the training data to put in"],
-      ["--all", "show every key of lora and of all other sections, with its default"],
+      [
+        "--method <name>",
+        "the method to put in, with all of its keys (default: lora, with the usual ones)",
+      ],
+      ["--all", "show every key of the method and of all other sections, with its default"],
       ["--force", "replace a file that is there"],
     ],
     examples: [
       ["tunesmith init", "write recipe.yaml"],
       ["tunesmith init --model ./my-model --data chats.jsonl", "with these two filled in"],
-      ["tunesmith init everything.yaml --all", "a recipe that shows all of them"],
+      ["tunesmith init --method dora", "with another method, and all of its keys as comments"],
+      ["tunesmith init everything.yaml --all", "a recipe that shows every key"],
     ],
   }).action(async (file: string | undefined, options: Options) => {
     const { writeTemplate } = await import("../../recipe/template.ts");
