@@ -65,7 +65,10 @@ const rows: QualityRow[] =
   earlier?.date === today() && earlier.steps === steps && !values.only
     ? earlier.rows.filter(({ exactMatch }) => exactMatch.length === seeds)
     : [];
-const all = Object.values(METHODS).flatMap((entry) => (typeof entry === "string" ? [] : entry));
+// A quantised base shows its effect on large models; the task's model is too small for it.
+const all = Object.values(METHODS)
+  .flatMap((entry) => (typeof entry === "string" ? [] : entry))
+  .filter(({ quantization }) => quantization === undefined);
 for (const method of all) {
   if (values.only && !values.only.some((part) => method.label.includes(part))) continue;
   if (rows.some(({ name }) => name === method.label)) continue;
