@@ -229,7 +229,8 @@ function auxiliaryLoss(
     ),
   );
   const { loss, gradients } = method.auxiliaryLoss(statistics);
-  for (const gradient of gradients.values())
-    for (let i = 0; i < gradient.length; i++) gradient[i]! *= auxiliaryScale;
-  return { loss, gradients };
+  const scaled = [...gradients].map(
+    ([name, gradient]) => [name, gradient.map((value) => value * auxiliaryScale)] as const,
+  );
+  return { loss, gradients: new Map(scaled) };
 }

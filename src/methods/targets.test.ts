@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { bindMethod } from "./registry.ts";
 import { patternValue, selectTargets, type TargetOptions } from "./targets.ts";
 import { describeModel } from "./testing/description.ts";
 
@@ -107,5 +108,24 @@ describe("patternValue", () => {
     [{ v_proj: 2, q_proj: 3, "self_attn.q_proj": 4 }, 3],
   ])("%j", (patterns, expected) => {
     expect(value(patterns)).toBe(expected);
+  });
+});
+
+describe("the output matrix", () => {
+  it.each([
+    ["LoRAMoE", { name: "moe-lora", routing: "dense" }],
+    ["MixLoRA", { name: "moe-lora", routing: "top-k" }],
+    ["AdaLoRA", { name: "adalora" }],
+  ] as const)("is refused by %s, which reports to a loss of its own", (label, options) => {
+    const targets = ["q_proj", "up_proj", "lm_head"];
+    expect(() => bindMethod({ ...options, targets }, describeModel())).toThrow(
+      new RegExp(`${label}[\\s\\S]*"lm_head"[\\s\\S]*out of the targets`),
+    );
+  });
+
+  it("is adapted by AdaLoRA where that loss is off", () => {
+    const targets = ["lm_head"];
+    const method = bindMethod({ name: "adalora", targets, orthogonality: 0 }, describeModel());
+    expect(method.adapted).toEqual(["lm_head"]);
   });
 });

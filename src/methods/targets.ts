@@ -162,3 +162,22 @@ export function patternValue<T>(
   );
   return found?.[1];
 }
+
+/**
+ * For methods that report to a loss of their own: the output matrix runs on labelled rows alone and
+ * reports nothing.
+ * @throws TunesmithError (config) where it is among the modules
+ */
+export function refuseOutput(
+  model: ModelDescription,
+  modules: readonly LinearModule[],
+  method: string,
+): void {
+  if (!modules.some(({ path }) => path === model.outputPath)) return;
+  throw new TunesmithError("config", {
+    where: "method.targets",
+    rule: `${method} adapts the layers inside the blocks`,
+    seen: JSON.stringify(model.outputPath),
+    fix: `leave ${model.outputPath} out of the targets, or adapt it with lora`,
+  });
+}

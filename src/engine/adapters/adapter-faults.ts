@@ -50,6 +50,15 @@ export const otherRowCount = (names: number, rows: number) =>
     fix: "give one name or null for each row",
   });
 
+/** A selection by rows of an adapter that changes the output matrix, which all rows share. */
+export const rowsShareOutput = (name: string, outputPath: string) =>
+  new TunesmithError("config", {
+    where: "adapters",
+    rule: "adapters chosen row by row leave the output matrix alone",
+    seen: `${JSON.stringify(name)} adapts ${outputPath}`,
+    fix: "run its rows in a batch of their own",
+  });
+
 /** A conversion that needs a rank and has none. */
 export const noRank = (method: string) =>
   new TunesmithError("config", {

@@ -56,6 +56,12 @@ async function logitsAlone(adapter: string | undefined, rows = inputIds): Promis
 }
 
 describe("adapters by name", () => {
+  it("are not chosen row by row where one changes the output matrix", async () => {
+    await model.adapters.load("head", stored("target-head"));
+    await expect(model.adapters.select(["head", "qv"], 2)).rejects.toThrow(/"head" adapts lm_head/);
+    model.adapters.unload("head");
+  });
+
   it.each(Object.entries(FOLDERS))("%s computes what it does alone", async (name, folder) => {
     expect(await logitsOf(name)).toEqual(await logitsAlone(folder));
   });

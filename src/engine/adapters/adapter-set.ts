@@ -36,6 +36,7 @@ import {
   noRank,
   noSuchAdapter,
   otherRowCount,
+  rowsShareOutput,
   stillMerged,
   trainedHere,
   untiedHead,
@@ -158,6 +159,9 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
 
   const byRows = async (names: readonly (string | null)[]): Promise<AdaptedModel> => {
     const loras = new Map(names.map((name) => [name, name === null ? undefined : plain(name)]));
+    const { outputPath } = description;
+    const ofOutput = [...loras].find(([, lora]) => lora?.modules.has(outputPath));
+    if (ofOutput) throw rowsShareOutput(String(ofOutput[0]), outputPath);
     const method = mixedRows(names.map((name) => loras.get(name)));
     return viewOf(method, await parametersOf(method));
   };

@@ -42,7 +42,7 @@ export function chooseQuantization(
   if (asked.type === undefined && isQuantized(checkpoint)) return undefined;
   const type = asked.type ?? usual?.type;
   if (type === undefined) return undefined;
-  const { doubleQuantization = true, blockSize = 64 } = asked;
+  const { doubleQuantization = true, blockSize = 64 } = { ...usual, ...asked };
   checkOptions(type, blockSize);
   return { type, doubleQuantization, blockSize };
 }

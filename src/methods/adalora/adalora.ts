@@ -25,6 +25,7 @@ import type {
   ModelDescription,
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
+import { refuseOutput } from "../targets.ts";
 import { patternKey, savedAdapter } from "./adalora-file.ts";
 import { adaloraModule, scheduleState } from "./adalora-modules.ts";
 import {
@@ -42,6 +43,8 @@ function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMetho
   const { initialRank, alpha, dropout, orthogonality, rankPattern } = options;
   checkRanks(options);
   const { modules: targets, replaces } = adaptedModules(model, options);
+  if (options.orthogonality > 0)
+    refuseOutput(model, targets, "AdaLoRA with its orthogonality loss");
   const modules = new Map(
     targets.map((target) => {
       const kept = rankPattern?.[patternKey(target.path)];

@@ -170,7 +170,7 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
       const site = sites.get(path);
       if (!site) return add(x, output);
       const { z, residual } = adapterInput(last, x, output);
-      if (site.value && regularization > 0)
+      if (scope.training && site.value && regularization > 0)
         scope.statistic(`${path} fusion`, distanceFromIdentity(scope.parameter(site.value)));
       const mixed = add(fuse(site, z, dropout, path, scope), residual);
       return last.originalNormAfter ? add(mixed, x) : mixed;

@@ -7,7 +7,7 @@ import { peftPath } from "../adapted-modules.ts";
 import type { BoundMethod, ModelDescription, ParameterSpec } from "../method.ts";
 import { uniformSpec } from "../parts/initial-values.ts";
 import { toPeftConfig } from "../peft-format.ts";
-import { selectTargets } from "../targets.ts";
+import { refuseOutput, selectTargets } from "../targets.ts";
 import { variation, weightedSum } from "./balancing.ts";
 import { type ExpertBank, expertBank, lower, raise, weigh } from "./expert-bank.ts";
 import { loraMoeLayout, type MoeLoraSettings } from "./moe-lora-options.ts";
@@ -22,6 +22,7 @@ interface Mixture {
 export function bindLoraMoe(options: MoeLoraSettings, model: ModelDescription): BoundMethod {
   const { experts, dropout, balance } = options;
   const modules = selectTargets(model, { targets: options.targets });
+  refuseOutput(model, modules, "LoRAMoE");
   const mixtures = new Map(
     modules.map((module): [string, Mixture] => {
       const { path, inputSize } = module;

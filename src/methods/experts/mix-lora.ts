@@ -12,7 +12,7 @@ import { add, constant, linear, multiply, softmax, type Tensor } from "../../ten
 import type { BoundMethod, MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
 import { normalSpec, uniformSpec, zeroSpec } from "../parts/initial-values.ts";
 import { toPeftConfig } from "../peft-format.ts";
-import { type LinearModule, selectTargets } from "../targets.ts";
+import { type LinearModule, refuseOutput, selectTargets } from "../targets.ts";
 import { type ExpertBank, expertBank, lower, raise, weigh } from "./expert-bank.ts";
 import { balancing, type Routing, reportRouting, route } from "./expert-routing.ts";
 import {
@@ -51,6 +51,7 @@ interface Pass {
 export function bindMixLora(options: MoeLoraSettings, model: ModelDescription): BoundMethod {
   const { rank, alpha, dropout, balance, topK } = options;
   const targets = selectTargets(model, { targets: options.targets });
+  refuseOutput(model, targets, "MixLoRA");
   const names = checkTargets(options, model, targets);
   const mixtures = new Map<string, Mixture>();
   const plain = new Map<string, PlainLora>();
@@ -122,8 +123,12 @@ export function bindMixLora(options: MoeLoraSettings, model: ModelDescription): 
     for (const [index, place] of places.entries()) {
       const pass: Pass = { mixture, x, place, lowered };
       current = pass;
-      const output = run(x);
-      current = undefined;
+      let output: Tensor;
+      try {
+        output = run(x);
+      } finally {
+        current = undefined;
+      }
       last = pass.last;
       if (!last || last.output !== output)
         throw new Error(`${mixture.path} does not end in a linear module`);

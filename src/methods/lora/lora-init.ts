@@ -243,7 +243,11 @@ function fromFactors(
       });
       return a;
     },
-    b: async (...from) => besideOneAnother((await factors(...from)).columns, outputSize),
+    async b(...from) {
+      const { columns } = await factors(...from);
+      found.delete(from[0]); // the factors are as large as A and B, in double precision
+      return besideOneAnother(columns, outputSize);
+    },
   };
 }
 
