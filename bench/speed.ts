@@ -4,50 +4,24 @@
 //
 //     npm run bench -- --rounds 2
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { type Command, type GemmReport, ours, type StepReport } from "./child.ts";
-import { flagsOrExit } from "./flags.ts";
-import { MODEL_FOLDER, PEERS_FOLDER, PYTHON } from "./paths.ts";
+import { PEERS_FOLDER } from "./paths.ts";
+import { readPeerFlags } from "./peer-flags.ts";
 import { writePage } from "./report.ts";
 import { keepSession, today, versionsOf } from "./results.ts";
 import { measureAll, type Planned, say } from "./session.ts";
-import { readCount, STANDARD, workloadFlags } from "./workload.ts";
+import { STANDARD, workloadFlags } from "./workload.ts";
 
 const USAGE =
   "npm run bench -- [--rounds 2] [--steps 4] [--warmup 2] [--model FOLDER] [--python PATH] [--only NAME]…";
 
-const { values, rounds, steps, warmup } = flagsOrExit(USAGE, () => {
-  const { values } = parseArgs({
-    options: {
-      rounds: { type: "string" },
-      steps: { type: "string" },
-      warmup: { type: "string" },
-      model: { type: "string", default: MODEL_FOLDER },
-      python: { type: "string", default: PYTHON },
-      only: { type: "string", multiple: true },
-    },
-  });
-  return {
-    values,
-    rounds: readCount("rounds", values.rounds, 2),
-    steps: readCount("steps", values.steps, 4),
-    warmup: readCount("warmup", values.warmup, 2),
-  };
-});
-
-if (!existsSync(join(values.model, "config.json")) || !existsSync(values.python)) {
-  say(
-    `bench: needs the model (${values.model}) and Python with the peers' libraries (${values.python})\n` +
-      "  fix: see docs/benchmarks.md; or pass --model FOLDER and --python PATH",
-  );
-  process.exit(1);
-}
+const flags = readPeerFlags(USAGE, { rounds: 2, steps: 4, warmup: 2 });
+const { rounds, steps, warmup, only } = flags;
 
 /** A quarter of each row is trained on, as where only completions are. */
 const COMPLETIONS = { ...STANDARD, trainableFraction: 0.25 };
-const run = ["--steps", String(steps), "--warmup", String(warmup), "--model", values.model];
+const run = ["--steps", String(steps), "--warmup", String(warmup), "--model", flags.model];
 
 const tunesmith = (memory: "fast" | "lean", workload = STANDARD): Command =>
   ours(
@@ -59,7 +33,7 @@ const tunesmith = (memory: "fast" | "lean", workload = STANDARD): Command =>
   );
 
 const peft = (mode: "eager" | "compile" | "checkpointing", workload = STANDARD): Command => ({
-  program: values.python,
+  program: flags.python,
   args: [join(PEERS_FOLDER, "peft-step.py"), "--mode", mode, ...run, ...workloadFlags(workload)],
 });
 
@@ -69,7 +43,7 @@ const plan: readonly Planned[] = [
   {
     name: "gemm-torch",
     command: {
-      program: values.python,
+      program: flags.python,
       args: [
         join(PEERS_FOLDER, "gemm-peak.py"),
         ...["--shape", "1024x576x1536", "--backend", "torch"],
@@ -84,9 +58,7 @@ const plan: readonly Planned[] = [
   { name: "peft-quarter", command: peft("eager", COMPLETIONS) },
   { name: "peft-compile", command: peft("compile") },
 ];
-const wanted = values.only
-  ? plan.filter(({ name }) => values.only!.some((part) => name.includes(part)))
-  : plan;
+const wanted = only ? plan.filter(({ name }) => only.some((part) => name.includes(part))) : plan;
 
 const describe = (report: object): string =>
   "peak_gflops" in report
@@ -100,7 +72,7 @@ const { loadBefore, measured } = await measureAll<StepReport | GemmReport>(wante
   rounds,
   describe,
 });
-if (values.only) say("Not kept: only a part was measured.");
+if (only) say("Not kept: only a part was measured.");
 else {
   const session = { date: today(), loadBefore, versions: versionsOf(measured), measured };
   say(`Kept in ${await keepSession({ speed: session })}.`);
