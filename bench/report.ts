@@ -196,13 +196,17 @@ function peakNote(peaks: Peaks | undefined): string {
 
 /** Sides that train on the same labels start from the same loss, or they did not run the same step. */
 function lossNote(sides: readonly Side[]): string {
+  const rounded = sides.find(({ name }) => name === "tunesmith-int8");
   const losses = sides
-    .filter(({ name }) => !name.endsWith("quarter"))
+    .filter(({ name }) => !name.endsWith("quarter") && name !== rounded?.name)
     .map(({ label, firstLoss }) => ({ label, firstLoss }));
   const apart = relativeSpread(losses.map(({ firstLoss }) => firstLoss));
   if (losses.length < 2) return "";
   if (apart <= LOSS_TOLERANCE)
-    return `Loss of the first step: ${losses[0]!.firstLoss.toFixed(4)} on all sides (${apart.toExponential(0)} apart).`;
+    return (
+      `Loss of the first step: ${losses[0]!.firstLoss.toFixed(4)} on all sides (${apart.toExponential(0)} apart)` +
+      `${rounded ? `, ${rounded.firstLoss.toFixed(4)} with products in int8` : ""}.`
+    );
   const list = losses.map(({ label, firstLoss }) => `${label} ${firstLoss.toFixed(4)}`);
   return `**The sides did not run the same step**: losses of the first step are ${list.join(", ")}.`;
 }

@@ -5,6 +5,7 @@
 //     npm run bench -- --rounds 2
 
 import { join } from "node:path";
+import type { Arithmetic } from "../src/engine/weights/integer-operands.ts";
 import { type Command, type GemmReport, ours, type StepReport } from "./child.ts";
 import { PEERS_FOLDER } from "./paths.ts";
 import { readPeerFlags } from "./peer-flags.ts";
@@ -23,11 +24,14 @@ const { rounds, steps, warmup, only } = flags;
 const COMPLETIONS = { ...STANDARD, trainableFraction: 0.25 };
 const run = ["--steps", String(steps), "--warmup", String(warmup), "--model", flags.model];
 
-const tunesmith = (memory: "fast" | "lean", workload = STANDARD): Command =>
+const tunesmith = (
+  memory: "fast" | "lean",
+  workload = STANDARD,
+  arithmetic: Arithmetic = "float32",
+): Command =>
   ours(
     join(import.meta.dirname, "step.ts"),
-    "--memory",
-    memory,
+    ...["--memory", memory, "--arithmetic", arithmetic],
     ...run,
     ...workloadFlags(workload),
   );
@@ -52,6 +56,7 @@ const plan: readonly Planned[] = [
   },
   { name: "tunesmith-fast", command: tunesmith("fast") },
   { name: "peft-eager", command: peft("eager") },
+  { name: "tunesmith-int8", command: tunesmith("fast", STANDARD, "int8") },
   { name: "tunesmith-lean", command: tunesmith("lean") },
   { name: "peft-checkpointing", command: peft("checkpointing") },
   { name: "tunesmith-quarter", command: tunesmith("fast", COMPLETIONS) },

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Batch, countTargets } from "../src/engine/batch.ts";
 import { openModel } from "../src/engine/load.ts";
+import { ARITHMETICS, type Arithmetic } from "../src/engine/weights/integer-operands.ts";
 import type { MethodOptions } from "../src/methods/index.ts";
 import { clipGradients, createOptimizer, zeroGradients } from "../src/runtime/optimizer.ts";
 import { flagsOrExit } from "./flags.ts";
@@ -28,6 +29,7 @@ interface StepOptions {
   readonly method?: MethodOptions;
   readonly workload: Workload;
   readonly memory: "fast" | "lean";
+  readonly arithmetic: Arithmetic;
   readonly model: string;
   readonly steps: number;
   readonly warmup: number;
@@ -39,6 +41,7 @@ function readOptions(): StepOptions {
     options: {
       ...WORKLOAD_FLAGS,
       memory: { type: "string", default: "fast" },
+      arithmetic: { type: "string", default: "float32" },
       method: { type: "string" },
       model: { type: "string", default: MODEL_FOLDER },
       steps: { type: "string" },
@@ -47,12 +50,15 @@ function readOptions(): StepOptions {
     },
   });
   const { memory, model } = values;
+  const arithmetic = ARITHMETICS.find((one) => one === values.arithmetic);
+  if (!arithmetic) throw new RangeError(`--arithmetic must be one of ${ARITHMETICS.join(", ")}`);
   if (memory !== "fast" && memory !== "lean")
     throw new RangeError(`--memory must be fast or lean, not "${memory}"`);
   return {
     workload: readWorkload(values),
     ...(values.method === undefined ? {} : { method: JSON.parse(values.method) as MethodOptions }),
     memory,
+    arithmetic,
     model,
     steps: readCount("steps", values.steps, 5),
     warmup: readCount("warmup", values.warmup, 2),
@@ -88,12 +94,13 @@ async function savedBytes(save: (folder: string) => Promise<void>): Promise<numb
 }
 
 async function measure(options: StepOptions) {
-  const { workload, memory, model: path, steps, warmup, threads } = options;
+  const { workload, memory, arithmetic, model: path, steps, warmup, threads } = options;
   const { rank, batch: rows, length } = workload;
   const lora: MethodOptions = { name: "lora", rank, alpha: 16, targets: ["q_proj", "v_proj"] };
   const model = await openModel(path, {
     method: options.method ?? lora,
     memory,
+    arithmetic,
     threads,
   });
   const { layers, vocabularySize } = model.architecture.dimensions;
@@ -131,6 +138,7 @@ async function measure(options: StepOptions) {
   const measured = seconds.slice(warmup);
   return {
     peer: `tunesmith-${memory}`,
+    arithmetic,
     tokens_per_second: (rows * length) / median(measured),
     steps: measured,
     warmup_steps: seconds.slice(0, warmup),

@@ -23,6 +23,7 @@ const LABELS: Readonly<Record<string, string>> = {
   "tunesmith-fast": "tunesmith",
   "peft-eager": "PEFT, eager",
   "peft-compile": "PEFT, torch.compile",
+  "tunesmith-int8": "tunesmith, products in int8",
   "tunesmith-lean": "tunesmith, lean",
   "peft-checkpointing": "PEFT, gradient checkpointing",
   "tunesmith-quarter": "tunesmith, loss on 25 %",
@@ -91,6 +92,7 @@ export function aimsOf({ machine, speed }: Results): Aim[] {
   const peaks = peaksOf(speed);
   const fast = sides.get("tunesmith-fast");
   const eager = sides.get("peft-eager");
+  const int8 = sides.get("tunesmith-int8");
   const lean = sides.get("tunesmith-lean");
   const checkpointing = sides.get("peft-checkpointing");
   const quarter = sides.get("tunesmith-quarter");
@@ -110,6 +112,8 @@ export function aimsOf({ machine, speed }: Results): Aim[] {
     const peer = Math.max(eager.tokensPerSecond, compile?.tokensPerSecond ?? 0);
     const least = machine.features.includes("AVX-512") ? 2 : 1.3;
     atLeast("tokens/s against PEFT (the better of both)", fast.tokensPerSecond / peer, least);
+    if (int8)
+      atLeast("products in int8: tokens/s against the same", int8.tokensPerSecond / peer, least);
     atMost("peak memory against PEFT, eager", fast.peakBytes / eager.peakBytes, 0.7);
   }
   if (lean && checkpointing) {

@@ -3,6 +3,7 @@
 import type { Batch } from "../engine/batch.ts";
 import { countTargets } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
+import type { Arithmetic } from "../engine/weights/integer-operands.ts";
 import { TunesmithError } from "../errors.ts";
 import { generate } from "../generate/index.ts";
 import { type QuantizationType, resolveModel } from "../hub/index.ts";
@@ -35,6 +36,11 @@ export interface LoadModelOptions {
   readonly doubleQuantization?: boolean;
   /** Weights of a 4-bit block: a power of two from 32 to 4096. Default 64. */
   readonly quantizationBlockSize?: number;
+  /**
+   * How products with frozen linear weights are computed: "float32" (default) or "int8", in 8-bit
+   * integers: faster, rounded, and those weights are kept as int8.
+   */
+  readonly arithmetic?: Arithmetic;
   /** "fast" (default), or "lean": less memory, everything recomputed in the backward pass. */
   readonly memory?: "fast" | "lean";
   /** Seeds the first values of trained tensors. Default 0. */
@@ -73,6 +79,7 @@ export async function loadModel(
       doubleQuantization: options.doubleQuantization,
       blockSize: options.quantizationBlockSize,
     },
+    arithmetic: options.arithmetic,
     memory: options.memory,
     seed: options.seed,
     threads: options.threads,

@@ -21,6 +21,8 @@ export function createBind(weights: WeightStore, parameters: ParameterSet): Bind
     switch (binding.kind) {
       case "weight":
         return weights.value(binding.name, slot);
+      case "integers":
+        return weights.integers(binding.name)![binding.part];
       case "parameter":
         return parameters.value(binding.spec);
       case "shared":

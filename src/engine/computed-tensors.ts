@@ -26,10 +26,11 @@ const SHAPE = { batch: 1, sequence: 1, maskBatch: 1, training: false } as const;
 
 /** The values of graphs that depend on parameters and weights alone, by key. */
 export async function computeTensors(
-  { architecture, method, weights, parameters, runtime }: MethodParts,
+  parts: MethodParts,
   trace: (scope: MethodScope) => ReadonlyMap<string, Tensor>,
 ): Promise<Map<string, AdapterTensor>> {
-  const tracer = createTracer(architecture, method, SHAPE);
+  const { weights, parameters, runtime } = parts;
+  const tracer = createTracer(parts, SHAPE);
   const traced = trace(tracer.methodScope);
   const kernel = await runtime.compile([...traced.values()], [...tracer.bindings.keys()]);
   const bind = createBind(weights, parameters);

@@ -42,7 +42,10 @@ it("scales what it keeps, so that the mean stays", async () => {
     saved: "checkpoint",
   };
   const shape = { batch: 1, sequence: 2, maskBatch: 1, training: true };
-  const tracer = createTracer(architecture, method, shape);
+  const tracer = createTracer(
+    { architecture, method, weights: { integers: () => undefined } },
+    shape,
+  );
   const x = input("x", [2, 4]);
   tracer.scope.linear("model.layers.0.mlp.up_proj", x);
   const [kept] = [...tracer.bindings].find(([, binding]) => binding.kind === "dropout")!;
@@ -73,7 +76,10 @@ it("changes DoRA's part of the output alone, as in PEFT", async () => {
     { ...ofModel, source: "tiny" },
   );
   const shape = { batch: 1, sequence: 1, maskBatch: 1, training: true };
-  const tracer = createTracer(architecture, method, shape);
+  const tracer = createTracer(
+    { architecture, method, weights: { integers: () => undefined } },
+    shape,
+  );
   const x = input("x", [1, 2]);
   const y = tracer.scope.linear(path, x);
   const [w, a, b, m, given] = [

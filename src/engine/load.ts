@@ -21,6 +21,7 @@ import {
   type Vocabulary,
 } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
+import { checkIntegerProducts } from "../runtime/integer-products.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
 import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapters/adapter-set.ts";
@@ -32,6 +33,7 @@ import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
+import type { Arithmetic } from "./weights/integer-operands.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
 import type { RequantizationLoss } from "./weights/requantization.ts";
 import { takeStartingPart } from "./weights/starting-part.ts";
@@ -49,6 +51,8 @@ export interface OpenOptions {
   readonly dtype?: "auto" | "float32";
   /** Keeps the linear weights in 4 or 8 bits. Default: as the method wants them. */
   readonly quantization?: Partial<QuantizationOptions>;
+  /** How products with frozen linear weights are computed; "int8" keeps those weights as int8. */
+  readonly arithmetic?: Arithmetic;
   /** Folder where quantised weights of large models are kept for the next start. */
   readonly quantizationCache?: string;
   /** "fast" (default) or "lean": everything recomputed in the backward pass. */
@@ -95,6 +99,7 @@ export async function openModel(path: string, options: OpenOptions = {}): Promis
 
 async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<EngineModel> {
   const { adapter: adapterFolder, dtype = "auto", memory = "fast", seed = 0 } = options;
+  const { arithmetic = "float32" } = options;
   const architecture = architectureFor(checkpoint.config, `${checkpoint.source}/config.json`);
   const description: ModelDescription = {
     modelType: String(checkpoint.config.model_type),
@@ -113,11 +118,11 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
   const usual = methodOptions && methodDefinition(methodOptions.name).quantization;
-  const quantization = chooseQuantization(options.quantization, checkpoint, usual);
+  const quantization = chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
   const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
   if (method) checkMethodOverQuantized(method, frozen);
-  const weights = await loadWeights(frozen, dtype);
+  const weights = await loadWeights(frozen, dtype, arithmetic);
   const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
   const first = firstValues(
     seed,
@@ -139,6 +144,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   forgetReplaced(weights, architecture, method);
 
   const runtime = createRuntime({ threads: options.threads });
+  if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const parts = { architecture, method, weights, parameters, runtime };
   if (adapter) await checkEncoder(parts, adapter, adapterFolder!);
   const warning =

@@ -10,6 +10,7 @@ import { addInto, type ParameterSet } from "./parameters.ts";
 import { remember } from "./remember.ts";
 import { compileSegment, type Segment, type Step } from "./segment.ts";
 import { createTracer, type TraceShape } from "./trace.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 /** What a segment computes: a layer or half of one, or what a method does to embedded tokens. */
 export type Part = "block" | "attention" | "feedForward" | "embed" | "virtualTokens";
@@ -54,6 +55,7 @@ export interface Passes {
 export interface PassesOptions {
   readonly architecture: BoundArchitecture;
   readonly method: BoundMethod | undefined;
+  readonly weights: WeightStore;
   readonly parameters: ParameterSet;
   readonly runtime: Runtime;
   readonly memory: "fast" | "lean";
@@ -72,7 +74,7 @@ export function createPasses(options: PassesOptions): Passes {
   const segmentFor = (request: SegmentRequest): Promise<Segment> =>
     remember(segments, JSON.stringify(request), KEPT_SHAPES * (layers + 1), () => {
       const { layer, part, shape, rows, gradients, ofInput } = request;
-      const tracer = createTracer(architecture, method, shape);
+      const tracer = createTracer(options, shape);
       const attention = (x: Tensor) => architecture.attention(layer, x, tracer.scope);
       const feedForward = (x: Tensor) => architecture.feedForward(layer, x, tracer.scope);
       const parts: Record<Part, (x: Tensor) => Tensor> = {

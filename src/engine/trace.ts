@@ -8,12 +8,14 @@ import {
   causalAttention,
   type Scope,
 } from "../models/index.ts";
-import type { Shape, Tensor } from "../tensor/index.ts";
+import type { IntegerRows, IntegerWeight, Shape, Tensor } from "../tensor/index.ts";
 import {
   add,
   constant,
   greaterOrEqual,
   input,
+  integerLinear,
+  integerRows,
   linear,
   multiply,
   reshape,
@@ -21,10 +23,12 @@ import {
   sum,
   toFloat,
 } from "../tensor/index.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 /** What to feed to a graph input. */
 export type Binding =
   | { readonly kind: "weight"; readonly name: string }
+  | { readonly kind: "integers"; readonly name: string; readonly part: keyof IntegerWeight }
   | { readonly kind: "parameter"; readonly spec: ParameterSpec }
   | { readonly kind: "shared"; readonly name: SharedName }
   | {
@@ -86,9 +90,15 @@ export function selfAttention(architecture: BoundArchitecture, shape: TraceShape
     );
 }
 
+/** What is traced. */
+export interface TracedModel {
+  readonly architecture: BoundArchitecture;
+  readonly method: BoundMethod | undefined;
+  readonly weights: Pick<WeightStore, "integers">;
+}
+
 export function createTracer(
-  architecture: BoundArchitecture,
-  method: BoundMethod | undefined,
+  { architecture, method, weights }: TracedModel,
   shape: TraceShape,
   attend: Attend = selfAttention(architecture, shape),
 ): Tracer {
@@ -163,6 +173,23 @@ export function createTracer(
     },
     statistic: (name, value) => void statistics.set(name, value),
   };
+  const integers = (name: string): IntegerWeight => {
+    const [output, inner] = shapes.get(name) as [number, number];
+    const part = (part: keyof IntegerWeight, size: Shape, dtype: "int8" | "float32") =>
+      once(`${name} ${part}`, size, { kind: "integers", name, part }, dtype);
+    return {
+      codes: part("codes", [output, inner], "int8"),
+      transposed: part("transposed", [inner, output], "int8"),
+      scales: part("scales", [output], "float32"),
+    };
+  };
+  const roundedRows = new Map<Tensor, IntegerRows>();
+  const frozenProduct = (x: Tensor, name: string): Tensor => {
+    if (!weights.integers(name) || method?.replaces.has(name)) return linear(x, weight(name));
+    const rows = roundedRows.get(x) ?? integerRows(x);
+    roundedRows.set(x, rows);
+    return integerLinear(x, integers(name), rows);
+  };
   const products = new Map<string, Map<Tensor, Tensor>>();
   /** A frozen module's output; asked for twice with one input, it is one product in the graph. */
   const base = (path: string, x: Tensor): Tensor => {
@@ -170,7 +197,7 @@ export function createTracer(
     products.set(path, known);
     let output = known.get(x);
     if (!output) {
-      const product = linear(x, weight(`${path}.weight`));
+      const product = frozenProduct(x, `${path}.weight`);
       output = shapes.has(`${path}.bias`) ? add(product, weight(`${path}.bias`)) : product;
       known.set(x, output);
     }

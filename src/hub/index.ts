@@ -34,6 +34,7 @@ export { BLOCK_SIZES } from "./quantization/four-bit.ts";
 export {
   bytesOf,
   dequantize,
+  type Int8Tensor,
   optionsOf,
   QUANTIZATION_TYPES,
   type QuantizationOptions,

@@ -14,6 +14,8 @@ interface Target {
   /** The name of a constant list of whole numbers: a shape, axes, bounds. */
   readonly integers: (values: Shape) => string;
   readonly scalar: (value: number) => string;
+  /** The name of a constant uint8 array that is the same value throughout. */
+  readonly bytes: (value: number, shape: Shape) => string;
   /** The name of a constant array, kept once for each content. */
   readonly array: (y: TensorOf<"constantTensor">) => string;
 }
@@ -98,6 +100,51 @@ function topMask(y: TensorOf<"topMask"> & Tensor, to: Target): void {
   to.emit("ScatterElements", [zeros, places, ones], y, { attributes: { axis: -1 } });
 }
 
+const LARGEST_CODE = 127;
+const CODE_OF_ZERO = 128;
+
+/** The larger of maximum and negated minimum: both reductions together are cheaper than one Abs. */
+function rowScales(y: TensorOf<"rowScales"> & Tensor, to: Target): void {
+  const x = to.nameOf(y.inputs[0]!);
+  const name = to.nameOf(y);
+  const step = (type: string, part: string, inputs: readonly string[]) => {
+    to.emit(type, inputs, y, { outputs: [`${name}_${part}`] });
+    return `${name}_${part}`;
+  };
+  const largest = step("ReduceMax", "largest", [x, to.integers([1])]);
+  const lowest = step("Neg", "lowest", [step("ReduceMin", "smallest", [x, to.integers([1])])]);
+  const magnitude = step("Max", "magnitude", [largest, lowest, to.scalar(1e-30)]);
+  to.emit("Mul", [magnitude, to.scalar(1 / LARGEST_CODE)], y);
+}
+
+function rowCodes(y: TensorOf<"rowCodes"> & Tensor, to: Target): void {
+  const [x, scales] = y.inputs.map(to.nameOf) as [string, string];
+  const rows = y.shape[0]!;
+  const flat = `${to.nameOf(y)}_scales`;
+  to.emit("Reshape", [scales, to.integers([rows])], y, { outputs: [flat] });
+  to.emit("QuantizeLinear", [x, flat, to.bytes(CODE_OF_ZERO, [rows])], y, {
+    attributes: { axis: 0 },
+  });
+}
+
+function integerMatmul(y: TensorOf<"integerMatmul"> & Tensor, to: Target): void {
+  const [codes, rows, weight, columns] = y.inputs.map(to.nameOf) as [
+    string,
+    string,
+    string,
+    string?,
+  ];
+  const product = `${to.nameOf(y)}_product`;
+  const one = to.scalar(1);
+  to.emit(
+    "MatMulIntegerToFloat",
+    [codes, weight, one, columns ?? one, to.bytes(CODE_OF_ZERO, [])],
+    y,
+    { outputs: [product], microsoft: true },
+  );
+  to.emit("Mul", [product, rows], y);
+}
+
 const loweringRules = {
   input: nothing,
   constant: nothing,
@@ -119,10 +166,18 @@ const loweringRules = {
   abs: elementwise("Abs"),
   sign: elementwise("Sign"),
   sigmoid: elementwise("Sigmoid"),
+  silu: (y, to) =>
+    to.emit("QuickGelu", y.inputs.map(to.nameOf), y, {
+      attributes: { alpha: { float: 1 } },
+      microsoft: true,
+    }),
   tanh: elementwise("Tanh"),
   erf: elementwise("Erf"),
   relu: elementwise("Relu"),
   matmul: (y, to) => product(y, to, y),
+  rowScales,
+  rowCodes,
+  integerMatmul,
   inverse: (y, to) => to.emit("Inverse", y.inputs.map(to.nameOf), y, { microsoft: true }),
   sum: (y, to) =>
     to.emit("ReduceSum", [to.nameOf(y.inputs[0]!), to.integers(y.attributes.axes)], y),
@@ -212,6 +267,13 @@ export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): Onn
     },
     scalar: (value) =>
       keep(`scalar_${value}`, "float32", [], new Uint8Array(Float32Array.of(value).buffer)),
+    bytes: (value, shape) =>
+      keep(
+        `bytes_${[value, ...shape].join("_")}`,
+        "uint8",
+        shape,
+        new Uint8Array(sizeOf(shape)).fill(value),
+      ),
     array: ({ attributes: { data, digest }, dtype, shape }) =>
       keep(`array_${shape.join("_")}_${digest}`, dtype, shape, new Uint8Array(data.buffer)),
   };

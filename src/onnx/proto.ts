@@ -21,7 +21,7 @@ export interface OnnxNode {
 
 export interface OnnxValue {
   readonly name: string;
-  readonly type: "float32" | "int64" | "uint8" | "bool";
+  readonly type: "float32" | "int64" | "uint8" | "int8" | "bool";
   readonly shape: readonly number[];
 }
 
@@ -36,7 +36,7 @@ export interface OnnxGraph {
   readonly outputs: readonly OnnxValue[];
 }
 
-const elementTypes = { float32: 1, uint8: 2, int64: 7, bool: 9 } as const;
+const elementTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, bool: 9 } as const;
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
 function encodeAttribute([name, value]: [string, AttributeValue]) {

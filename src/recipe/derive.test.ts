@@ -51,7 +51,12 @@ it("follows the method and the model", async () => {
 
 it("quantises where the method, the recipe or the checkpoint says so", async () => {
   const modelOf = async (change: Partial<RecipeInput>, given = facts) => {
-    const { id: _, dtype: __, ...rest } = (await derive(change, given)).recipe.model;
+    const {
+      id: _,
+      dtype: __,
+      arithmetic: ___,
+      ...rest
+    } = (await derive(change, given)).recipe.model;
     return rest;
   };
   const usual = { doubleQuantization: true, quantizationBlockSize: 64 };
@@ -66,6 +71,9 @@ it("quantises where the method, the recipe or the checkpoint says so", async () 
   const stored = { ...facts, quantized: "int8" } as const;
   for (const name of ["lora", "qlora"] as const)
     expect(await modelOf({ method: { name } }, stored)).toEqual({ quantization: "int8" });
+  expect(await modelOf({ model: { id: "owner/name", arithmetic: "int8" } })).toEqual({
+    quantization: "int8",
+  });
   const contradiction = { model: { id: "owner/name", quantization: "none" } } as const;
   await expect(derive({ ...contradiction, method: { name: "qlora" } })).rejects.toThrow(
     /qlora is for a quantised model[\s\S]*use method lora/,

@@ -63,8 +63,9 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
             USUAL_MAXIMUM_LENGTH,
             `bounds memory; the model takes up to ${context.tokens} (${context.source})`,
           ),
-    "model.quantization": ({ method }, { quantized }) => {
+    "model.quantization": ({ method, model }, { quantized }) => {
       if (quantized) return { value: quantized, kind: "checkpoint", why: "the checkpoint's own" };
+      if (model.arithmetic === "int8") return derived("int8", "products are computed in int8");
       const wanted = methodDefinition(method.name).quantization;
       return wanted
         ? derived(wanted.type, `usual for ${method.name}`)

@@ -116,7 +116,7 @@ describe("a good recipe", () => {
       overrides: splitOverrides(["--train.epochs", "2"]).overrides,
     });
     expect(name).toBe("mine");
-    expect(recipe.model).toEqual({ id: "owner/name", dtype: "auto" });
+    expect(recipe.model).toEqual({ id: "owner/name", dtype: "auto", arithmetic: "float32" });
     expect(recipe.data.train).toBe(join(folder, "train.jsonl"));
     expect(recipe.train.epochs).toBe(2);
     expect(origins.get("train.epochs")).toEqual({ kind: "flag", detail: "--train.epochs" });

@@ -268,6 +268,14 @@ function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
       seen: "model.quantization: none",
       fix: "leave model.quantization out, or use method lora",
     });
+  const { arithmetic, quantization = "int8" } = model;
+  if (arithmetic === "int8" && quantization !== "int8")
+    faults.push({
+      where: locate(["model", "arithmetic"], "value"),
+      rule: "products in 8-bit integers read weights that are kept as int8",
+      seen: `model.quantization: ${quantization}`,
+      fix: "leave model.quantization out, or model.arithmetic",
+    });
   if (train.earlyStopping !== undefined && data.eval === 0)
     faults.push({
       where: locate(["train", "earlyStopping"], "value"),

@@ -146,7 +146,11 @@ function weightBytes({ architecture, checkpoint, recipe }: Prepared): number {
   const quantized = new Set(quantizedSpecs({ checkpoint, specs, quantization }));
   return specs.reduce((sum, spec) => {
     const { name, shape } = spec;
-    if (quantization && quantized.has(spec)) return sum + quantizedBytes(shape, quantization);
+    if (quantization && quantized.has(spec)) {
+      // Products in whole numbers read the codes in both orders.
+      const twice = recipe.model.arithmetic === "int8" ? sizeOf(shape) : 0;
+      return sum + quantizedBytes(shape, quantization) + twice;
+    }
     const dtype = checkpoint.tensors.get(name)?.dtype;
     const isHalf = recipe.model.dtype === "auto" && (dtype === "F16" || dtype === "BF16");
     return sum + sizeOf(shape) * (isHalf ? 2 : 4);

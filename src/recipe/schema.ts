@@ -7,6 +7,7 @@ import { z } from "zod";
 import type { FormatName } from "../data/formats.ts";
 import type { LossMode } from "../data/tokenize.ts";
 import type { TruncationRule } from "../data/truncate.ts";
+import { ARITHMETICS } from "../engine/weights/integer-operands.ts";
 import { BLOCK_SIZES, QUANTIZATION_TYPES } from "../hub/index.ts";
 import { count, derived, methodSchemas } from "../methods/index.ts";
 import type { OptimizerName } from "../runtime/optimizer.ts";
@@ -55,6 +56,12 @@ const modelSchema = z.strictObject({
     .optional()
     .describe("Weights of a 4-bit block; they share a scale.")
     .meta(derived("64 for nf4 and fp4")),
+  arithmetic: z
+    .enum(ARITHMETICS)
+    .default("float32")
+    .describe(
+      "Products with frozen linear weights: exact, or in 8-bit integers: faster, rounded, weights kept as int8.",
+    ),
 });
 
 const dataSchema = z.strictObject({

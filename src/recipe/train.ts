@@ -52,6 +52,7 @@ export async function* train(
     method: recipe.method,
     dtype: recipe.model.dtype,
     quantization: quantizationOf(recipe),
+    arithmetic: recipe.model.arithmetic,
     memory: recipe.train.memory,
     seed: recipe.train.seed,
     threads: recipe.compute.threads,
@@ -91,7 +92,9 @@ function cardSubject(prepared: Prepared, data: RecipeData): CardSubject {
 function quantizedHere({ recipe, origins }: Prepared): Pick<CardSubject, "quantization"> {
   const quantization = quantizationOf(recipe);
   const isOwn = origins.get("model.quantization")?.kind === "checkpoint";
-  return quantization && !isOwn ? { quantization: quantization.type } : {};
+  // Rounding for speed alone: the adapter is meant for the model as it was published.
+  const isForSpeed = recipe.model.arithmetic === "int8";
+  return quantization && !isOwn && !isForSpeed ? { quantization: quantization.type } : {};
 }
 
 /** Configurations that are made of parameters are PEFT's. */

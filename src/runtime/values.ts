@@ -15,6 +15,9 @@ export const integers = (data: BigInt64Array, shape: Shape): Value =>
 export const bytes = (data: Uint8Array, shape: Shape): Value =>
   new ort.Tensor("uint8", data, shape);
 
+export const wholeNumbers = (data: Int8Array, shape: Shape): Value =>
+  new ort.Tensor("int8", data, shape);
+
 export const floatData = (value: Value): Float32Array => value.data as Float32Array;
 
 export interface BufferPool {

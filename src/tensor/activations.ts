@@ -1,15 +1,7 @@
 // Activation functions that are composed of operators, with gradients in as few passes as they can have.
 
-import { add, constant, erf, exp, multiply, sigmoid, subtract, withGradient } from "./operators.ts";
+import { add, constant, erf, exp, multiply, withGradient } from "./operators.ts";
 import type { Tensor } from "./tensor.ts";
-
-/** x · σ(x) (Elfwing et al. 2017), with gradient σ(x) · (1 + x − x · σ(x)) in as few passes. */
-export function silu(x: Tensor): Tensor {
-  const gate = sigmoid(x);
-  const y = multiply(x, gate);
-  const slope = multiply(gate, add(subtract(x, y), constant(1)));
-  return withGradient(y, [x], (gradient) => [multiply(gradient, slope)]);
-}
 
 /**
  * x · Φ(x) with Φ the normal distribution's own function, not the tanh approximation

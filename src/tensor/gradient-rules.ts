@@ -17,6 +17,7 @@ import {
   negate,
   reshape,
   rotary,
+  sigmoid,
   sign,
   sin,
   slice,
@@ -75,6 +76,13 @@ export const gradientRules = {
   abs: (y, d) => [() => multiply(d, sign(in0(y)))],
   sign: flat,
   sigmoid: (y, d) => [() => multiply(d, multiply(asTensor(y), subtract(constant(1), asTensor(y))))],
+  // σ(x) · (1 + x − y)
+  silu: (y, d) => [
+    () => {
+      const slope = add(subtract(in0(y), asTensor(y)), constant(1));
+      return multiply(d, multiply(sigmoid(in0(y)), slope));
+    },
+  ],
   tanh: (y, d) => [() => multiply(d, subtract(constant(1), multiply(asTensor(y), asTensor(y))))],
   // d erf(x) / dx = 2 / sqrt(π) · exp(−x²)
   erf: (y, d) => [
@@ -106,6 +114,9 @@ export const gradientRules = {
       },
     ];
   },
+  rowScales: notDifferentiable("rounding has none; see integerLinear"),
+  rowCodes: notDifferentiable("rounding has none; see integerLinear"),
+  integerMatmul: notDifferentiable("rounding has none; see integerLinear"),
   // d (A⁻¹) = −A⁻¹ · dA · A⁻¹ (Giles 2008, section 2.2.3).
   inverse: (y, d) => [
     () => {

@@ -9,8 +9,9 @@ import {
   TOLERANCE,
 } from "../runtime/testing/finite-differences.ts";
 import { floats, integers } from "../runtime/values.ts";
-import { gelu, silu } from "./activations.ts";
+import { gelu } from "./activations.ts";
 import { gradient } from "./gradient.ts";
+import { integerLinear, integerRows } from "./integer-linear.ts";
 import {
   abs,
   add,
@@ -36,6 +37,7 @@ import {
   rotary,
   sigmoid,
   sign,
+  silu,
   sin,
   slice,
   softmax,
@@ -74,6 +76,12 @@ type Entry = readonly GradientCase[] | NotDifferentiable | Flat;
 
 const AWAY_FROM_ZERO = { range: [0.5, 2] as const };
 const BELOW_ZERO = { range: [-2, -0.5] as const };
+
+const integerWeight = (inner: number) => ({
+  codes: input("codes", [3, inner], "int8"),
+  transposed: input("transposed", [inner, 3], "int8"),
+  scales: input("scales", [3]),
+});
 
 const identity = (size: number, scale: number): Float32Array =>
   Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? scale : 0));
@@ -192,6 +200,7 @@ const CASES = {
   abs: [...unary(abs, AWAY_FROM_ZERO), ...unary(abs, BELOW_ZERO)],
   sign: { without: sign },
   sigmoid: unary(sigmoid),
+  silu: unary(silu),
   tanh: unary(tanh),
   erf: unary(erf),
   relu: [...unary(relu, AWAY_FROM_ZERO), ...unary(relu, BELOW_ZERO)],
@@ -211,6 +220,13 @@ const CASES = {
     one("x and weight", [[2, 3, 6], [6]], (x, w) => rmsNorm(x, w, 1e-5)),
     one("a large epsilon", [[4, 6], [6]], (x, w) => rmsNorm(x, w, 0.5)),
   ],
+  rowScales: { reason: /rounding/, build: (x) => integerRows(x).scales },
+  rowCodes: { reason: /rounding/, build: (x) => integerRows(x).codes },
+  integerMatmul: {
+    reason: /rounding/,
+    // Without the gradient written by hand that integerLinear gives it.
+    build: (x) => integerLinear(x, integerWeight(x.shape[1]!)).inputs[0]!,
+  },
   inverseRms: {
     reason: /gradient of rmsNorm only/,
     build: (x) => inverseRms(x, input("w", [3]), 1e-5),
@@ -282,7 +298,6 @@ const CASES = {
 } satisfies Record<OperatorName, Entry>;
 
 const COMPOSED: GradientCase[] = [
-  one("silu", [[2, 5]], silu),
   one("gelu", [[2, 5]], gelu),
   one("meanLast", [[2, 5]], meanLast),
   one("sumTo a row", [[3, 4]], (x) => sumTo(x, [4])),

@@ -1,6 +1,7 @@
 // Public names of the graph layer.
 export * from "./activations.ts";
 export { gradient } from "./gradient.ts";
+export * from "./integer-linear.ts";
 export { broadcastShape } from "./node.ts";
 export * from "./operators.ts";
 export { chooseSaved, isCostly } from "./partition.ts";

@@ -33,6 +33,7 @@ type Unary =
   | "abs"
   | "sign"
   | "sigmoid"
+  | "silu"
   | "tanh"
   | "erf"
   | "relu"
@@ -49,6 +50,7 @@ export const abs = (x: Tensor): Tensor => unary("abs", x);
 /** −1, 0 or 1; flat, so no gradient passes. */
 export const sign = (x: Tensor): Tensor => unary("sign", x);
 export const sigmoid = (x: Tensor): Tensor => unary("sigmoid", x);
+export const silu = (x: Tensor): Tensor => unary("silu", x);
 export const tanh = (x: Tensor): Tensor => unary("tanh", x);
 export const erf = (x: Tensor): Tensor => unary("erf", x);
 export const relu = (x: Tensor): Tensor => unary("relu", x);

@@ -27,10 +27,10 @@ export function isCostly(minimumInnerLength: number): (tensor: Tensor) => boolea
   const costly = (tensor: Tensor): boolean => {
     if (tensor.operator === "add")
       return tensor.inputs.some((part) => costly(part) && sameShape(part.shape, tensor.shape));
-    if (tensor.operator !== "matmul") return false;
+    if (tensor.operator !== "matmul" && tensor.operator !== "integerMatmul") return false;
     const left = tensor.inputs[0]!.shape;
-    const inner = tensor.attributes.transposeA ? left.at(-2)! : left.at(-1)!;
-    return inner >= minimumInnerLength;
+    const transposed = tensor.operator === "matmul" && tensor.attributes.transposeA;
+    return (transposed ? left.at(-2)! : left.at(-1)!) >= minimumInnerLength;
   };
   return costly;
 }

@@ -1,7 +1,7 @@
 // A tensor is a node of a graph that has not been computed: an operator, its inputs and attributes,
 // and the shape and type that follow from them. A graph is whatever is reachable from its outputs.
 
-export type DType = "float32" | "int64" | "uint8" | "bool";
+export type DType = "float32" | "int64" | "uint8" | "int8" | "bool";
 export type Shape = readonly number[];
 
 /** Every operator with its attributes. The rule tables (shape, gradient, lowering) cover all of it. */
@@ -25,11 +25,22 @@ export interface OperatorAttributes {
   abs: object;
   sign: object;
   sigmoid: object;
+  /** x · σ(x) (Elfwing et al. 2017). */
+  silu: object;
   tanh: object;
   erf: object;
   relu: object;
   /** scale · op(A) · op(B) over the last two axes; leading axes broadcast. */
   matmul: { readonly transposeA: boolean; readonly transposeB: boolean; readonly scale: number };
+  /** The largest magnitude of each row [rows, width] divided by 127: [rows, 1], never zero. */
+  rowScales: object;
+  /** Rows divided by their scales [rows, 1], to the nearest whole number, as uint8 around 128. */
+  rowCodes: object;
+  /**
+   * Row codes [rows, inner] times int8 [inner, columns], summed in whole numbers, then scaled by row
+   * (second input, [rows, 1]) and, where there is a fourth input, by column ([columns]).
+   */
+  integerMatmul: object;
   /** Matrix inverse over the last two of three axes. */
   inverse: object;
   /** Sum over axes, which stay with length 1. */

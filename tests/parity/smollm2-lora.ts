@@ -1,9 +1,17 @@
 // The LoRA run of cases/smollm2/lora.json with tunesmith: the same tokens in the same order, the same
-// settings, other chance in A's initial values.
+// settings, other chance in A's initial values. However it is trained, the saved adapter is examined on
+// the model in float32.
 
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openSafetensors } from "../../src/hub/index.ts";
-import { type LoadedModel, loadModel, type TrainStepOptions } from "../../src/index.ts";
+import {
+  type LoadedModel,
+  type LoadModelOptions,
+  loadModel,
+  type TrainStepOptions,
+} from "../../src/index.ts";
 import { CASES } from "./stored-cases.ts";
 
 export interface LoraRun {
@@ -29,21 +37,28 @@ export async function runLora(
   model: string,
   { rank, alpha, targets }: LoraCase["method"],
   optimizer: TrainStepOptions,
-  seed = 0,
+  { seed = 0, arithmetic }: Pick<LoadModelOptions, "seed" | "arithmetic"> = {},
 ): Promise<LoraRun> {
   const { steps, heldOut } = await readTokens();
-  await using loaded = await loadModel(model, {
-    method: { name: "lora", rank, alpha, targets },
-    dtype: "float32",
-    seed,
-  });
-  const before = await heldOutLoss(loaded, heldOut);
-  const losses: number[] = [];
-  for (const rows of steps) {
-    const batch = { inputIds: rows, labels: rows };
-    losses.push((await loaded.trainStep(batch, optimizer)).loss);
+  const folder = await mkdtemp(join(tmpdir(), "tunesmith-smollm2-"));
+  try {
+    const method = { name: "lora", rank, alpha, targets } as const;
+    const losses: number[] = [];
+    {
+      await using trained = await loadModel(model, { method, dtype: "float32", seed, arithmetic });
+      for (const rows of steps) {
+        const batch = { inputIds: rows, labels: rows };
+        losses.push((await trained.trainStep(batch, optimizer)).loss);
+      }
+      await trained.saveAdapter(folder);
+    }
+    await using base = await loadModel(model, { dtype: "float32" });
+    await using tuned = await loadModel(model, { dtype: "float32", adapter: folder });
+    const [before, after] = [await heldOutLoss(base, heldOut), await heldOutLoss(tuned, heldOut)];
+    return { seed, losses, heldOut: { before, after } };
+  } finally {
+    await rm(folder, { recursive: true });
   }
-  return { seed, losses, heldOut: { before, after: await heldOutLoss(loaded, heldOut) } };
 }
 
 /** Through logits as Transformers has it, so that this number leans on no training code of ours. */

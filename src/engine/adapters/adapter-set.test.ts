@@ -315,7 +315,10 @@ describe("a batch of eight adapters", () => {
   /** What a block takes: multiplications and additions of its products, and bytes of its tensors. */
   function cost(method: typeof one, sequence: number) {
     const shape = { batch: 8, sequence, maskBatch: 1, training: false };
-    const tracer = createTracer(architecture, method, shape);
+    const tracer = createTracer(
+      { architecture, method, weights: { integers: () => undefined } },
+      shape,
+    );
     const x = input("x", [8 * sequence, 576]);
     const y = architecture.feedForward(0, architecture.attention(0, x, tracer.scope), tracer.scope);
     let flops = 0;

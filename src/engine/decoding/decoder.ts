@@ -89,7 +89,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       return past;
     };
     const fixed: FixedPrefix[] = [];
-    const tracer = createTracer(architecture, method, shapeOf(sequence), (inputs, _, prefix) => {
+    const tracer = createTracer(model, shapeOf(sequence), (inputs, _, prefix) => {
       const layer = group[added.length]!;
       const given = prefix && fixPrefix(layer, prefix, tracer.bindings);
       if (given) fixed.push(given);
@@ -160,7 +160,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     xShape: Shape,
     hook: (x: Tensor, scope: MethodScope) => Tensor,
   ) => {
-    const tracer = createTracer(architecture, method, shape);
+    const tracer = createTracer(model, shape);
     const x = input("x", xShape);
     const result = hook(x, tracer.methodScope);
     const feeds = new Map<Tensor, GroupFeed>([[x, { kind: "x" }], ...tracer.bindings]);
@@ -268,6 +268,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
 
   const bind = (binding: Binding, slot: number): Value => {
     if (binding.kind === "weight") return weights.value(binding.name, slot);
+    if (binding.kind === "integers") return weights.integers(binding.name)![binding.part];
     if (binding.kind === "parameter") return parameters.value(binding.spec);
     throw new Error(`decoding does not feed ${binding.kind} inputs`);
   };
@@ -282,8 +283,8 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const logitsOf = async (states: Value): Promise<Float32Array> => {
     const wanted = { rows: batch, gradients: "logits" } as const;
     head ??= hooked
-      ? compileHookedHead(runtime, architecture, hooked, wanted)
-      : compileHead(runtime, architecture, createTracer(architecture, method, HEAD_SHAPE), wanted);
+      ? compileHookedHead(runtime, { ...model, method: hooked }, wanted)
+      : compileHead(runtime, architecture, createTracer(model, HEAD_SHAPE), wanted);
     const { step, blocks } = await head;
     const matrix = hooked ? new Float32Array(0) : outputMatrix();
     const inputs = step.feeds.map((feed, slot) => {

@@ -60,8 +60,9 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
 
   const headFor = (rows: number, gradients: HeadOptions["gradients"]) =>
     remember(heads, JSON.stringify([rows, gradients]), KEPT_HEADS, () => {
-      if (hooked) return compileHookedHead(runtime, architecture, hooked, { rows, gradients });
-      const tracer = createTracer(architecture, method, HEAD_SHAPE);
+      if (hooked)
+        return compileHookedHead(runtime, { ...options, method: hooked }, { rows, gradients });
+      const tracer = createTracer(options, HEAD_SHAPE);
       return compileHead(runtime, architecture, tracer, { rows, gradients });
     });
   /** What the blocks of the output matrix are cut from; a hooked module has none. */

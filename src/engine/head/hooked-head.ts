@@ -22,7 +22,7 @@ import {
   sum,
   type Tensor,
 } from "../../tensor/index.ts";
-import { createTracer } from "../trace.ts";
+import { createTracer, type TracedModel } from "../trace.ts";
 import type { Head, HeadFeed, HeadOptions } from "./head.ts";
 
 /** Whether a method's hook stands around the output module. */
@@ -36,14 +36,14 @@ export function isHeadHooked(
 /** See `compileHead`; outputs are the same, but that a trained output matrix is among `trained`. */
 export async function compileHookedHead(
   runtime: Runtime,
-  architecture: BoundArchitecture,
-  method: BoundMethod,
+  model: TracedModel,
   { rows, gradients }: HeadOptions,
 ): Promise<Head> {
+  const { architecture } = model;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
   const training = typeof gradients === "object";
   const shape = { batch: 1, sequence: rows, maskBatch: 1, training };
-  const tracer = createTracer(architecture, method, shape);
+  const tracer = createTracer(model, shape);
   const x = input("x", [rows, hiddenSize]);
   const states = tracer.output(architecture.finalNorm(x, tracer.scope));
   const logits = tracer.scope.linear(architecture.outputPath, states);

@@ -16,6 +16,7 @@ import {
 import type { BoundMethod } from "../../methods/index.ts";
 import type { WeightSpec } from "../../models/index.ts";
 import { sizeOf } from "../../tensor/index.ts";
+import type { Arithmetic } from "./integer-operands.ts";
 
 /** Models that take less are quantised at every start: that is as quick as reading them. */
 const LEAST_CACHED_BYTES = 16 * 2 ** 20;
@@ -32,19 +33,37 @@ export interface QuantizedSource {
 /**
  * How linear weights are to be kept: as asked for, else as the checkpoint has them (undefined), else
  * as is usual for the method.
- * @throws TunesmithError (config) for a block size that there is not
+ * @throws TunesmithError (config) for a block size that there is not, for products in whole numbers
+ *   of weights that are to be kept otherwise than as int8
  */
 export function chooseQuantization(
   asked: Partial<QuantizationOptions> = {},
   checkpoint: Checkpoint,
   usual: QuantizationOptions | undefined,
+  arithmetic: Arithmetic = "float32",
 ): QuantizationOptions | undefined {
+  if (arithmetic === "int8") return forIntegers(asked, checkpoint);
   if (asked.type === undefined && isQuantized(checkpoint)) return undefined;
   const type = asked.type ?? usual?.type;
   if (type === undefined) return undefined;
   const { doubleQuantization = true, blockSize = 64 } = { ...usual, ...asked };
   checkOptions(type, blockSize);
   return { type, doubleQuantization, blockSize };
+}
+
+function forIntegers(
+  { type = "int8" }: Partial<QuantizationOptions>,
+  { tensors }: Checkpoint,
+): QuantizationOptions | undefined {
+  const own = [...tensors.values()].find(({ quantization }) => quantization)?.quantization;
+  const kept = own ?? type;
+  if (kept === "int8") return own ? undefined : { type: kept };
+  throw new TunesmithError("config", {
+    where: "arithmetic",
+    rule: "products in 8-bit integers read weights that are kept as int8",
+    seen: own ? `a checkpoint quantised to ${own}` : `quantization: ${type}`,
+    fix: own ? "leave arithmetic out, or use the unquantised model" : "leave quantization out",
+  });
 }
 
 function checkOptions(type: QuantizationType, blockSize: number): void {

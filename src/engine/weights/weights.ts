@@ -3,11 +3,19 @@
 
 import { type Fault, TunesmithError } from "../../errors.ts";
 import { decodeHalf, type HalfKind } from "../../hub/half.ts";
-import { bytesOf, type Checkpoint, dequantize, type QuantizedTensor } from "../../hub/index.ts";
+import {
+  bytesOf,
+  type Checkpoint,
+  dequantize,
+  type Int8Tensor,
+  type QuantizedTensor,
+  quantize,
+} from "../../hub/index.ts";
 import type { WeightSpec } from "../../models/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
 import { floats } from "../../runtime/values.ts";
 import { sameShape, sizeOf } from "../../tensor/index.ts";
+import { type Arithmetic, type IntegerOperands, integerOperands } from "./integer-operands.ts";
 import { loadQuantized, type QuantizedSource } from "./quantized-weights.ts";
 
 export interface WeightStore {
@@ -21,6 +29,8 @@ export interface WeightStore {
   /** Copies rows of a matrix (an embedding) into `target`, one after another. */
   readRows(name: string, rows: ArrayLike<number>, target: Float32Array): void;
   has(name: string): boolean;
+  /** The weight for products in whole numbers, where it is kept as int8 and they are asked for. */
+  integers(name: string): IntegerOperands | undefined;
   /** The weight as it is kept, where that is quantised. */
   quantized(name: string): QuantizedTensor | undefined;
   /**
@@ -45,12 +55,14 @@ type Narrow = Exclude<Stored, { readonly floats: Value }>;
  * Reads all weights of a checkpoint.
  * @param dtype "auto" keeps 16-bit and quantised tensors as they are, "float32" widens them once;
  *   what `quantization` asks for goes before
+ * @param arithmetic "int8" has `integers` for linear weights
  * @throws TunesmithError (checkpoint) naming every tensor that is missing or has the wrong shape,
  *   (config) for a checkpoint that is quantised otherwise than asked for
  */
 export async function loadWeights(
   source: QuantizedSource,
   dtype: "auto" | "float32",
+  arithmetic: Arithmetic = "float32",
 ): Promise<WeightStore> {
   const { checkpoint, specs, quantization } = source;
   checkTensors(checkpoint, specs);
@@ -77,6 +89,7 @@ export async function loadWeights(
   }
 
   const scratch = new Map<string, Float32Array>();
+  const integers = new Map<string, IntegerOperands>();
   const get = (name: string): Stored => {
     const entry = stored.get(name);
     if (!entry) throw new Error(`weight ${name} is not in the store`);
@@ -116,6 +129,16 @@ export async function loadWeights(
       }
     },
     has: (name) => stored.has(name),
+    integers(name) {
+      const entry = stored.get(name);
+      if (arithmetic === "float32" || entry?.spec.role !== "linear") return undefined;
+      let operands = integers.get(name);
+      if (!operands) {
+        operands = integerOperands(asInt8(entry));
+        integers.set(name, operands);
+      }
+      return operands;
+    },
     quantized(name) {
       const entry = stored.get(name);
       return entry && "quantized" in entry ? entry.quantized : undefined;
@@ -123,13 +146,18 @@ export async function loadWeights(
     replace(name, data) {
       const before = get(name);
       const { spec } = before;
-      stored.set(name, { spec, floats: floats(data, spec.shape) });
-      return () => void stored.set(name, before);
+      const put = (entry: Stored) => {
+        stored.set(name, entry);
+        integers.delete(name);
+      };
+      put({ spec, floats: floats(data, spec.shape) });
+      return () => put(before);
     },
     drop: (name) => void stored.delete(name),
     get bytes() {
       let total = 0;
       for (const entry of stored.values()) total += bytesHeld(entry);
+      for (const { transposed } of integers.values()) total += sizeOf(transposed.dims);
       return total;
     },
   };
@@ -138,6 +166,15 @@ export async function loadWeights(
 function widen(entry: Narrow, target: Float32Array): void {
   if ("half" in entry) decodeHalf(entry.half, entry.kind, target);
   else dequantize(entry.quantized, target);
+}
+
+function asInt8(entry: Stored): Int8Tensor {
+  if ("quantized" in entry && entry.quantized.type === "int8") return entry.quantized;
+  const { shape } = entry.spec;
+  const data = new Float32Array(sizeOf(shape));
+  if ("floats" in entry) data.set(entry.floats.data as Float32Array);
+  else widen(entry, data);
+  return quantize(data, shape, { type: "int8" }) as Int8Tensor;
 }
 
 function bytesHeld(entry: Stored): number {

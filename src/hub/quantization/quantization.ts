@@ -27,7 +27,7 @@ interface FourBitTensor {
   readonly scales: Float32Array | NestedScales;
 }
 
-interface Int8Tensor {
+export interface Int8Tensor {
   readonly type: "int8";
   readonly shape: readonly number[];
   readonly values: Int8Array;

@@ -1,0 +1,120 @@
+// A model whose products with frozen weights are computed in 8-bit integers, beside the exact one.
+
+import { describe, expect, it } from "vitest";
+import { casePath } from "../hub/testing/cases.ts";
+import type { MethodOptions } from "../methods/index.ts";
+import { createOptimizer, zeroGradients } from "../runtime/optimizer.ts";
+import { createDecoder } from "./decoding/decoder.ts";
+import { openModel } from "./load.ts";
+import {
+  batchOf,
+  type Differentiated,
+  differentiate,
+  openTiny,
+  randomRows,
+} from "./testing/tiny-models.ts";
+
+const LORA: MethodOptions = { name: "lora", rank: 4, targets: ["q_proj", "v_proj", "down_proj"] };
+const batch = batchOf(randomRows([12, 12, 12]));
+const open = (method: MethodOptions = LORA, memory: "fast" | "lean" = "fast") =>
+  openTiny("base", { method, arithmetic: "int8", memory });
+
+/** Cosine between all gradients of two runs. */
+function cosine(a: Differentiated, b: Differentiated): number {
+  let [ab, aa, bb] = [0, 0, 0];
+  for (const [name, values] of a.gradients)
+    b.gradients.get(name)!.forEach((other, i) => {
+      const own = values[i]!;
+      ab += own * other;
+      aa += own * own;
+      bb += other * other;
+    });
+  return ab / Math.sqrt(aa * bb);
+}
+
+async function gradients(...opened: Parameters<typeof open>): Promise<Differentiated> {
+  const model = await open(...opened);
+  const result = await differentiate(model, [batch]);
+  await model.dispose();
+  return result;
+}
+
+describe("training in 8-bit integers", () => {
+  it.each<MethodOptions>([
+    LORA,
+    { name: "ia3" },
+    { name: "prompt", virtualTokens: 4 },
+    { name: "dora", rank: 4 },
+  ])("has about the exact loss and gradients: $name", async (method) => {
+    const exact = await openTiny("base", { method });
+    const expected = await differentiate(exact, [batch]);
+    await exact.dispose();
+    const rounded = await gradients(method);
+    expect(Math.abs(rounded.loss / expected.loss - 1)).toBeLessThan(0.01);
+    expect(rounded.loss).not.toBe(expected.loss);
+    expect(cosine(rounded, expected)).toBeGreaterThan(0.95);
+  });
+
+  it("is the same, bit for bit, whether the backward pass reads or computes again", async () => {
+    const [fast, lean] = [await gradients(LORA, "fast"), await gradients(LORA, "lean")];
+    expect(lean.lossSum).toBe(fast.lossSum);
+    for (const [name, values] of fast.gradients) expect(lean.gradients.get(name)).toEqual(values);
+  });
+
+  it("learns", async () => {
+    const model = await open();
+    const optimizer = createOptimizer(model.parameters, { name: "adamw" });
+    const losses: number[] = [];
+    for (let step = 0; step < 12; step++) {
+      zeroGradients(model.parameters);
+      const { lossSum, tokenCount } = await model.accumulateGradients(batch, { scale: 1 / 33 });
+      losses.push(lossSum / tokenCount);
+      optimizer.step(0.02);
+    }
+    await model.dispose();
+    expect(losses.at(-1)).toBeLessThan(0.9 * losses[0]!);
+  });
+
+  it("keeps two bytes a linear weight, and reads a checkpoint's own int8 as it is", async () => {
+    const model = await open();
+    await differentiate(model, [batch]);
+    const exact = await openTiny("base");
+    const linear = exact.architecture.weights.filter(({ role }) => role === "linear");
+    const numbers = linear.reduce((sum, { shape: [a, b] }) => sum + a! * b!, 0);
+    const scales = linear.reduce((sum, { shape }) => sum + shape[0]!, 0);
+    expect(exact.weights.bytes - model.weights.bytes).toBe(4 * numbers - 2 * numbers - 4 * scales);
+    const { codes } = model.weights.integers(linear[0]!.name)!;
+    const kept = model.weights.quantized(linear[0]!.name)!;
+    expect(kept.type === "int8" && kept.values).toBe(codes.data);
+    await model.dispose();
+    await exact.dispose();
+  });
+});
+
+describe("a model in 8-bit integers", () => {
+  it("continues a text with the numbers of a whole reading", async () => {
+    const model = await openTiny("base", { arithmetic: "int8" });
+    const row = randomRows([9], 7)[0]!;
+    const { logits } = await model.forward({ inputIds: [row] });
+    const decoder = createDecoder(model);
+    await decoder.append([row.slice(0, 6)]);
+    await decoder.append([row.slice(6, 7)]);
+    const [last] = await decoder.append([row.slice(7)]);
+    const width = logits.shape[2]!;
+    const whole = (logits.data as Float32Array).subarray(8 * width);
+    const largest = Math.max(...whole.map(Math.abs));
+    whole.forEach((value, i) => {
+      expect(Math.abs(value - last![i]!)).toBeLessThan(1e-4 * largest);
+    });
+    await model.dispose();
+  });
+
+  it.each([
+    ["weights that are asked for in 4 bits", { quantization: { type: "nf4" } as const }, undefined],
+    ["a checkpoint in 4 bits", {}, casePath("qlora", "nf4-double", "model")],
+  ])("is refused over %s", async (_, options, folder) => {
+    const given = { ...options, arithmetic: "int8" as const, threads: 1 };
+    const opening = folder ? openModel(folder, given) : openTiny("base", given);
+    await expect(opening).rejects.toThrow("8-bit integers");
+  });
+});
