@@ -34,6 +34,8 @@ export interface Failure {
 export interface Command {
   readonly program: string;
   readonly args: readonly string[];
+  /** Variables on top of this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** One of our own scripts, started as `tunesmith` starts the engine. */
@@ -44,11 +46,11 @@ export const ours = (script: string, ...args: string[]): Command => ({
 
 const TIME_LIMIT_MS = 300_000;
 
-export function runMeasurement<T>({ program, args }: Command): Promise<T | Failure> {
+export function runMeasurement<T>({ program, args, environment }: Command): Promise<T | Failure> {
   const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: TIME_LIMIT_MS,
-    env: { ...process.env, TUNESMITH_BENCH_SPAWNED: String(Date.now()) },
+    env: { ...process.env, ...environment, TUNESMITH_BENCH_SPAWNED: String(Date.now()) },
   });
   let output = "";
   let complaints = "";

@@ -1,151 +1,120 @@
-// One method on the quickstart's task: trains it, or takes an adapter that a peer trained, and
-// examines it on the held-out messages. Prints one line of JSON; one process is one run.
+// One method on the quickstart's task: trains it, or lets a peer train its own, and examines what
+// came out. Prints one line of JSON; one process is one run.
 //
-//     node bench/quality-run.ts --method '{"name":"lora"}' --learning-rate 0.003 --seed 0
-//     node bench/quality-run.ts --adapter FOLDER
-//     node bench/quality-run.ts --write-batches FILE --learning-rate 0.003    # what a peer trains on
+//     node bench/quality-run.ts --method '{"name":"lora"}' --learning-rate 0.003 --steps 250
+//     node bench/quality-run.ts --peer '{"config":"LoraConfig"}' --batches FILE --learning-rate 0.003 --steps 250
+//     node bench/quality-run.ts --write-batches FILE --steps 250      # what every peer trains on
 
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadModel } from "../src/api/index.ts";
-import { openModel } from "../src/engine/load.ts";
-import { type ChatMessage, encodeChat } from "../src/hub/index.ts";
-import { openRecipeData } from "../src/recipe/data.ts";
-import { loadRecipe } from "../src/recipe/load.ts";
-import { prepare } from "../src/recipe/prepare.ts";
-import { trainingSettings } from "../src/recipe/settings.ts";
+import type { LoadedRecipe } from "../src/recipe/load.ts";
 import { train } from "../src/recipe/train.ts";
-import { createSchedule } from "../src/runtime/schedule.ts";
-import { readGroups } from "../src/train/batch-groups.ts";
-import { completeSettings, planSteps } from "../src/train/settings.ts";
-
-const TASK = join(import.meta.dirname, "..", "assets", "quickstart");
-const LONGEST_ANSWER = 64;
+import { packageVersions } from "../src/recipe/versions.ts";
+import { isFailure, runMeasurement } from "./child.ts";
+import { flagsOrExit } from "./flags.ts";
+import { PEERS_FOLDER, PYTHON } from "./paths.ts";
+import {
+  type Examination,
+  examine,
+  type Trained,
+  taskRecipe,
+  writeBatches,
+} from "./quality-task.ts";
+import { readCount } from "./workload.ts";
 
 /** What a run prints. */
-export interface QualityReport {
-  /** Share of held-out messages answered right to the letter. */
-  readonly exact_match: number;
-  /** Mean over the held-out samples' answers. */
-  readonly held_out_loss: number;
-  /** Of training alone; absent for an adapter that was trained elsewhere. */
-  readonly seconds?: number;
+export interface QualityReport extends Examination, TrainingFacts {
+  /** Peak of the schedule. */
+  readonly learning_rate: number;
+}
+
+/** What bench/peers/peft-quality.py prints. */
+interface TrainingFacts {
+  /** Of training alone. */
+  readonly seconds: number;
   readonly trainable_parameters: number;
+  readonly versions: Readonly<Record<string, string>>;
 }
 
-const { values } = parseArgs({
-  options: {
-    method: { type: "string" },
-    "learning-rate": { type: "string" },
-    seed: { type: "string", default: "0" },
-    steps: { type: "string" },
-    adapter: { type: "string" },
-    "write-batches": { type: "string" },
-  },
-});
-
-const scratch = await mkdtemp(join(tmpdir(), "tunesmith-quality-"));
-const recipe = await loadRecipe(join(TASK, "recipe.yaml"), {
-  overrides: [
-    { flag: "--train.seed", path: ["train", "seed"], value: Number(values.seed) },
-    { flag: "--output", path: ["output"], value: join(scratch, "run") },
-    ...(values.steps === undefined
-      ? []
-      : [{ flag: "--train.maxSteps", path: ["train", "maxSteps"], value: Number(values.steps) }]),
-    ...(values["learning-rate"] === undefined
-      ? []
-      : [
-          {
-            flag: "--train.learningRate",
-            path: ["train", "learningRate"],
-            value: Number(values["learning-rate"]),
-          },
-        ]),
-    ...(values.method === undefined
-      ? []
-      : [{ flag: "--method", path: ["method"], value: JSON.parse(values.method) as unknown }]),
-  ],
-});
-const modelFolder = recipe.recipe.model.path!;
-
-/** The batches of all steps with their learning rates, as lines of JSON. */
-async function writeBatches(file: string): Promise<void> {
-  const prepared = await prepare(recipe);
-  await prepared.checkpoint.close();
-  const data = await openRecipeData(prepared, {});
-  const settings = completeSettings(trainingSettings(prepared.recipe), true);
-  const { totalSteps } = planSteps(settings, data.train.batchesPerEpoch);
-  const rate = createSchedule({ ...settings, name: settings.schedule, totalSteps: totalSteps! });
-  const groups = readGroups(data.train, settings.gradientAccumulation, { epoch: 0, batch: 0 });
-  const lines: string[] = [];
-  for (let step = 0; step < totalSteps!; step++) {
-    const { value } = await groups.next();
-    const learningRate = settings.learningRate * rate(step);
-    lines.push(JSON.stringify({ learningRate, batches: (value as { batches: unknown }).batches }));
-  }
-  await writeFile(file, `${lines.join("\n")}\n`);
-}
-
-/** The mean loss over the held-out samples, and the share of right answers. */
-async function examine(adapter: string | undefined, model: string) {
-  const prepared = await prepare(recipe);
-  await prepared.checkpoint.close();
-  const { evaluation } = await openRecipeData(prepared, {});
-  const opened = await openModel(model, { adapter });
-  let [loss, count] = [0, 0];
-  for await (const batch of evaluation!.epoch(0)) {
-    const part = await opened.evaluateLoss(batch);
-    loss += part.lossSum;
-    count += part.tokenCount;
-  }
-  await opened.dispose();
-
-  const lines = (await readFile(join(TASK, "test.jsonl"), "utf8")).trim().split("\n");
-  const questions = lines.map((line) => (JSON.parse(line) as { messages: ChatMessage[] }).messages);
-  await using loaded = await loadModel(model, { adapter, trainable: false });
-  const tokenizer = await loaded.loadTokenizer();
-  const { tokenIds } = await loaded.generate({
-    inputIds: questions.map(
-      (messages) =>
-        encodeChat(tokenizer, messages.slice(0, -1), { addGenerationPrompt: true }).inputIds,
-    ),
-    maxNewTokens: LONGEST_ANSWER,
-    temperature: 0,
+const flags = flagsOrExit("node bench/quality-run.ts [flags], one run of bench/quality.ts", () => {
+  const { values } = parseArgs({
+    options: {
+      method: { type: "string" },
+      peer: { type: "string" },
+      python: { type: "string", default: PYTHON },
+      batches: { type: "string" },
+      "learning-rate": { type: "string", default: "0.001" },
+      seed: { type: "string", default: "0" },
+      steps: { type: "string" },
+      threads: { type: "string" },
+      "loss-only": { type: "boolean", default: false },
+      "write-batches": { type: "string" },
+    },
   });
-  const right = tokenIds.filter(
-    (ids, i) =>
-      tokenizer.decode(ids, { skipSpecialTokens: true }).trim() === questions[i]!.at(-1)!.content,
-  );
-  return { exact_match: right.length / questions.length, held_out_loss: loss / count };
-}
+  return {
+    ...values,
+    steps: readCount("steps", values.steps, 250),
+    threads: readCount("threads", values.threads, 2),
+  };
+});
 
-async function run(): Promise<QualityReport> {
-  if (values.adapter !== undefined)
-    return { ...(await examine(values.adapter, modelFolder)), trainable_parameters: 0 };
-  let seconds = 0;
-  let result: string | undefined;
-  let previous = performance.now();
+async function trainOurs(recipe: LoadedRecipe): Promise<Trained & TrainingFacts> {
+  let [seconds, previous, trainable] = [0, performance.now(), 0];
+  let trained: Trained = {};
   for await (const event of train(recipe)) {
     const now = performance.now();
+    if (event.type === "run-started") trainable = event.trainableParameters;
     if (event.type === "step-finished") seconds += (now - previous) / 1000;
-    if (event.type === "run-finished") result = event.adapterFolder;
+    if (event.type === "run-finished")
+      trained = { [event.kind === "model" ? "model" : "adapter"]: event.adapterFolder };
     previous = performance.now();
   }
-  const { method } = recipe.recipe;
-  const opened = await openModel(modelFolder, { method });
-  const trainable = opened.parameters.reduce((sum, { data }) => sum + data.length, 0);
-  const isModel = opened.method!.saved === "checkpoint";
-  await opened.dispose();
-  const exam = await examine(isModel ? undefined : result, isModel ? result! : modelFolder);
-  return { ...exam, seconds, trainable_parameters: trainable };
+  return { ...trained, seconds, trainable_parameters: trainable, versions: packageVersions() };
 }
 
+async function trainPeer(recipe: LoadedRecipe, adapter: string): Promise<Trained & TrainingFacts> {
+  const threads = String(flags.threads);
+  const facts = await runMeasurement<TrainingFacts>({
+    program: flags.python,
+    args: [
+      join(PEERS_FOLDER, "peft-quality.py"),
+      ...["--method", flags.peer!, "--batches", flags.batches!],
+      ...["--model", recipe.recipe.model.path!, "--out", adapter],
+      ...["--learning-rate", flags["learning-rate"], "--seed", flags.seed, "--threads", threads],
+    ],
+    environment: { OMP_NUM_THREADS: threads },
+  });
+  if (isFailure(facts)) throw new Error(facts.failed);
+  return { ...facts, adapter };
+}
+
+const scratch = await mkdtemp(join(tmpdir(), "tunesmith-quality-"));
 try {
-  const batches = values["write-batches"];
-  if (batches !== undefined) await writeBatches(batches);
-  else console.log(JSON.stringify(await run()));
+  const recipe = await taskRecipe({
+    seed: Number(flags.seed),
+    steps: flags.steps,
+    threads: flags.threads,
+    learningRate: Number(flags["learning-rate"]),
+    output: join(scratch, "run"),
+    ...(flags.method === undefined ? {} : { method: JSON.parse(flags.method) as unknown }),
+  });
+  if (flags["write-batches"] !== undefined) {
+    await writeBatches(recipe, flags["write-batches"]);
+    console.log("{}");
+  } else {
+    const { adapter, model, ...facts } = await (flags.peer === undefined
+      ? trainOurs(recipe)
+      : trainPeer(recipe, join(scratch, "adapter")));
+    const lossOnly = flags["loss-only"];
+    const report: QualityReport = {
+      ...facts,
+      learning_rate: Number(flags["learning-rate"]),
+      ...(await examine(recipe, { adapter, model }, { lossOnly })),
+    };
+    console.log(JSON.stringify(report));
+  }
 } finally {
   await rm(scratch, { recursive: true, force: true });
 }

@@ -2,139 +2,125 @@
 // seeds, and PEFT's beside them on the very same batches. A peer's adapter is loaded here for its
 // examination, so both answer through one decoder.
 //
-//     npm run bench:quality -- --seeds 2 --only LoRA
+//     npm run bench:quality -- --sweep --jobs 8       # the methods' learning rates, once
+//     npm run bench:quality -- --jobs 8               # the comparison
 
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type Command, isFailure, ours, runMeasurement } from "./child.ts";
+import { isFailure, runMeasurement } from "./child.ts";
 import { flagsOrExit } from "./flags.ts";
-import { METHODS, type MeasuredMethod } from "./method-list.ts";
-import { PEERS_FOLDER, PROGRESS_FOLDER, PYTHON } from "./paths.ts";
+import { bestRate, readSweeps, withTried, writeSweeps } from "./learning-rates.ts";
+import { PROGRESS_FOLDER, PYTHON } from "./paths.ts";
+import {
+  batchesCommand,
+  comparedMethods,
+  comparison,
+  nextTrials,
+  type PeerOptions,
+} from "./quality-plan.ts";
 import type { QualityReport } from "./quality-run.ts";
 import { writePage } from "./report.ts";
-import {
-  describeMachine,
-  keepSession,
-  machineKind,
-  type QualityRow,
-  readResults,
-  today,
-} from "./results.ts";
-import { say } from "./session.ts";
-import { mean } from "./statistics.ts";
+import { keepSession, today, versionsOf } from "./results.ts";
+import { measureAll, say } from "./session.ts";
 import { readCount } from "./workload.ts";
 
-const USAGE = "npm run bench:quality -- [--seeds 2] [--steps 250] [--python PATH] [--only LABEL]…";
-const MODEL = join(import.meta.dirname, "..", "assets", "embedded-model");
+const USAGE =
+  "npm run bench:quality -- [--sweep] [--jobs 1] [--seeds 2] [--peer-seeds 2] [--steps 400] " +
+  "[--python PATH] [--only LABEL]…";
 
-const { values, seeds, steps } = flagsOrExit(USAGE, () => {
+const flags = flagsOrExit(USAGE, () => {
   const { values } = parseArgs({
     options: {
+      sweep: { type: "boolean", default: false },
+      jobs: { type: "string" },
       seeds: { type: "string" },
+      "peer-seeds": { type: "string" },
       steps: { type: "string" },
       python: { type: "string", default: PYTHON },
       only: { type: "string", multiple: true },
     },
   });
+  const seeds = readCount("seeds", values.seeds, 2);
   return {
-    values,
-    seeds: readCount("seeds", values.seeds, 2),
-    steps: readCount("steps", values.steps, 250),
+    ...values,
+    seeds,
+    jobs: readCount("jobs", values.jobs, 1),
+    peerSeeds: readCount("peer-seeds", values["peer-seeds"], seeds),
+    steps: readCount("steps", values.steps, values.sweep ? 200 : 400),
   };
 });
-if (!existsSync(values.python))
-  say(`No Python with PEFT at ${values.python}: our side alone is measured (docs/benchmarks.md).`);
+const { jobs, seeds, peerSeeds, steps, python, only } = flags;
+const threads = Math.max(1, Math.floor(availableParallelism() / jobs));
+const methods = comparedMethods(only);
+say(`${methods.length} methods, ${steps} steps; ${jobs} runs at once, ${threads} threads each.`);
 
-const script = join(import.meta.dirname, "quality-run.ts");
-const scratch = join(PROGRESS_FOLDER, "quality");
-await mkdir(scratch, { recursive: true });
+const describe = (report: object): string => {
+  const { exact_match, held_out_loss, seconds, trainable_parameters } = report as QualityReport;
+  const share = exact_match === undefined ? "" : `${(100 * exact_match).toFixed(0)} % right, `;
+  return (
+    `${share}held-out loss ${held_out_loss.toFixed(4)}, ${seconds.toFixed(0)} s, ` +
+    `${trainable_parameters} trained`
+  );
+};
 
-/** Runs a child and gives its report; what fails is told and left out. */
-async function report<T extends object>(label: string, command: Command): Promise<T | undefined> {
-  const result = await runMeasurement<T>(command);
-  if (!isFailure(result)) return result;
-  say(`${label}: failed: ${result.failed}`);
-  return undefined;
-}
-
-// What was measured earlier today in the same way is taken over: a broken-off run goes on.
-const earlier = (await readResults()).get(machineKind(await describeMachine()))?.quality;
-const rows: QualityRow[] =
-  earlier?.date === today() && earlier.steps === steps && !values.only
-    ? earlier.rows.filter(({ exactMatch }) => exactMatch.length === seeds)
-    : [];
-// A quantised base shows its effect on large models; the task's model is too small for it.
-const all = Object.values(METHODS)
-  .flatMap((entry) => (typeof entry === "string" ? [] : entry))
-  .filter(({ quantization }) => quantization === undefined);
-for (const method of all) {
-  if (values.only && !values.only.some((part) => method.label.includes(part))) continue;
-  if (rows.some(({ name }) => name === method.label)) continue;
-  rows.push(...(await compare(method)));
-  if (!values.only) await keepSession({ quality: { date: today(), steps, rows } });
-}
-
-async function compare({
-  label,
-  options,
-  peft,
-  learningRate,
-}: MeasuredMethod): Promise<QualityRow[]> {
-  const own: QualityReport[] = [];
-  const theirs: QualityReport[] = [];
-  for (let seed = 0; seed < seeds; seed++) {
-    const common = [
-      ...["--seed", String(seed), "--steps", String(steps)],
-      ...["--learning-rate", String(learningRate)],
-    ];
-    const ownReport = await report<QualityReport>(
-      label,
-      ours(script, "--method", JSON.stringify(options), ...common),
+/** Tries rates until every method's best lies between others; keeps what was tried after each turn. */
+async function sweep(): Promise<void> {
+  let sweeps = await readSweeps();
+  for (;;) {
+    const trials = nextTrials(methods, sweeps, { steps, threads });
+    if (trials.length === 0) break;
+    const { measured } = await measureAll<QualityReport>(
+      trials.map(({ name, command }) => ({ name, command })),
+      { name: "sweep", rounds: 1, jobs, describe },
     );
-    if (ownReport) own.push(ownReport);
-    if (!peft || !existsSync(values.python)) continue;
-    const batches = join(scratch, "batches.jsonl");
-    const adapter = join(scratch, "adapter");
-    await runMeasurement(ours(script, "--write-batches", batches, ...common));
-    const trained = await report<{ seconds: number; trainable_parameters: number }>(
-      `${label} (PEFT)`,
-      {
-        program: values.python,
-        args: [
-          join(PEERS_FOLDER, "peft-quality.py"),
-          ...["--batches", batches, "--model", MODEL, "--out", adapter, "--seed", String(seed)],
-          ...["--method", JSON.stringify(peft)],
-        ],
-      },
-    );
-    const exam =
-      trained &&
-      (await report<QualityReport>(`${label} (PEFT)`, ours(script, "--adapter", adapter)));
-    if (exam) theirs.push({ ...exam, ...trained });
+    for (const [i, { label, rate }] of trials.entries()) {
+      const { report } = measured[i]!;
+      const loss = isFailure(report) ? null : report.held_out_loss;
+      sweeps = withTried(sweeps, label, steps, { rate, loss });
+    }
+    say(`Kept in ${await writeSweeps(sweeps)}.`);
   }
-  const sides: [string, QualityReport[]][] = [
-    [label, own],
-    [`${label} (PEFT)`, theirs],
-  ];
-  return sides.flatMap(([name, reports]) => {
-    if (reports.length === 0) return [];
-    const row: QualityRow = {
-      name,
-      exactMatch: reports.map((one) => one.exact_match),
-      heldOutLoss: reports.map((one) => one.held_out_loss),
-      seconds: mean(reports.map((one) => one.seconds ?? 0)),
-      trainable: reports[0]!.trainable_parameters,
-    };
-    const matches = row.exactMatch.map((share) => `${(100 * share).toFixed(0)} %`).join(", ");
-    const losses = row.heldOutLoss.map((loss) => loss.toFixed(4)).join(", ");
-    say(`${name.padEnd(36)} ${matches}; held-out loss ${losses}; ${row.seconds.toFixed(0)} s`);
-    return [row];
-  });
+  for (const { label } of methods) {
+    const { tried } = sweeps[label]!;
+    const best = bestRate(tried);
+    const all = tried.map(({ rate, loss }) => `${rate}: ${loss?.toFixed(4) ?? "failed"}`);
+    const isEnd = best === tried[0]!.rate || best === tried.at(-1)!.rate;
+    say(`${label.padEnd(32)} ${best ?? "none"}${isEnd ? " (an end)" : ""}   ${all.join(", ")}`);
+  }
 }
 
-if (values.only) say("Not kept: only a part was measured.");
-else {
-  say(`Kept; tables in ${await writePage()}.`);
+/** Writes the batches of every seed that the peer gets; tells the file of a seed. */
+async function preparePeer(): Promise<PeerOptions | undefined> {
+  if (!existsSync(python)) {
+    say(`No Python with PEFT at ${python}: our side alone is measured (docs/benchmarks.md).`);
+    return undefined;
+  }
+  await mkdir(PROGRESS_FOLDER, { recursive: true });
+  const batches = (seed: number) => join(PROGRESS_FOLDER, `quality-batches-${seed}.jsonl`);
+  for (let seed = 0; seed < peerSeeds; seed++) {
+    const done = await runMeasurement<object>(
+      batchesCommand(batches(seed), seed, { steps, threads }),
+    );
+    if (isFailure(done)) throw new Error(`The batches could not be written: ${done.failed}`);
+  }
+  return { python, seeds: peerSeeds, batches };
 }
+
+async function compare(): Promise<void> {
+  const peer = await preparePeer();
+  const plan = comparison(methods, await readSweeps(), { steps, threads }, peer);
+  const began = performance.now();
+  const options = { name: "quality", rounds: seeds, jobs, describe } as const;
+  const { loadBefore, measured } = await measureAll<QualityReport>(plan, options);
+  say(`Measured in ${((performance.now() - began) / 60_000).toFixed(1)} minutes.`);
+  if (only) return say("Not kept: only a part was measured.");
+  const versions = versionsOf(measured);
+  const quality = { date: today(), loadBefore, versions, steps, jobs, threads, measured };
+  say(`Kept in ${await keepSession({ quality })}.`);
+  say(`Tables in ${await writePage()}.`);
+}
+
+await (flags.sweep ? sweep() : compare());

@@ -7,13 +7,16 @@ import { mkdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { betweenMarkers } from "../scripts/between-markers.ts";
 import { writeFileAtomically } from "../src/hub/index.ts";
+import { isFailure } from "./child.ts";
+import { table } from "./markdown-table.ts";
 import { PAGE, PICTURES_FOLDER, README } from "./paths.ts";
 import { drawSpeedPicture } from "./picture.ts";
 import { drawQualityPicture } from "./quality-picture.ts";
+import { qualityRows, qualityTable } from "./quality-summary.ts";
 import {
   type MachineFacts,
   type MethodsSession,
-  type QualityRow,
+  type QualitySession,
   type Results,
   readResults,
   type Session,
@@ -92,27 +95,28 @@ async function section(kind: string, results: Results): Promise<string> {
   if (quality) {
     await mkdir(PICTURES_FOLDER, { recursive: true });
     const picture = join(PICTURES_FOLDER, `${kind}-quality.svg`);
-    const words = `The quickstart's task: right answers on held-out messages after ${quality.steps} steps (${quality.date})`;
-    await writeFileAtomically(picture, drawQualityPicture(quality.rows, words));
+    const rows = qualityRows(quality);
+    const words = `The quickstart's task, ${quality.steps} steps, ${title(machine)} (${quality.date})`;
+    await writeFileAtomically(picture, drawQualityPicture(rows, words));
     parts.push(
-      `${words}, one number a seed:`,
+      `Every method on one task, the quickstart's, after ${quality.steps} steps (${quality.date}):`,
       `![Quality](pictures/${basename(picture)})`,
-      qualityTable(quality.rows),
+      qualityTable(rows),
+      qualityNote(quality),
     );
   }
   return parts.filter((part) => part !== "").join("\n\n");
 }
 
-function qualityTable(rows: readonly QualityRow[]): string {
-  return table(
-    ["", "right answers", "held-out loss", "trained", "seconds"],
-    rows.map(({ name, exactMatch, heldOutLoss, trainable, seconds }) => [
-      name,
-      exactMatch.map((share) => percent(share)).join(", "),
-      heldOutLoss.map((loss) => loss.toFixed(4)).join(", "),
-      trainable.toLocaleString("en"),
-      seconds.toFixed(0),
-    ]),
+/** Seconds depend on what runs beside. */
+function qualityNote({ jobs, threads, versions, measured }: QualitySession): string {
+  const failures = measured.flatMap(({ name, report }) =>
+    isFailure(report) ? [`${name} (\`${report.failed}\`)`] : [],
+  );
+  const together = jobs > 1 ? `, of a run among ${jobs} at once` : "";
+  return (
+    `Seconds are those of training on ${threads} threads${together}. ${versionList(versions)}.` +
+    (failures.length > 0 ? ` Failed: ${failures.join(", ")}.` : "")
   );
 }
 
@@ -153,12 +157,16 @@ function methodTable(session: MethodsSession): string {
 const title = ({ processor, features, cores }: MachineFacts): string =>
   `${processor}, ${cores} cores, ${features.includes("AVX-512") ? "AVX-512" : (features[0] ?? "")}`;
 
+const versionList = (versions: Readonly<Record<string, string>>): string =>
+  Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ");
+
 function facts(machine: MachineFacts, session: Session<object>): string {
-  const versions = Object.entries(session.versions).map(([name, version]) => `${name} ${version}`);
   return (
     `${session.date}; ${machine.system}, ${machine.features.join(", ")}; ` +
     `${(machine.memory / GIB).toFixed(0)} GiB memory; load average before the run ` +
-    `${session.loadBefore.toFixed(1)}; ${versions.join(", ")}.`
+    `${session.loadBefore.toFixed(1)}; ${versionList(session.versions)}.`
   );
 }
 
@@ -237,11 +245,5 @@ const scalingTable = (points: readonly ScalingPoint[]): string =>
       `${(peakBytes / GIB).toFixed(2)} GiB`,
     ]),
   );
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  if (rows.length === 0) return "";
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
-}
 
 if (import.meta.main) console.log(await writePage());

@@ -8,6 +8,7 @@ import { writeFileAtomically } from "../src/hub/index.ts";
 import { inspectMachine, type Machine } from "../src/recipe/machine.ts";
 import type { GemmReport, StepReport } from "./child.ts";
 import { RESULTS_FOLDER } from "./paths.ts";
+import type { QualityReport } from "./quality-run.ts";
 import type { Measured } from "./session.ts";
 import type { Workload } from "./workload.ts";
 
@@ -37,21 +38,14 @@ export interface ScalingSession extends Session<StepReport> {
 
 export type MethodsSession = Session<StepReport>;
 
-/** A method, or a peer's, on the quickstart's task: one number a seed. */
-export interface QualityRow {
-  readonly name: string;
-  readonly exactMatch: readonly number[];
-  readonly heldOutLoss: readonly number[];
-  /** Of training. */
-  readonly seconds: number;
-  readonly trainable: number;
-}
-
-export interface QualitySession {
-  readonly date: string;
+/** Every method, and a peer's, on the quickstart's task; a round is a seed. */
+export interface QualitySession extends Session<QualityReport> {
   /** Optimizer steps of every run. */
   readonly steps: number;
-  readonly rows: readonly QualityRow[];
+  /** Runs at once; each run's seconds are those of a run among so many. */
+  readonly jobs: number;
+  /** Of each run. */
+  readonly threads: number;
 }
 
 export interface Results {

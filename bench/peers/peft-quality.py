@@ -1,11 +1,13 @@
 """Trains one PEFT method on batches that bench/quality-run.ts wrote, and saves the adapter.
 
-    python bench/peers/peft-quality.py --batches FILE --model FOLDER --method '{"config": "LoraConfig", ...}' --out FOLDER
+    python bench/peers/peft-quality.py --batches FILE --model FOLDER --method '{"config": "LoraConfig", ...}' \\
+        --learning-rate 0.003 --out FOLDER
 """
 
 import argparse
 import json
 import os
+import platform
 import time
 import warnings
 from pathlib import Path
@@ -39,9 +41,11 @@ def main():
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--method", type=json.loads, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--learning-rate", type=float, required=True, help="the peak; each step has its share")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(arguments.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
@@ -57,13 +61,23 @@ def main():
         model(**tensors(batch)).loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for group in adam.param_groups:
-            group["lr"] = step["learningRate"]
+            group["lr"] = arguments.learning_rate * step["share"]
         adam.step()
         if isinstance(model.base_model, peft.AdaLoraModel):
             model.base_model.update_and_allocate(number)
     seconds = time.perf_counter() - began
     model.save_pretrained(arguments.out)
-    print(json.dumps({"seconds": seconds, "trainable_parameters": sum(parameter.numel() for parameter in parameters)}))
+    report = {
+        "seconds": seconds,
+        "trainable_parameters": sum(parameter.numel() for parameter in parameters),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "peft": peft.__version__,
+        },
+    }
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -72,4 +72,34 @@ describe("measureAll", () => {
     expect(reportsOf(measured, "broken")).toEqual([]);
     expect(reportsOf(measured, "a")).toHaveLength(1);
   });
+
+  it("runs several at once, and tells of them in the order of the plan", async () => {
+    // Each waits for the file that the other leaves: one after another they would never end.
+    const meeting = (own: string, other: string) => ({
+      name: own,
+      command: node(
+        `const { existsSync, writeFileSync } = require("fs");` +
+          `writeFileSync(${JSON.stringify(join(folder, own))}, "");` +
+          `const timer = setInterval(() => { if (!existsSync(${JSON.stringify(join(folder, other))})) return;` +
+          `clearInterval(timer); setTimeout(() => console.log("{}"), ${own === "x" ? 200 : 0}) }, 5)`,
+      ),
+    });
+    const pair = [meeting("x", "y"), meeting("y", "x")];
+    const { measured } = await measureAll(pair, { ...options, rounds: 1, jobs: 2, folder });
+    expect(measured.map(({ name }) => name)).toEqual(["x", "y"]);
+  });
+
+  it("takes another plan for each round, and goes on within it", async () => {
+    const byRound = (round: number) => (round === 1 ? plan() : [traced("c")]);
+    let seen = 0;
+    const interrupt = () => {
+      if (++seen === 2) throw new Error("interrupted");
+      return "";
+    };
+    const broken = measureAll(byRound, { ...options, folder, describe: interrupt });
+    await expect(broken).rejects.toThrow("interrupted");
+    const { measured } = await measureAll(byRound, { ...options, folder });
+    expect(measured.map(({ name, round }) => `${name}${round}`)).toEqual(["a1", "b1", "c2"]);
+    expect(await trace()).toBe("a b b c ");
+  });
 });
