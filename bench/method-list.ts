@@ -1,4 +1,4 @@
-// The methods that bench/methods.ts measures, each beside the same thing in PEFT where it has it.
+// The methods that bench/methods.ts and bench/quality.ts measure, each beside the same thing in PEFT where it has it.
 // Modules are LoRA's usual two wherever a method may choose.
 
 import type { QuantizationType } from "../src/hub/index.ts";
@@ -8,7 +8,7 @@ export interface MeasuredMethod {
   /** As the table shows it. */
   readonly label: string;
   readonly options: MethodOptions;
-  /** Peak learning rate on the quickstart's task. */
+  /** The usual peak on the quickstart's task; a sweep goes around it (learning-rates.ts). */
   readonly learningRate: number;
   /** PEFT's configuration class and its arguments; absent where PEFT has no such method. */
   readonly peft?: { readonly config: string; readonly [argument: string]: unknown };

@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { isFailure, runMeasurement } from "./child.ts";
 import { flagsOrExit } from "./flags.ts";
 import { bestRate, readSweeps, withTried, writeSweeps } from "./learning-rates.ts";
+import { inParallel } from "./parallel.ts";
 import { PROGRESS_FOLDER, PYTHON } from "./paths.ts";
 import {
   batchesCommand,
@@ -100,12 +101,11 @@ async function preparePeer(): Promise<PeerOptions | undefined> {
   }
   await mkdir(PROGRESS_FOLDER, { recursive: true });
   const batches = (seed: number) => join(PROGRESS_FOLDER, `quality-batches-${seed}.jsonl`);
-  for (let seed = 0; seed < peerSeeds; seed++) {
-    const done = await runMeasurement<object>(
-      batchesCommand(batches(seed), seed, { steps, threads }),
-    );
+  await inParallel([...Array(peerSeeds).keys()], jobs, async (seed) => {
+    const command = batchesCommand(batches(seed), seed, { steps, threads });
+    const done = await runMeasurement<object>(command);
     if (isFailure(done)) throw new Error(`The batches could not be written: ${done.failed}`);
-  }
+  });
   return { python, seeds: peerSeeds, batches };
 }
 
@@ -115,7 +115,7 @@ async function compare(): Promise<void> {
   const began = performance.now();
   const options = { name: "quality", rounds: seeds, jobs, describe } as const;
   const { loadBefore, measured } = await measureAll<QualityReport>(plan, options);
-  say(`Measured in ${((performance.now() - began) / 60_000).toFixed(1)} minutes.`);
+  say(`This session took ${((performance.now() - began) / 60_000).toFixed(1)} minutes.`);
   if (only) return say("Not kept: only a part was measured.");
   const versions = versionsOf(measured);
   const quality = { date: today(), loadBefore, versions, steps, jobs, threads, measured };

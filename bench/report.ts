@@ -49,7 +49,7 @@ export async function writePage(): Promise<string> {
     summaries.push(summary(kind, results));
   }
   await fill(PAGE, sections.join("\n\n"));
-  await fill(README, summaries.join("\n\n"));
+  await fill(README, summaries.filter((text) => text !== "").join("\n\n"));
   return PAGE;
 }
 
