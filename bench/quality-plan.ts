@@ -13,14 +13,14 @@ export interface RunOptions {
   readonly steps: number;
   /** Of each run. */
   readonly threads: number;
+  /** The folder with the batches of every seed. */
+  readonly batches: string;
 }
 
 export interface PeerOptions {
   readonly python: string;
   /** How many of the seeds the peer gets. */
   readonly seeds: number;
-  /** The file with a seed's batches. */
-  readonly batches: (seed: number) => string;
 }
 
 /**
@@ -57,11 +57,7 @@ export function comparison(
       if (!peft || !peer || seed >= peer.seeds) return [ownRun];
       const peerRun = {
         name: peerName(label),
-        command: command(
-          common,
-          ...["--peer", JSON.stringify(peft), "--python", peer.python],
-          ...["--batches", peer.batches(seed)],
-        ),
+        command: command(common, "--peer", JSON.stringify(peft), "--python", peer.python),
       };
       return [ownRun, peerRun];
     });
@@ -93,9 +89,9 @@ export function nextTrials(
   );
 }
 
-/** The run that writes the batches of a seed for the peer. */
-export const batchesCommand = (file: string, seed: number, options: RunOptions): Command =>
-  command({ ...options, seed, learningRate: 1 }, "--write-batches", file);
+/** The run that writes the batches of a seed. */
+export const batchesCommand = (seed: number, options: RunOptions): Command =>
+  command({ ...options, seed, learningRate: 1 }, "--write-batches", options.batches);
 
 interface CommonFlags extends RunOptions {
   readonly seed: number;
@@ -108,4 +104,5 @@ const command = (common: CommonFlags, ...flags: string[]): Command =>
     ...flags,
     ...["--learning-rate", String(common.learningRate), "--seed", String(common.seed)],
     ...["--steps", String(common.steps), "--threads", String(common.threads)],
+    ...["--batches", common.batches],
   );

@@ -1,9 +1,9 @@
 // One method on the quickstart's task: trains it, or lets a peer train its own, and examines what
 // came out. Prints one line of JSON; one process is one run.
 //
-//     node bench/quality-run.ts --method '{"name":"lora"}' --learning-rate 0.003 --steps 250
-//     node bench/quality-run.ts --peer '{"config":"LoraConfig"}' --batches FILE --learning-rate 0.003 --steps 250
-//     node bench/quality-run.ts --write-batches FILE --steps 250      # what every peer trains on
+//     node bench/quality-run.ts --write-batches FOLDER --steps 250    # first
+//     node bench/quality-run.ts --method '{"name":"lora"}' --batches FOLDER --learning-rate 0.003 --steps 250
+//     node bench/quality-run.ts --peer '{"config":"LoraConfig"}' --batches FOLDER --learning-rate 0.003 --steps 250
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -18,6 +18,7 @@ import { PEERS_FOLDER, PYTHON } from "./paths.ts";
 import {
   type Examination,
   examine,
+  stepsFile,
   type Trained,
   taskRecipe,
   writeBatches,
@@ -44,7 +45,7 @@ const flags = flagsOrExit("node bench/quality-run.ts [flags], one run of bench/q
       method: { type: "string" },
       peer: { type: "string" },
       python: { type: "string", default: PYTHON },
-      batches: { type: "string" },
+      batches: { type: "string", default: "" },
       "learning-rate": { type: "string", default: "0.001" },
       seed: { type: "string", default: "0" },
       steps: { type: "string" },
@@ -80,7 +81,7 @@ async function trainPeer(recipe: LoadedRecipe, adapter: string): Promise<Trained
     program: flags.python,
     args: [
       join(PEERS_FOLDER, "peft-quality.py"),
-      ...["--method", flags.peer!, "--batches", flags.batches!],
+      ...["--method", flags.peer!, "--batches", stepsFile(flags.batches, Number(flags.seed))],
       ...["--model", recipe.recipe.model.path!, "--out", adapter],
       ...["--learning-rate", flags["learning-rate"], "--seed", flags.seed, "--threads", threads],
     ],
@@ -107,11 +108,11 @@ try {
     const { adapter, model, ...facts } = await (flags.peer === undefined
       ? trainOurs(recipe)
       : trainPeer(recipe, join(scratch, "adapter")));
-    const lossOnly = flags["loss-only"];
+    const options = { batches: flags.batches, lossOnly: flags["loss-only"] };
     const report: QualityReport = {
       ...facts,
       learning_rate: Number(flags["learning-rate"]),
-      ...(await examine(recipe, { adapter, model }, { lossOnly })),
+      ...(await examine(recipe, { adapter, model }, options)),
     };
     console.log(JSON.stringify(report));
   }

@@ -6,7 +6,6 @@
 //     npm run bench:quality -- --jobs 8               # the comparison
 
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -15,13 +14,7 @@ import { flagsOrExit } from "./flags.ts";
 import { bestRate, readSweeps, withTried, writeSweeps } from "./learning-rates.ts";
 import { inParallel } from "./parallel.ts";
 import { PROGRESS_FOLDER, PYTHON } from "./paths.ts";
-import {
-  batchesCommand,
-  comparedMethods,
-  comparison,
-  nextTrials,
-  type PeerOptions,
-} from "./quality-plan.ts";
+import { batchesCommand, comparedMethods, comparison, nextTrials } from "./quality-plan.ts";
 import type { QualityReport } from "./quality-run.ts";
 import { writePage } from "./report.ts";
 import { keepSession, today, versionsOf } from "./results.ts";
@@ -29,7 +22,7 @@ import { measureAll, say } from "./session.ts";
 import { readCount } from "./workload.ts";
 
 const USAGE =
-  "npm run bench:quality -- [--sweep] [--jobs 1] [--seeds 2] [--peer-seeds 2] [--steps 400] " +
+  "npm run bench:quality -- [--sweep] [--jobs 1] [--seeds 2] [--peer-seeds 2] [--steps 300] " +
   "[--python PATH] [--only LABEL]…";
 
 const flags = flagsOrExit(USAGE, () => {
@@ -50,11 +43,12 @@ const flags = flagsOrExit(USAGE, () => {
     seeds,
     jobs: readCount("jobs", values.jobs, 1),
     peerSeeds: readCount("peer-seeds", values["peer-seeds"], seeds),
-    steps: readCount("steps", values.steps, values.sweep ? 200 : 400),
+    steps: readCount("steps", values.steps, values.sweep ? 200 : 300),
   };
 });
 const { jobs, seeds, peerSeeds, steps, python, only } = flags;
 const threads = Math.max(1, Math.floor(availableParallelism() / jobs));
+const options = { steps, threads, batches: join(PROGRESS_FOLDER, "quality-batches") };
 const methods = comparedMethods(only);
 say(`${methods.length} methods, ${steps} steps; ${jobs} runs at once, ${threads} threads each.`);
 
@@ -70,8 +64,9 @@ const describe = (report: object): string => {
 /** Tries rates until every method's best lies between others; keeps what was tried after each turn. */
 async function sweep(): Promise<void> {
   let sweeps = await readSweeps();
+  await prepareBatches(1);
   for (;;) {
-    const trials = nextTrials(methods, sweeps, { steps, threads });
+    const trials = nextTrials(methods, sweeps, options);
     if (trials.length === 0) break;
     const { measured } = await measureAll<QualityReport>(
       trials.map(({ name, command }) => ({ name, command })),
@@ -93,28 +88,22 @@ async function sweep(): Promise<void> {
   }
 }
 
-/** Writes the batches of every seed that the peer gets; tells the file of a seed. */
-async function preparePeer(): Promise<PeerOptions | undefined> {
-  if (!existsSync(python)) {
-    say(`No Python with PEFT at ${python}: our side alone is measured (docs/benchmarks.md).`);
-    return undefined;
-  }
-  await mkdir(PROGRESS_FOLDER, { recursive: true });
-  const batches = (seed: number) => join(PROGRESS_FOLDER, `quality-batches-${seed}.jsonl`);
-  await inParallel([...Array(peerSeeds).keys()], jobs, async (seed) => {
-    const command = batchesCommand(batches(seed), seed, { steps, threads });
-    const done = await runMeasurement<object>(command);
+/** Writes the batches of so many seeds. */
+async function prepareBatches(count: number): Promise<void> {
+  await inParallel([...Array(count).keys()], jobs, async (seed) => {
+    const done = await runMeasurement<object>(batchesCommand(seed, options));
     if (isFailure(done)) throw new Error(`The batches could not be written: ${done.failed}`);
   });
-  return { python, seeds: peerSeeds, batches };
 }
 
 async function compare(): Promise<void> {
-  const peer = await preparePeer();
-  const plan = comparison(methods, await readSweeps(), { steps, threads }, peer);
+  const peer = existsSync(python) ? { python, seeds: peerSeeds } : undefined;
+  if (!peer) say(`No Python with PEFT at ${python}: our side alone is measured.`);
+  const plan = comparison(methods, await readSweeps(), options, peer);
   const began = performance.now();
-  const options = { name: "quality", rounds: seeds, jobs, describe } as const;
-  const { loadBefore, measured } = await measureAll<QualityReport>(plan, options);
+  await prepareBatches(seeds);
+  const session = { name: "quality", rounds: seeds, jobs, describe } as const;
+  const { loadBefore, measured } = await measureAll<QualityReport>(plan, session);
   say(`This session took ${((performance.now() - began) / 60_000).toFixed(1)} minutes.`);
   if (only) return say("Not kept: only a part was measured.");
   const versions = versionsOf(measured);

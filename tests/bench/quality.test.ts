@@ -92,36 +92,31 @@ const flag = ({ command: { args } }: Planned, name: string): string | undefined 
 
 describe("the comparison's plan", () => {
   const sweeps: Sweeps = { A: { steps: 9, tried: tried({ 0.1: 2, 0.3: 1 }) } };
-  const peer = { python: "py", seeds: 1, batches: (seed: number) => `batches-${seed}` };
-  const plan = comparison(
-    [method("A"), method("B", false)],
-    sweeps,
-    { steps: 50, threads: 3 },
-    peer,
-  );
+  const options = { steps: 50, threads: 3, batches: "folder" };
+  const peer = { python: "py", seeds: 1 };
+  const plan = comparison([method("A"), method("B", false)], sweeps, options, peer);
 
   it("has the peer's run after ours, for as many seeds as the peer gets", () => {
     expect(plan(1).map(({ name }) => name)).toEqual(["A", "A (PEFT)", "B"]);
     expect(plan(2).map(({ name }) => name)).toEqual(["A", "B"]);
   });
 
-  it("gives both sides the same rate, seed, steps and threads", () => {
+  it("gives both sides the same rate, seed, steps, threads and batches", () => {
     const [own, theirs, other] = plan(1);
-    for (const name of ["--learning-rate", "--seed", "--steps", "--threads"])
+    for (const name of ["--learning-rate", "--seed", "--steps", "--threads", "--batches"])
       expect(flag(own!, name)).toBe(flag(theirs!, name));
     expect(flag(own!, "--learning-rate")).toBe("0.3");
     expect(flag(other!, "--learning-rate")).toBe("0.004");
     expect(flag(own!, "--threads")).toBe("3");
   });
 
-  it("gives every round its seed, and the peer the batches of that seed", () => {
+  it("gives every round its seed", () => {
     expect(plan(1).map((one) => flag(one, "--seed"))).toEqual(["0", "0", "0"]);
     expect(plan(2).map((one) => flag(one, "--seed"))).toEqual(["1", "1"]);
-    expect(flag(plan(1)[1]!, "--batches")).toBe("batches-0");
   });
 
   it("has our side alone where there is no peer", () => {
-    const alone = comparison([method("A")], {}, { steps: 50, threads: 3 });
+    const alone = comparison([method("A")], {}, options);
     expect(alone(1).map(({ name }) => name)).toEqual(["A"]);
   });
 
@@ -140,7 +135,11 @@ describe("the sweep's plan", () => {
       A: { steps: 50, tried: tried({ 0.0013: 3, 0.004: 1, 0.012: 2, 0.036: 3 }) },
       B: { steps: 50, tried: tried({ 0.0013: 3, 0.004: 1 }) },
     };
-    const trials = nextTrials([method("A"), method("B")], sweeps, { steps: 50, threads: 2 });
+    const trials = nextTrials([method("A"), method("B")], sweeps, {
+      steps: 50,
+      threads: 2,
+      batches: "folder",
+    });
     expect(trials.map(({ name }) => name)).toEqual(["B at 0.012", "B at 0.036"]);
     for (const trial of trials) {
       expect(flag(trial, "--learning-rate")).toBe(String(trial.rate));
