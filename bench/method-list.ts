@@ -1,5 +1,5 @@
-// The methods that bench/methods.ts and bench/quality.ts measure, each beside the same thing in PEFT where it has it.
-// Modules are LoRA's usual two wherever a method may choose.
+// The methods that bench/methods.ts and bench/quality.ts measure, each beside the same thing in PEFT
+// where it has it. Modules are LoRA's usual two wherever a method may choose.
 
 import type { QuantizationType } from "../src/hub/index.ts";
 import type { MethodName, MethodOptions } from "../src/methods/index.ts";
@@ -202,17 +202,17 @@ export const METHODS: Readonly<Record<MethodName, Entry>> = {
     {
       label: "Bottleneck adapters (Pfeiffer)",
       options: { name: "adapter", preset: "seq_bn" },
-      learningRate: 2e-3,
+      learningRate: 6e-3,
     },
     {
       label: "Bottleneck adapters (Houlsby)",
       options: { name: "adapter", preset: "double_seq_bn" },
-      learningRate: 2e-3,
+      learningRate: 6e-3,
     },
     {
       label: "Parallel adapters",
       options: { name: "adapter", preset: "par_bn" },
-      learningRate: 2e-3,
+      learningRate: 6e-3,
     },
   ],
   unipelt: [{ label: "UniPELT", options: { name: "unipelt" }, learningRate: 2e-3 }],
