@@ -25,7 +25,7 @@ import {
 } from "../adapted-modules.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, count, derived } from "../option-schema.ts";
-import { filled } from "../parts/first-values.ts";
+import { filledSpec, zeroSpec } from "../parts/initial-values.ts";
 import {
   fromPeftConfig,
   PEFT_MODULE_KEYS,
@@ -98,8 +98,8 @@ function bindBoft(given: BoftOptions, model: ModelDescription): BoundMethod {
     rotated.set(path, {
       ...module,
       size,
-      matrices: filled(`${peftPath(path)}.boft_R`, shape, 0),
-      scales: filled(`${peftPath(path)}.boft_s`, [outputSize, 1], 1),
+      matrices: zeroSpec(`${peftPath(path)}.boft_R`, shape),
+      scales: filledSpec(`${peftPath(path)}.boft_s`, [outputSize, 1], 1),
     });
   }
   return {

@@ -25,7 +25,7 @@ import {
 } from "../adapted-modules.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
-import { kaimingUniform } from "../parts/first-values.ts";
+import { kaimingUniform } from "../parts/initial-values.ts";
 import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 
 const hraSchema = z.strictObject({

@@ -21,7 +21,7 @@ import type {
   ParameterSpec,
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
-import { filled, kaimingUniform } from "../parts/first-values.ts";
+import { kaimingUniform, zeroSpec } from "../parts/initial-values.ts";
 import { fromPeftConfig, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 import { LYCORIS_PEFT_KEYS, LYCORIS_UNUSED, lycorisKeys, ownRank } from "./lycoris.ts";
@@ -73,7 +73,7 @@ function bindLoha(given: LohaOptions, model: ModelDescription): BoundMethod {
       ],
       b: [
         kaimingUniform(key("w1_b"), last),
-        options.init ? filled(key("w2_b"), last, 0) : kaimingUniform(key("w2_b"), last),
+        options.init ? zeroSpec(key("w2_b"), last) : kaimingUniform(key("w2_b"), last),
       ],
     });
   }

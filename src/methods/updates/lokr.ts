@@ -21,7 +21,7 @@ import type {
   ParameterValues,
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
-import { filled, kaimingUniform } from "../parts/first-values.ts";
+import { kaimingUniform, zeroSpec } from "../parts/initial-values.ts";
 import { addProduct } from "../parts/merge-weights.ts";
 import { fromPeftConfig, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
@@ -91,7 +91,7 @@ function bindLokr(given: LokrOptions, model: ModelDescription): BoundMethod {
     const isLow = (size: Size) => rank < Math.max(...size) / 2;
     const key = (name: string) => `${peftPath(path)}.lokr_${name}`;
     const matrix = (name: string, size: Size, isZero: boolean) =>
-      isZero ? filled(key(name), size, 0) : kaimingUniform(key(name), size);
+      isZero ? zeroSpec(key(name), size) : kaimingUniform(key(name), size);
     // The part of a product that is zero is its left one in W₁, its right one in W₂, as in PEFT.
     const small: Factor =
       decomposeBoth && isLow(sizes[0])

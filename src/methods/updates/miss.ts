@@ -17,7 +17,7 @@ import {
 import { adaptedModuleKeys, adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
-import { filled } from "../parts/first-values.ts";
+import { zeroSpec } from "../parts/initial-values.ts";
 import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 
@@ -68,7 +68,7 @@ function bindMiss(given: MissOptions, model: ModelDescription): BoundMethod {
     if (variant === "mini" && outputSize % miniRank !== 0)
       throw notFitting("method.miniRank", `${miniRank}, where ${path} has ${outputSize} outputs`);
     const shape = [rank, variant === "mini" ? miniRank : outputSize];
-    adapted.set(path, { ...module, block: filled(`${peftPath(path)}.miss_block`, shape, 0) });
+    adapted.set(path, { ...module, block: zeroSpec(`${peftPath(path)}.miss_block`, shape) });
   }
   return {
     name: "miss",

@@ -21,7 +21,7 @@ import {
 } from "../adapted-modules.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, count, derived } from "../option-schema.ts";
-import { filled } from "../parts/first-values.ts";
+import { zeroSpec } from "../parts/initial-values.ts";
 import {
   fromPeftConfig,
   PEFT_MODULE_KEYS,
@@ -110,7 +110,7 @@ function bindOft(given: OftOptions, model: ModelDescription): BoundMethod {
       : nearestDivisor(inputSize, blockSize!);
     if (size === 1) throw nothingToRotate(path, inputSize, options);
     const shape = [blockShare ? 1 : inputSize / size, (size * (size - 1)) / 2];
-    const triangles = filled(`${peftPath(path)}.oft_R.weight`, shape, 0);
+    const triangles = zeroSpec(`${peftPath(path)}.oft_R.weight`, shape);
     rotated.set(path, { triangles, size, inputSize });
   }
   return {
