@@ -30,3 +30,18 @@ export function addProduct(
     for (let i = 0; i < inputSize; i++) weight[start + i]! += sum[i]!;
   }
 }
+
+/** weight += Δ for a weight [out, in], Δ given by its elements. */
+export function addElements(
+  weight: Float32Array,
+  inputSize: number,
+  element: (out: number, column: number) => number,
+): void {
+  for (let i = 0; i < weight.length; i++)
+    weight[i]! += element(Math.floor(i / inputSize), i % inputSize);
+}
+
+/** Each row of a weight [out, in] times its own factor of `scales`, [out]. */
+export function scaleRows(weight: Float32Array, inputSize: number, scales: Float32Array): void {
+  for (let i = 0; i < weight.length; i++) weight[i]! *= scales[Math.floor(i / inputSize)]!;
+}
