@@ -27,10 +27,10 @@ export interface ModuleUpdate {
 }
 
 /** The method that does to each of `modules` what `updateOf` says, and trains `replaces` besides. */
-export function boundUpdate(
+export function boundUpdate<Module extends LinearModule>(
   name: string,
-  { modules, replaces }: AdaptedModules,
-  updateOf: (module: LinearModule) => ModuleUpdate,
+  { modules, replaces }: AdaptedModules<Module>,
+  updateOf: (module: Module) => ModuleUpdate,
   saved: SavedAdapter,
 ): BoundMethod {
   const updates = new Map(modules.map((module) => [module.path, updateOf(module)]));

@@ -18,7 +18,7 @@ import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } f
 import { completeOptions, count } from "../option-schema.ts";
 import { normalSpec, zeroSpec } from "../parts/initial-values.ts";
 import { linearWith, lowRank } from "../parts/low-rank.ts";
-import { addProduct } from "../parts/merge-weights.ts";
+import { addLowRank } from "../parts/merge-weights.ts";
 import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 import { type LinearModule, patternValue } from "../targets.ts";
 
@@ -109,7 +109,7 @@ function spectralUpdate(
     },
     mergeWeight(weight, values) {
       const [coefficients, left] = [values(spectrum), values(columns)];
-      addProduct(
+      addLowRank(
         weight,
         { ...module, rank },
         (out, r) => left[out * rank + r]! * coefficients[r % frequencies]!,

@@ -23,7 +23,7 @@ import type {
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { kaimingUniform, zeroSpec } from "../parts/initial-values.ts";
-import { addElements, addProduct } from "../parts/merge-weights.ts";
+import { addElements, addLowRank } from "../parts/merge-weights.ts";
 import { type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 import { LYCORIS_PEFT_KEYS, LYCORIS_UNUSED, lycorisKeys, ownRank } from "./lycoris.ts";
@@ -169,7 +169,7 @@ function denseValues([left, right]: Factor, values: ParameterValues): Float32Arr
   const inputSize = right.shape[1]!;
   const product = new Float32Array(outputSize * inputSize);
   const a = values(left);
-  addProduct(product, { outputSize, inputSize, rank }, (o, r) => a[o * rank + r]!, values(right));
+  addLowRank(product, { outputSize, inputSize, rank }, (o, r) => a[o * rank + r]!, values(right));
   return product;
 }
 

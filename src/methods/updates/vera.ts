@@ -23,7 +23,7 @@ import type {
 } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
 import { filledSpec, zeroSpec } from "../parts/initial-values.ts";
-import { addProduct } from "../parts/merge-weights.ts";
+import { addLowRank } from "../parts/merge-weights.ts";
 import { PEFT_MODULE_KEYS, type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 
@@ -101,12 +101,12 @@ function vectorUpdate(
     },
     mergeWeight(weight, values) {
       const [outer, inner, columns] = [values(b), values(d), values(shared.b)];
-      addProduct(
+      addLowRank(
         weight,
         { ...module, rank },
         (out, r) => outer[out]! * columns[out * rank + r]! * inner[r]!,
         values(shared.a),
-        shared.a.shape[1]!,
+        { width: shared.a.shape[1]! },
       );
     },
   };
