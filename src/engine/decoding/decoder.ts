@@ -10,6 +10,7 @@ import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../
 import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "../head/head.ts";
 import { compileHookedHead, isHeadHooked } from "../head/hooked-head.ts";
 import { checkBatch } from "../inputs.ts";
+import { remember } from "../remember.ts";
 import { gatherRows } from "../rows.ts";
 import { type Binding, createTracer, type SharedName, type TraceShape } from "../trace.ts";
 import type { WeightStore } from "../weights/weights.ts";
@@ -123,12 +124,9 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   /** Memory that is used again whenever the same purpose asks for the same shapes. */
   const buffersFor = (purpose: string, shapes: readonly Shape[]): Value[] => {
     const key = `${purpose} ${shapes.map((shape) => shape.join("x")).join(" ")}`;
-    let values = buffers.get(key);
-    if (values) buffers.delete(key);
-    else values = shapes.map((shape) => floats(new Float32Array(sizeOf(shape)), shape));
-    buffers.set(key, values);
-    if (buffers.size > KEPT_SHAPES) buffers.delete(buffers.keys().next().value!);
-    return values;
+    return remember(buffers, key, KEPT_SHAPES, () =>
+      shapes.map((shape) => floats(new Float32Array(sizeOf(shape)), shape)),
+    );
   };
 
   const rotaryTables = (length: number) => {
