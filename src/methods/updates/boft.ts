@@ -36,6 +36,7 @@ import {
   withoutZeros,
 } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
+import { blockSizeOf, blocksKey } from "./rotation-blocks.ts";
 import { rotateBlocks, rotateWeight, rotationOf, rotationValues } from "./rotations.ts";
 
 const boftSchema = z.strictObject({
@@ -46,10 +47,7 @@ const boftSchema = z.strictObject({
     .optional()
     .describe("Inputs that are rotated together; it divides the inputs of every layer.")
     .meta(derived("4, where blocks is left out")),
-  blocks: count
-    .optional()
-    .describe("Blocks a layer, instead of their size.")
-    .meta(derived("inputs / blockSize")),
+  blocks: blocksKey,
   factors: count
     .default(1)
     .describe("Sparse rotations that are multiplied; each doubles how far a block reaches."),
@@ -81,7 +79,7 @@ const layout: PeftLayout = {
 function bindBoft(given: BoftOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(boftSchema, given);
   const { blocks, factors } = options;
-  const blockSize = blocks === undefined ? (options.blockSize ?? 4) : undefined;
+  const blockSize = blockSizeOf(options, 4);
   const adapted = adaptedModules(model, options);
   checkBlocks(options, blockSize, adapted.modules);
   return boundUpdate(
@@ -137,17 +135,10 @@ function rotatedAndScaled(
 
 /** @throws TunesmithError (config) where blocks do not divide the inputs of a layer */
 function checkBlocks(
-  { blocks, blockSize: givenSize, factors }: Settings,
+  { blocks, factors }: Settings,
   blockSize: number | undefined,
   modules: readonly LinearModule[],
 ): void {
-  if (blocks !== undefined && givenSize !== undefined)
-    throw new TunesmithError("config", {
-      where: "method.blocks",
-      rule: "blocks are given by their number or by their size",
-      seen: `blocks: ${blocks} and blockSize: ${givenSize}`,
-      fix: "leave one of them out",
-    });
   const where = blocks === undefined ? "method.blockSize" : "method.blocks";
   const group = 2 ** (factors - 1);
   const faults = [];

@@ -31,6 +31,7 @@ import {
   withoutZeros,
 } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
+import { blockSizeOf, blocksKey } from "./rotation-blocks.ts";
 import {
   type RotationForm,
   rotateBlocks,
@@ -47,10 +48,7 @@ const oftSchema = z.strictObject({
       "Inputs that are rotated together; where it does not divide them, the nearest size that does.",
     )
     .meta(derived("32, where blocks is left out")),
-  blocks: count
-    .optional()
-    .describe("Blocks a layer, instead of their size.")
-    .meta(derived("inputs / blockSize")),
+  blocks: blocksKey,
   ...adaptedModuleKeys,
   blockShare: z
     .boolean()
@@ -94,8 +92,10 @@ const layout: PeftLayout = {
 
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindOft(given: OftOptions, model: ModelDescription): BoundMethod {
-  const options = withBlocks(completeOptions(oftSchema, given));
-  const { blocks, blockSize } = options;
+  const complete = completeOptions(oftSchema, given);
+  const { blocks } = complete;
+  const blockSize = blockSizeOf(complete, 32);
+  const options = { ...complete, blockSize };
   const adapted = adaptedModules(model, options);
   return boundUpdate("oft", adapted, (module) => rotatedInput(options, module), {
     config: {
@@ -132,19 +132,6 @@ function rotatedInput(options: Settings, { path, inputSize }: LinearModule): Mod
       });
     },
   };
-}
-
-/** @throws TunesmithError (config) where blocks are given by size and by number */
-function withBlocks(options: Settings): Settings {
-  const { blocks, blockSize } = options;
-  if (blocks !== undefined && blockSize !== undefined)
-    throw new TunesmithError("config", {
-      where: "method.blocks",
-      rule: "blocks are given by their number or by their size",
-      seen: `blocks: ${blocks} and blockSize: ${blockSize}`,
-      fix: "leave one of them out",
-    });
-  return { ...options, blockSize: blocks === undefined ? (blockSize ?? 32) : undefined };
 }
 
 function nothingToRotate(path: string, inputSize: number, { blocks, blockSize }: Settings) {
