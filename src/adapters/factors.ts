@@ -2,8 +2,9 @@
 // (Eckart and Young 1936), B = U Σ and A = Vᵀ, as PEFT divides them.
 
 import { Matrix, QrDecomposition, SVD } from "ml-matrix";
-import { type DenseMatrix, leadingTriplets } from "../methods/parts/decompositions.ts";
 import { addLowRank } from "../methods/parts/merge-weights.ts";
+import type { DenseMatrix } from "../runtime/linear-algebra/dense-matrix.ts";
+import { leadingTriplets } from "../runtime/linear-algebra/singular-vectors.ts";
 import type { Random } from "../runtime/random.ts";
 import { type LoraModule, withUnitScaling } from "./plain-lora.ts";
 
