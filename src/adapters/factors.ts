@@ -2,7 +2,9 @@
 // (Eckart and Young 1936), B = U Σ and A = Vᵀ, as PEFT divides them.
 
 import { Matrix, QrDecomposition, SVD } from "ml-matrix";
-import { type DenseMatrix, leadingTriplets } from "../methods/parts/decompositions.ts";
+import { addLowRank } from "../methods/parts/merge-weights.ts";
+import type { DenseMatrix } from "../runtime/linear-algebra/dense-matrix.ts";
+import { leadingTriplets } from "../runtime/linear-algebra/singular-vectors.ts";
 import type { Random } from "../runtime/random.ts";
 import { type LoraModule, withUnitScaling } from "./plain-lora.ts";
 
@@ -116,17 +118,9 @@ export function concatenated(
 /** scaling · B A, [outputSize, inputSize]. */
 export function productOf(module: LoraModule): Float32Array {
   const { a, b, rank, inputSize, outputSize, scaling } = module;
-  const result = new Float32Array(outputSize * inputSize);
-  const row = new Float64Array(inputSize);
-  for (let out = 0; out < outputSize; out++) {
-    row.fill(0);
-    for (let r = 0; r < rank; r++) {
-      const factor = scaling * b[out * rank + r]!;
-      for (let i = 0; i < inputSize; i++) row[i]! += factor * a[r * inputSize + i]!;
-    }
-    result.set(row, out * inputSize);
-  }
-  return result;
+  const product = new Float32Array(outputSize * inputSize);
+  addLowRank(product, module, (out, r) => scaling * b[out * rank + r]!, a);
+  return product;
 }
 
 /** ‖scaling · B A‖, from the thin factors alone: the trace of (BᵀB)(AAᵀ). */

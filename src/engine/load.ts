@@ -14,9 +14,9 @@ import {
   type BoundMethod,
   bindMethod,
   type MethodOptions,
-  type ModelDescription,
   methodDefinition,
   methodOfAdapter,
+  modelDescription,
   type ParameterSpec,
   type Vocabulary,
 } from "../methods/index.ts";
@@ -101,15 +101,11 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   const { adapter: adapterFolder, dtype = "auto", memory = "fast", seed = 0 } = options;
   const { arithmetic = "float32" } = options;
   const architecture = architectureFor(checkpoint.config, `${checkpoint.source}/config.json`);
-  const description: ModelDescription = {
-    modelType: String(checkpoint.config.model_type),
-    dimensions: architecture.dimensions,
-    weights: architecture.weights,
-    blocks: architecture.blocks,
-    outputPath: architecture.outputPath,
-    outputName: architecture.outputName,
-    source: checkpoint.source,
-  };
+  const description = modelDescription(
+    architecture,
+    checkpoint.config.model_type,
+    checkpoint.source,
+  );
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
   const method =

@@ -1,8 +1,8 @@
 // Streamed text: put together it is the decoded whole, and no piece holds half a character.
 
 import { expect, it } from "vitest";
-import type { GgufValue } from "../hub/gguf/gguf.ts";
 import { loadTokenizerGguf } from "../hub/gguf/gguf-tokenizer.ts";
+import type { GgufValue } from "../hub/gguf/gguf-values.ts";
 import { loadTokenizerFolder, type Tokenizer } from "../hub/index.ts";
 import { casePath, readCase } from "../hub/testing/cases.ts";
 import { createTextPieces } from "./text-pieces.ts";

@@ -26,8 +26,8 @@ export interface AdaptedModuleOptions {
   readonly bias?: string;
 }
 
-export interface AdaptedModules {
-  readonly modules: readonly LinearModule[];
+export interface AdaptedModules<Module extends LinearModule = LinearModule> {
+  readonly modules: readonly Module[];
   /** For `BoundMethod.replaces`. */
   readonly replaces: ReadonlyMap<string, ParameterSpec>;
 }

@@ -12,6 +12,7 @@ export type {
   SavedAdapter,
   Vocabulary,
 } from "./method.ts";
+export { modelDescription } from "./model-description.ts";
 export { count, derived } from "./option-schema.ts";
 export {
   countParameters,

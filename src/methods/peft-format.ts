@@ -104,6 +104,12 @@ export function fromPeftConfig<Schema extends z.ZodObject>(
   return options as z.input<Schema>;
 }
 
+/** `MethodDefinition.peft` of a method whose table says all there is to say. */
+export const peftKind = <Schema extends z.ZodObject>(schema: Schema, layout: PeftLayout) => ({
+  type: layout.type,
+  options: (config: JsonObject, folder: string) => fromPeftConfig(schema, layout, config, folder),
+});
+
 /** A configuration without those of `keys` that are 0, by which PEFT says that they are not given. */
 export function withoutZeros(config: JsonObject, keys: readonly string[]): JsonObject {
   return Object.fromEntries(

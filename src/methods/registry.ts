@@ -15,6 +15,7 @@ import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.t
 import { pTuning } from "./prompts/p-tuning.ts";
 import { prefix } from "./prompts/prefix.ts";
 import { prompt } from "./prompts/prompt.ts";
+import { bitfit } from "./updates/bitfit.ts";
 import { boft } from "./updates/boft.ts";
 import { fourierft } from "./updates/fourierft.ts";
 import { hra } from "./updates/hra.ts";
@@ -24,7 +25,6 @@ import { lokr } from "./updates/lokr.ts";
 import { miss } from "./updates/miss.ts";
 import { oft } from "./updates/oft.ts";
 import { vera } from "./updates/vera.ts";
-import { bitfit } from "./weights/bitfit.ts";
 import { freeze } from "./weights/freeze.ts";
 import { full } from "./weights/full.ts";
 import { lnTuning } from "./weights/ln-tuning.ts";

@@ -11,7 +11,7 @@ import {
   resolveModel,
   type Tokenizer,
 } from "../hub/index.ts";
-import { type BoundMethod, bindMethod, type ModelDescription } from "../methods/index.ts";
+import { type BoundMethod, bindMethod, modelDescription } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture } from "../models/index.ts";
 import { chooseRunFolder, deriveRecipe, quantizationOf, type ResolvedRecipe } from "./derive.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
@@ -77,7 +77,7 @@ export async function prepare(
         : { path: output, why: "" };
     const method = bindMethod(
       loaded.recipe.method,
-      describeModel({ architecture, checkpoint, modelPath }),
+      modelDescription(architecture, checkpoint.config.model_type, modelPath),
     );
     checkPacking(method, loaded);
     const tokens = textContext({ architecture, method });
@@ -122,23 +122,9 @@ function checkPacking(method: BoundMethod, { recipe }: LoadedRecipe): void {
 
 /** The recipe's method bound to its model; throws where it does not fit. */
 export function bindRecipeMethod(prepared: Prepared): BoundMethod {
-  return bindMethod(prepared.recipe.method, describeModel(prepared));
-}
-
-function describeModel({
-  architecture,
-  checkpoint,
-  modelPath,
-}: Pick<Prepared, "architecture" | "checkpoint" | "modelPath">): ModelDescription {
-  return {
-    modelType: String(checkpoint.config.model_type),
-    dimensions: architecture.dimensions,
-    weights: architecture.weights,
-    blocks: architecture.blocks,
-    outputPath: architecture.outputPath,
-    outputName: architecture.outputName,
-    source: modelPath,
-  };
+  const { architecture, checkpoint, modelPath, recipe } = prepared;
+  const model = modelDescription(architecture, checkpoint.config.model_type, modelPath);
+  return bindMethod(recipe.method, model);
 }
 
 /** What the hub layer takes: a path, or a hub id with its revision. */

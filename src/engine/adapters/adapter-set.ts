@@ -9,10 +9,9 @@ import {
   mergeAdapters,
   mixedRows,
   type PlainLora,
-  type RankChoice,
   readPlainLora,
 } from "../../adapters/index.ts";
-import { type Adapter, type JsonObject, readAdapter } from "../../hub/index.ts";
+import { type Adapter, readAdapter } from "../../hub/index.ts";
 import {
   type BoundMethod,
   type ModelDescription,
@@ -24,11 +23,10 @@ import type { BoundArchitecture } from "../../models/index.ts";
 import type { Runtime } from "../../runtime/kernel.ts";
 import { createBufferPool } from "../../runtime/values.ts";
 import type { MethodParts } from "../computed-tensors.ts";
-import type { DecodableModel } from "../decoding/decoder.ts";
 import { forwardWith } from "../forward.ts";
-import type { Model } from "../model.ts";
 import { createNetwork } from "../network.ts";
 import { createParameters, type FirstValue, type ParameterSet } from "../parameters.ts";
+import { remember } from "../remember.ts";
 import { checkMergeable, isUntied, mergedWeight } from "../save.ts";
 import type { WeightStore } from "../weights/weights.ts";
 import {
@@ -41,51 +39,20 @@ import {
   trainedHere,
   untiedHead,
 } from "./adapter-faults.ts";
+import type {
+  AdaptedModel,
+  AdapterChoice,
+  AdapterSelection,
+  AdapterSet,
+} from "./adapter-set-contract.ts";
 import { adapterValues, bindAdapter } from "./bind-adapter.ts";
 
-/** One for everything: an adapter's name, factors on several LoRAs, or null for the base alone. */
-export type AdapterChoice = string | Readonly<Record<string, number>> | null;
-
-/** What to compute with: one choice, or a LoRA's name (or null) for each row of a batch. */
-export type AdapterSelection = AdapterChoice | readonly (string | null)[];
-
-/** The model with a selection of adapters on it; shares weights and kernels with all others. */
-export interface AdaptedModel extends DecodableModel, Pick<Model, "forward" | "evaluateLoss"> {
-  readonly config: JsonObject;
-  readonly generationConfig: JsonObject | undefined;
-}
-
-export interface AdapterSet {
-  readonly names: readonly string[];
-  /** What is part of the base's weights for now. */
-  readonly merged: AdapterChoice;
-  /**
-   * Reads an adapter's folder.
-   * @throws TunesmithError (checkpoint) for one that does not fit the model, (config) for a name that
-   *   is taken and where a method is being trained
-   */
-  load(name: string, folder: string): Promise<void>;
-  /** Forgets an adapter. @throws TunesmithError (config) for a name that there is none of */
-  unload(name: string): void;
-  /**
-   * @param rows rows of the batch that it is for, which a selection by rows must agree with
-   * @throws TunesmithError (config) for unknown names, (checkpoint) for adapters that cannot be mixed
-   */
-  select(selection: AdapterSelection, rows: number): Promise<AdaptedModel>;
-  /**
-   * An adapter of any method that changes linear weights as a LoRA.
-   * @param choice its rank; without it, that of a LoRA that is one already
-   * @throws TunesmithError (config) for methods that are something else, or need a rank
-   */
-  toLora(name: string, choice: RankChoice | undefined): Adapter;
-  /**
-   * Makes adapters part of the weights in memory; the numbers that were there are kept.
-   * @throws TunesmithError (config) for what cannot be merged
-   */
-  merge(choice: AdapterChoice): Promise<void>;
-  /** Puts the weights back, bit for bit. */
-  unmerge(): void;
-}
+export type {
+  AdaptedModel,
+  AdapterChoice,
+  AdapterSelection,
+  AdapterSet,
+} from "./adapter-set-contract.ts";
 
 export interface AdapterSetOptions {
   readonly description: ModelDescription;
@@ -111,7 +78,7 @@ const KEPT_COMBINATIONS = 4;
 export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
   const { description, architecture, weights, runtime, memory, first, base } = options;
   const loaded = new Map<string, Loaded>();
-  const combinations = new Map<string, Promise<AdaptedModel>>(); // oldest first
+  const combinations = new Map<string, Promise<AdaptedModel>>();
   const pool = createBufferPool();
   let merged: AdapterChoice = null;
   let restore: (() => void)[] = [];
@@ -167,12 +134,8 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
   };
 
   const kept = (key: string, make: () => Promise<AdaptedModel>): Promise<AdaptedModel> => {
-    const found = combinations.get(key) ?? make();
-    combinations.delete(key);
-    combinations.set(key, found);
+    const found = remember(combinations, key, KEPT_COMBINATIONS, make);
     found.catch(() => combinations.delete(key));
-    if (combinations.size > KEPT_COMBINATIONS)
-      combinations.delete(combinations.keys().next().value!);
     return found;
   };
 

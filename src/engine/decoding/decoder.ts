@@ -2,23 +2,22 @@
 // kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
 // Weights are fed from where training holds them, and a method's hooks apply as in training.
 
-import type { MethodScope } from "../../methods/index.ts";
 import type { BoundArchitecture } from "../../models/index.ts";
 import type { Kernel, Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../tensor/index.ts";
-import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "../head/head.ts";
-import { compileHookedHead, isHeadHooked } from "../head/hooked-head.ts";
 import { checkBatch } from "../inputs.ts";
-import { gatherRows } from "../rows.ts";
-import { type Binding, createTracer, type SharedName, type TraceShape } from "../trace.ts";
+import { remember } from "../remember.ts";
+import { type Binding, createTracer, type TraceShape } from "../trace.ts";
 import type { WeightStore } from "../weights/weights.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
+import { createDecoderHead } from "./decoder-head.ts";
 import { createFixedPrefixes, type FixedPrefix } from "./fixed-prefix.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
 import { padded, roundedLength } from "./rounded-length.ts";
+import { createTokenEmbedding } from "./token-embedding.ts";
 
 export type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 
@@ -48,15 +47,11 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
   const cache = createKeyValueCache(dimensions, batch, capacity);
   const groups = layerGroups(layers, isWidened(architecture, weights) ? 1 : GROUP_LAYERS);
-  const embedding = method?.replaces.get(architecture.embeddingName);
-  const output = method?.replaces.get(`${architecture.outputPath}.weight`);
-  const hooked = isHeadHooked(method, architecture) ? method : undefined;
   const virtualCount = method?.virtualTokens?.count ?? 0;
   const positionOffset = method?.positionOffset ?? 0;
 
   const kernels = new Map<string, Promise<LayerGroup>>();
   const buffers = new Map<string, Value[]>();
-  let head: Promise<Head> | undefined;
   let rotary: { readonly cosines: Value; readonly sines: Value } | undefined;
 
   const groupFor = (group: readonly number[], sequence: number, kept: number) => {
@@ -123,12 +118,9 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   /** Memory that is used again whenever the same purpose asks for the same shapes. */
   const buffersFor = (purpose: string, shapes: readonly Shape[]): Value[] => {
     const key = `${purpose} ${shapes.map((shape) => shape.join("x")).join(" ")}`;
-    let values = buffers.get(key);
-    if (values) buffers.delete(key);
-    else values = shapes.map((shape) => floats(new Float32Array(sizeOf(shape)), shape));
-    buffers.set(key, values);
-    if (buffers.size > KEPT_SHAPES) buffers.delete(buffers.keys().next().value!);
-    return values;
+    return remember(buffers, key, KEPT_SHAPES, () =>
+      shapes.map((shape) => floats(new Float32Array(sizeOf(shape)), shape)),
+    );
   };
 
   const rotaryTables = (length: number) => {
@@ -154,57 +146,6 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     rotaryLength: rotaryLength(sequence),
   });
 
-  /** Compiles one of the method's own hooks; `x` is its input's shape. */
-  const compileHook = async (
-    shape: TraceShape,
-    xShape: Shape,
-    hook: (x: Tensor, scope: MethodScope) => Tensor,
-  ) => {
-    const tracer = createTracer(model, shape);
-    const x = input("x", xShape);
-    const result = hook(x, tracer.methodScope);
-    const feeds = new Map<Tensor, GroupFeed>([[x, { kind: "x" }], ...tracer.bindings]);
-    const kernel = await runtime.compile([result], [...feeds.keys()]);
-    return (x: Value, shared: Partial<Record<SharedName, Value>>) => {
-      const inputs = [...feeds.values()].map((feed, slot) => {
-        if (feed.kind === "x") return x;
-        return feed.kind === "shared" ? shared[feed.name]! : bind(feed as Binding, slot);
-      });
-      return kernel.run(inputs).then(([value]) => floatData(value!));
-    };
-  };
-  type Hook = ReturnType<typeof compileHook>;
-  let virtualStates: Promise<Float32Array> | undefined;
-  const embedHooks = new Map<number, Hook>();
-
-  /**
-   * Embeds [batch · sequence] tokens that follow what is kept; the first of a row are virtual ones.
-   */
-  const embed = async (ids: readonly number[], sequence: number, target: Value) => {
-    const x = floatData(target);
-    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, x);
-    else weights.readRows(architecture.embeddingName, ids, x);
-    if (method?.virtualTokens) {
-      const { states } = method.virtualTokens;
-      virtualStates ??= compileHook(shapeOf(1), [1], (_, scope) => states(scope)).then((hook) =>
-        hook(floats(new Float32Array(1), [1]), {}),
-      );
-      const all = await virtualStates;
-      cache.lengths.forEach((length, row) => {
-        const rest = all.subarray(length * hiddenSize, (length + sequence) * hiddenSize);
-        if (length < virtualCount) x.set(rest, row * sequence * hiddenSize);
-      });
-    }
-    if (!method?.embed) return;
-    let hook = embedHooks.get(sequence);
-    if (!hook) {
-      hook = compileHook(shapeOf(sequence), target.dims, method.embed);
-      embedHooks.set(sequence, hook);
-    }
-    const tokenIds = integers(BigInt64Array.from(ids, BigInt), [batch, sequence]);
-    x.set(await (await hook)(target, { tokenIds }));
-  };
-
   /** Reads at most `chunk` new tokens a row; returns the states [batch · sequence, hidden] behind them. */
   const readChunk = async (tokens: readonly (readonly number[])[]) => {
     const counts = tokens.map((row) => row.length);
@@ -221,7 +162,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     ]) as [Value, Value, Value];
     // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
     const ids = tokens.flatMap((row) => padded(row, sequence));
-    await embed(ids, sequence, first);
+    await embed(ids, lengths, first);
     cacheMask(lengths, kept, sequence, floatData(mask));
     const positions = new BigInt64Array(batch * sequence);
     counts.forEach((count, row) => {
@@ -273,58 +214,8 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     throw new Error(`decoding does not feed ${binding.kind} inputs`);
   };
   const fixPrefix = createFixedPrefixes(runtime, bind);
-
-  const outputMatrix = () =>
-    floatData(
-      output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
-    );
-
-  /** Logits [batch, vocabulary] of one state [hidden] a row. */
-  const logitsOf = async (states: Value): Promise<Float32Array> => {
-    const wanted = { rows: batch, gradients: "logits" } as const;
-    head ??= hooked
-      ? compileHookedHead(runtime, { ...model, method: hooked }, wanted)
-      : compileHead(runtime, architecture, createTracer(model, HEAD_SHAPE), wanted);
-    const { step, blocks } = await head;
-    const matrix = hooked ? new Float32Array(0) : outputMatrix();
-    const inputs = step.feeds.map((feed, slot) => {
-      switch (feed.kind) {
-        case "x":
-          return states;
-        case "outputBlock":
-          return floats(matrix.subarray(feed.start * hiddenSize, feed.end * hiddenSize), [
-            feed.end - feed.start,
-            hiddenSize,
-          ]);
-        case "targetRows":
-        case "targetColumns":
-        case "lossWeights":
-          throw new Error(`logits do not depend on ${feed.kind}`);
-        default:
-          return bind(feed, slot);
-      }
-    });
-    const [logits] = buffersFor("logits", [[batch, vocabularySize]]) as [Value];
-    const all = floatData(logits);
-    if (batch === 1) {
-      // A single row's blocks lie behind one another: the kernel writes them in place.
-      await step.kernel.run(
-        inputs,
-        blocks.map(([start, end]) => floats(all.subarray(start, end), [1, end - start])),
-      );
-      return all;
-    }
-    const results = await step.kernel.run(inputs);
-    blocks.forEach(([start, end], i) => {
-      const block = floatData(results[i]!);
-      for (let row = 0; row < batch; row++)
-        all.set(
-          block.subarray(row * (end - start), (row + 1) * (end - start)),
-          row * vocabularySize + start,
-        );
-    });
-    return all;
-  };
+  const embed = createTokenEmbedding(model, batch, bind, shapeOf);
+  const logitsOf = createDecoderHead(model, batch, bind);
 
   return {
     batch,

@@ -4,9 +4,9 @@ import { describe, expect, it } from "vitest";
 import { readCase } from "../testing/cases.ts";
 import { expectFault, temporaryFolder } from "../testing/files.ts";
 import { loadTokenizerFolder } from "../tokenizers/tokenizer.ts";
-import type { GgufValue } from "./gguf.ts";
 import { writeTokenizerFiles } from "./gguf-side-files.ts";
 import { generationConfigGguf, loadTokenizerGguf, tokenizerPartsGguf } from "./gguf-tokenizer.ts";
+import type { GgufValue } from "./gguf-values.ts";
 
 interface Definition {
   readonly added_tokens: { id: number; content: string; special: boolean }[];

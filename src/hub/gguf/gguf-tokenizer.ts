@@ -7,7 +7,8 @@ import type { JsonObject } from "../json-file.ts";
 import { createTokenizer, type TokenizerParts } from "../tokenizers/tokenizer.ts";
 import { GPT2_WORDS, splitBy } from "../tokenizers/tokenizer-definition.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer-types.ts";
-import type { GgufFile, GgufValue } from "./gguf.ts";
+import type { GgufFile } from "./gguf.ts";
+import type { GgufValue } from "./gguf-values.ts";
 
 /** ggml's token types. */
 const UNKNOWN = 2;

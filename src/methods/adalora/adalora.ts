@@ -7,7 +7,6 @@ import {
   add,
   constant,
   constantTensor,
-  linear,
   matmul,
   multiply,
   reshape,
@@ -16,7 +15,7 @@ import {
   type Tensor,
 } from "../../tensor/index.ts";
 import { adaptedModules, shownTargets } from "../adapted-modules.ts";
-import { addProduct } from "../lora/lora-product.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
 import type {
   AuxiliaryLoss,
   BoundMethod,
@@ -25,9 +24,11 @@ import type {
   ModelDescription,
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
+import { lowRank } from "../parts/low-rank.ts";
+import { addLowRank } from "../parts/merge-weights.ts";
 import { refuseOutput } from "../targets.ts";
 import { patternKey, savedAdapter } from "./adalora-file.ts";
-import { adaloraModule, scheduleState } from "./adalora-modules.ts";
+import { type AdaloraModule, adaloraModule, scheduleState } from "./adalora-modules.ts";
 import {
   type AdaloraOptions,
   type AdaloraSettings,
@@ -40,57 +41,58 @@ import { rankSchedule } from "./adalora-schedule.ts";
 /** @throws TunesmithError (config) for targets that the model does not have and ranks that do not fit */
 function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(adaloraSchema, given);
-  const { initialRank, alpha, dropout, orthogonality, rankPattern } = options;
+  const { initialRank, orthogonality, rankPattern } = options;
   checkRanks(options);
-  const { modules: targets, replaces } = adaptedModules(model, options);
-  if (options.orthogonality > 0)
-    refuseOutput(model, targets, "AdaLoRA with its orthogonality loss");
-  const modules = new Map(
-    targets.map((target) => {
-      const kept = rankPattern?.[patternKey(target.path)];
-      const rank = kept ? kept.filter((stays) => stays).length : initialRank;
-      return [target.path, adaloraModule(target, rank)];
-    }),
-  );
+  const adapted = adaptedModules(model, options);
+  if (orthogonality > 0)
+    refuseOutput(model, adapted.modules, "AdaLoRA with its orthogonality loss");
+  const modules = adapted.modules.map((target) => {
+    const kept = rankPattern?.[patternKey(target.path)];
+    return adaloraModule(target, kept ? kept.filter((stays) => stays).length : initialRank);
+  });
   // A module without ranks is its frozen self, and its tensors are empty.
-  const active = [...modules.values()].filter(({ rank }) => rank > 0);
-  // PEFT adds a small number, and divides by the first rank also when fewer are left.
-  const scaling = alpha / (initialRank + 1e-5);
+  const active = modules.filter(({ rank }) => rank > 0);
   const schedule = rankPattern ? undefined : rankSchedule(options, active);
-
+  const saved = savedAdapter(options, model, modules, [...adapted.replaces.values()]);
+  const bound = boundUpdate(
+    "adalora",
+    { ...adapted, modules },
+    (module) => tripletUpdate(options, module),
+    saved,
+  );
   return {
-    name: "adalora",
-    adapted: [...modules.keys()],
-    parameters: [
-      ...active.flatMap(({ a, b, e }) => [a.spec, b.spec, e.spec]),
-      ...replaces.values(),
-      ...(schedule ? scheduleState(active) : []),
-    ],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = modules.get(path);
-      if (!module || module.rank === 0) return base(x);
-      const { rank, a, b, e } = module;
-      const [right, left] = [scope.parameter(a.spec), scope.parameter(b.spec)];
-      if (scope.training && orthogonality > 0) reportGrams(path, right, left, rank, scope);
-      const values = multiply(reshape(scope.parameter(e.spec), [1, rank]), constant(scaling));
-      const low = multiply(linear(scope.dropout(x, dropout, path), right), values);
-      return add(linear(low, left), base(x));
-    },
+    ...bound,
+    parameters: [...bound.parameters, ...(schedule ? scheduleState(active) : [])],
     ...(orthogonality > 0 && {
       // As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum.
-      auxiliaryLoss: (grams) => orthogonalityLoss(grams, orthogonality / (2 * modules.size)),
+      auxiliaryLoss: (grams) => orthogonalityLoss(grams, orthogonality / (2 * modules.length)),
     }),
     ...(schedule && { schedule }),
-    mergeInto(weight, data, values) {
-      const module = modules.get(weight.replace(/\.weight$/, ""));
-      if (!module || module.rank === 0 || !weight.endsWith(".weight")) return;
-      const [a, b, e] = [module.a.spec, module.b.spec, module.e.spec];
-      addProduct({ ...module, a, b, scaling }, data, (spec) =>
-        spec === a ? withValues(values(a), values(e)) : values(spec),
-      );
+  };
+}
+
+function tripletUpdate(
+  { initialRank, alpha, dropout, orthogonality }: AdaloraSettings,
+  module: AdaloraModule,
+): ModuleUpdate {
+  const { path, rank } = module;
+  if (rank === 0) return { parameters: [], apply: (x, base) => base(x) };
+  const [a, b, e] = [module.a.spec, module.b.spec, module.e.spec];
+  // PEFT adds a small number, and divides by the first rank also when fewer are left.
+  const scaling = alpha / (initialRank + 1e-5);
+  return {
+    parameters: [a, b, e],
+    apply(x, base, scope) {
+      const [right, left] = [scope.parameter(a), scope.parameter(b)];
+      if (scope.training && orthogonality > 0) reportGrams(path, right, left, rank, scope);
+      const values = multiply(reshape(scope.parameter(e), [1, rank]), constant(scaling));
+      return add(lowRank(scope.dropout(x, dropout, path), right, left, values), base(x));
     },
-    saved: savedAdapter(options, model, [...modules.values()], [...replaces.values()]),
+    mergeWeight(weight, values) {
+      const left = values(b);
+      const right = withValues(values(a), values(e));
+      addLowRank(weight, module, (out, r) => scaling * left[out * rank + r]!, right);
+    },
   };
 }
 

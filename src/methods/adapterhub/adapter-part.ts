@@ -11,6 +11,7 @@ import type {
   ParameterSpec,
   ParameterValues,
 } from "../method.ts";
+import { type JoinedTensor, joinPieces, splitTensor } from "../parts/joined-tensor.ts";
 import { hubEnvelope } from "./adapterhub-config.ts";
 
 /** Hooks answer undefined where a module is not theirs. */
@@ -31,16 +32,6 @@ export interface AdapterPart
   ) => Tensor | undefined;
   /** Tensors of the file that are parameters in pieces. */
   readonly joined?: readonly JoinedTensor[];
-}
-
-/** A tensor that is kept in pieces, one a layer, so that a layer's gradient is its own. */
-export interface JoinedTensor {
-  readonly key: string;
-  /** In the file. */
-  readonly shape: readonly number[];
-  readonly pieces: readonly ParameterSpec[];
-  readonly join: (values: ParameterValues) => Float32Array;
-  readonly split: (whole: Float32Array) => readonly Float32Array[];
 }
 
 export const modelPrefix = ({ blocks }: ModelDescription): string =>
@@ -109,7 +100,7 @@ function toFile(
     .map((spec) => [spec.key, { shape: spec.shape, data: values(spec) }] as const);
   return new Map([
     ...whole,
-    ...joined.map(({ key, shape, join }) => [key, { shape, data: join(values) }] as const),
+    ...joined.map((tensor) => [tensor.key, joinPieces(tensor, values)] as const),
   ]);
 }
 
@@ -121,16 +112,10 @@ function fromFile(joined: readonly JoinedTensor[], tensors: AdapterTensors): Ada
     if (key.includes(".prefix_tuning.pool.") || (normed !== key && tensors.has(normed))) continue;
     result.set(key, tensor);
   }
-  for (const { key, shape, pieces, split } of joined) {
-    const whole = result.get(key);
-    if (!whole) continue;
-    result.delete(key);
-    // Of another size, each piece gets the whole, and whoever compares shapes says so.
-    const fits = whole.shape.join() === shape.join();
-    const parts = fits ? split(whole.data) : undefined;
-    pieces.forEach((spec, i) => {
-      result.set(spec.key, parts ? { shape: spec.shape, data: parts[i]! } : whole);
-    });
+  for (const tensor of joined) {
+    const pieces = splitTensor(tensor, result);
+    result.delete(tensor.key);
+    for (const [key, piece] of pieces) result.set(key, piece);
   }
   return result;
 }

@@ -5,13 +5,15 @@
 import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
-import { multiply, reshape, sizeOf, slice, type Tensor, transpose } from "../../tensor/index.ts";
+import { multiply, reshape, slice, type Tensor } from "../../tensor/index.ts";
 import type { MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
 import { count } from "../option-schema.ts";
 import { type DenseLayer, dense } from "../parts/dense-layer.ts";
 import { normalSpec, uniformSpec } from "../parts/initial-values.ts";
+import { inPieces, type JoinedTensor } from "../parts/joined-tensor.ts";
 import { applyNonLinearity, nonLinearityNames } from "../parts/non-linearity.ts";
-import { type AdapterPart, type JoinedTensor, modelPrefix } from "./adapter-part.ts";
+import { prefixStates } from "../parts/prefix-states.ts";
+import { type AdapterPart, modelPrefix } from "./adapter-part.ts";
 import { fromHubConfig, type HubLayout, toHubConfig } from "./adapterhub-config.ts";
 import { gateLayer, rowGate } from "./row-gate.ts";
 
@@ -104,7 +106,6 @@ export function hubPrefixPart(
       ),
     ]),
   );
-  const perHead = (x: Tensor) => transpose(reshape(x, [1, length, heads, headSize]), [0, 2, 1, 3]);
   return {
     parameters: [
       ...source.parameters,
@@ -118,9 +119,7 @@ export function hubPrefixPart(
       const index = paths.indexOf(path);
       if (index < 0) return undefined;
       const states = scope.dropout(source.states(index, scope), options.dropout, `${path} prefix`);
-      const [keys, values] = [0, width].map((start) =>
-        perHead(slice(states, 1, start, start + width)),
-      ) as [Tensor, Tensor];
+      const { keys, values } = prefixStates(states, model.dimensions);
       if (!gated) return { keys, values };
       const gate = rowGate(input, gates.get(path)!, scope);
       const factor = (column: number) =>
@@ -133,40 +132,17 @@ export function hubPrefixPart(
   };
 }
 
-/** The file's vector is [length, layers, 2 · width]. */
+/** Keys and values themselves; the file has them as a vector of [length, layers, 2 · width]. */
 function flatSource(key: string, { length, layers, width }: Sizes): PrefixSource {
-  const name = `${key}.control_trans`;
-  const row = 2 * width;
-  const pieces = Array.from({ length: layers }, (_, layer) =>
-    normalSpec(`${name}.${layer}`, [length, row]),
+  const whole = inPieces(
+    { key: `${key}.control_trans`, count: layers, shape: [length, 2 * width], axis: 1 },
+    normalSpec,
+    true,
   );
-  const eachRow = (copy: (layer: number, inPiece: number, inWhole: number) => void) => {
-    for (let layer = 0; layer < layers; layer++)
-      for (let token = 0; token < length; token++)
-        copy(layer, token * row, (token * layers + layer) * row);
-  };
   return {
-    parameters: pieces,
-    states: (index, scope) => scope.parameter(pieces[index]!),
-    joined: [
-      {
-        key: name,
-        shape: [length * layers * row],
-        pieces,
-        join(values) {
-          const whole = new Float32Array(length * layers * row);
-          eachRow((layer, from, to) =>
-            whole.set(values(pieces[layer]!).subarray(from, from + row), to),
-          );
-          return whole;
-        },
-        split(whole) {
-          const parts = pieces.map(() => new Float32Array(length * row));
-          eachRow((layer, to, from) => parts[layer]!.set(whole.subarray(from, from + row), to));
-          return parts;
-        },
-      },
-    ],
+    parameters: whole.pieces,
+    states: (index, scope) => scope.parameter(whole.pieces[index]!),
+    joined: [whole],
   };
 }
 
@@ -182,52 +158,21 @@ function networkSource(
     weight: uniformSpec(`${key}.control_trans.0.weight`, [encoderSize, hiddenSize], hiddenSize),
     bias: uniformSpec(`${key}.control_trans.0.bias`, [encoderSize], hiddenSize),
   };
-  const last = `${key}.control_trans.2`;
-  const byLayer = Array.from(
-    { length: layers },
-    (_, layer): DenseLayer => ({
-      weight: uniformSpec(`${last}.weight.${layer}`, [2 * width, encoderSize], encoderSize),
-      bias: uniformSpec(`${last}.bias.${layer}`, [2 * width], encoderSize),
-    }),
-  );
-  const rows = 2 * width * layers;
-  const weights = byLayer.map(({ weight }) => weight);
-  const biases = byLayer.map(({ bias }) => bias);
+  const byLayer = (name: string, shape: readonly number[]) =>
+    inPieces({ key: `${key}.control_trans.2.${name}`, count: layers, shape, axis: 0 }, (own) =>
+      uniformSpec(own, shape, encoderSize),
+    );
+  const weight = byLayer("weight", [2 * width, encoderSize]);
+  const bias = byLayer("bias", [2 * width]);
   return {
-    parameters: [embedding, first.weight, first.bias, ...weights, ...biases],
+    parameters: [embedding, first.weight, first.bias, ...weight.pieces, ...bias.pieces],
     states(index, scope) {
       const inner = applyNonLinearity(
         nonLinearity,
         dense(scope.parameter(embedding), first, scope),
       );
-      return dense(inner, byLayer[index]!, scope);
+      return dense(inner, { weight: weight.pieces[index]!, bias: bias.pieces[index]! }, scope);
     },
-    joined: [
-      inRows(`${last}.weight`, [rows, encoderSize], weights),
-      inRows(`${last}.bias`, [rows], biases),
-    ],
+    joined: [weight, bias],
   };
 }
-
-/** Pieces that lie behind one another. */
-const inRows = (
-  key: string,
-  shape: readonly number[],
-  pieces: readonly ParameterSpec[],
-): JoinedTensor => ({
-  key,
-  shape,
-  pieces,
-  join(values) {
-    const whole = new Float32Array(sizeOf(shape));
-    const size = whole.length / pieces.length;
-    pieces.forEach((spec, i) => {
-      whole.set(values(spec), i * size);
-    });
-    return whole;
-  },
-  split(whole) {
-    const size = whole.length / pieces.length;
-    return pieces.map((_, i) => whole.slice(i * size, (i + 1) * size));
-  },
-});

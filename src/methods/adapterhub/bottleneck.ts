@@ -2,7 +2,6 @@
 // behind or beside the halves of a block, u = s · Up(act(Down(z))). Reference: `Adapter` and
 // `ParallelAdapter` of AdapterHub's library, for blocks that norm their inputs.
 
-import { type Fault, TunesmithError } from "../../errors.ts";
 import { add, broadcast, constant, type Tensor } from "../../tensor/index.ts";
 import type { MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
 import type { DenseLayer } from "../parts/dense-layer.ts";
@@ -17,7 +16,9 @@ import { applyLayerNorm, type LayerNorm, layerNorm } from "../parts/layer-norm.t
 import { applyNonLinearity } from "../parts/non-linearity.ts";
 import { denseProduct, type Product } from "../parts/product.ts";
 import { type AdapterPart, modelPrefix } from "./adapter-part.ts";
+import { checkBottlenecks } from "./bottleneck-checks.ts";
 import { type BottleneckSettings, toBottleneckConfig } from "./bottleneck-options.ts";
+import { type BottleneckSite, bottleneckSites, bottleneckWidth } from "./bottleneck-sites.ts";
 import { couplingBlock } from "./coupling-block.ts";
 import { phmProduct } from "./phm.ts";
 import { gateLayer, rowGate, scaleRows } from "./row-gate.ts";
@@ -32,28 +33,6 @@ export interface Bottleneck {
   readonly normAfter: LayerNorm | undefined;
 }
 
-/** Where a half of a block has its adapter. */
-export interface BottleneckSite {
-  readonly layer: number;
-  /** The path of the half, as `residual` names it. */
-  readonly path: string;
-  /** The prefix of all that the library has there: `model.layers.0.output_adapters`. */
-  readonly slot: string;
-}
-
-/** The sites that settings choose, in the order of the model. */
-export const bottleneckSites = (
-  { blocks }: ModelDescription,
-  { afterAttention, afterFeedForward, leaveOut }: BottleneckSettings,
-): BottleneckSite[] =>
-  blocks.flatMap(({ block, attention, feedForward }, layer) => {
-    if (leaveOut.includes(layer)) return [];
-    return [
-      ...(afterAttention ? [{ layer, path: attention, slot: `${block}.attention_adapters` }] : []),
-      ...(afterFeedForward ? [{ layer, path: feedForward, slot: `${block}.output_adapters` }] : []),
-    ];
-  });
-
 /** @throws TunesmithError (config) for settings that contradict each other or the model */
 export function bottleneckPart(
   settings: BottleneckSettings,
@@ -61,7 +40,7 @@ export function bottleneckPart(
   adapterName: string,
   where = "method",
 ): AdapterPart {
-  checkSettings(settings, model, where);
+  checkBottlenecks(settings, model, where);
   const { hiddenSize } = model.dimensions;
   const adapters = new Map(
     bottleneckSites(model, settings).map((site) => [
@@ -211,135 +190,4 @@ function initialLayer(
       position === "up" ? zeroSpec(name, shape) : uniformSpec(name, shape, inputs),
   }[init]();
   return { weight, bias: zeroSpec(`${key}.bias`, [outputs]) };
-}
-
-function bottleneckWidth(
-  factor: BottleneckSettings["reductionFactor"],
-  hiddenSize: number,
-  layer: number,
-): number {
-  const own = typeof factor === "number" ? factor : (factor[layer] ?? factor.default!);
-  return Math.max(1, Math.floor(hiddenSize / own));
-}
-
-type Check = readonly [fails: boolean, fault: Fault];
-
-/** @throws TunesmithError (config) with every fault */
-function checkSettings(settings: BottleneckSettings, model: ModelDescription, where: string): void {
-  const { layers, hiddenSize } = model.dimensions;
-  const { reductionFactor, leaveOut, phm, phmDimension, phmSharedWeights } = settings;
-  const sites = bottleneckSites(model, settings);
-  const numbers = Array.from({ length: layers }, (_, layer) => layer);
-  const beyond = leaveOut.find((layer) => layer >= layers);
-  const lacking =
-    typeof reductionFactor === "number" || reductionFactor.default !== undefined
-      ? undefined
-      : numbers.find((layer) => reductionFactor[layer] === undefined && !leaveOut.includes(layer));
-  const unknown =
-    typeof reductionFactor === "number"
-      ? undefined
-      : Object.keys(reductionFactor).find(
-          (key) => key !== "default" && !numbers.some((layer) => String(layer) === key),
-        );
-  const undivided =
-    phm && lacking === undefined
-      ? sites
-          .flatMap(({ layer }) => [hiddenSize, bottleneckWidth(reductionFactor, hiddenSize, layer)])
-          .find((width) => width % phmDimension !== 0)
-      : undefined;
-  const isTight = settings.adapterResidualBeforeNorm && (!settings.normAfter || settings.parallel);
-  const checks: readonly Check[] = [
-    [
-      beyond !== undefined,
-      {
-        where: `${where}.leaveOut`,
-        rule: `layers are numbered from 0 to ${layers - 1}`,
-        seen: String(beyond),
-        fix: "name layers that the model has",
-      },
-    ],
-    [
-      sites.length === 0,
-      {
-        where: `${where}.afterAttention, afterFeedForward, leaveOut`,
-        rule: "leave at least one adapter",
-        seen: "none",
-        fix: "set afterFeedForward: true, or leave fewer layers out",
-      },
-    ],
-    [
-      lacking !== undefined,
-      {
-        where: `${where}.reductionFactor`,
-        rule: "has a factor for each layer, or a default",
-        seen: `none for layer ${lacking}`,
-        fix: "add default: 16",
-      },
-    ],
-    [
-      unknown !== undefined,
-      {
-        where: `${where}.reductionFactor`,
-        rule: `its keys are layers from 0 to ${layers - 1}, and default`,
-        seen: JSON.stringify(unknown),
-        fix: "name layers that the model has",
-      },
-    ],
-    [
-      undivided !== undefined,
-      {
-        where: `${where}.phmDimension`,
-        rule: "divides the hidden size and every bottleneck size",
-        seen: `${phmDimension}, where a width is ${undivided}`,
-        fix: "choose another reductionFactor, or a smaller phmDimension",
-      },
-    ],
-    [
-      phm && settings.init !== "bert",
-      {
-        where: `${where}.init`,
-        rule: "hypercomplex products have a start of their own, that of init: bert",
-        seen: settings.init,
-        fix: "leave init out",
-      },
-    ],
-    [
-      phm && phmSharedWeights && typeof reductionFactor !== "number",
-      {
-        where: `${where}.phmSharedWeights`,
-        rule: "weights that all layers share have one size",
-        seen: "a reductionFactor by layer",
-        fix: "use one number for reductionFactor",
-      },
-    ],
-    [
-      phm && phmSharedWeights && !settings.phmFactorizedWeights,
-      {
-        where: `${where}.phmSharedWeights`,
-        rule: "shared weights are factorised",
-        seen: "phmFactorizedWeights: false",
-        fix: "leave phmFactorizedWeights out",
-      },
-    ],
-    [
-      isTight,
-      {
-        where: `${where}.adapterResidualBeforeNorm`,
-        rule: "goes with normAfter, and with adapters that are not parallel",
-        seen: settings.parallel ? "parallel: true" : "normAfter: false",
-        fix: "leave adapterResidualBeforeNorm out",
-      },
-    ],
-    [
-      settings.invertsOutput && !settings.invertible,
-      {
-        where: `${where}.invertsOutput`,
-        rule: "goes with an invertible adapter",
-        seen: "invertible: false",
-        fix: "set invertible: nice",
-      },
-    ],
-  ];
-  const faults = checks.filter(([fails]) => fails).map(([, fault]) => fault);
-  if (faults.length > 0) throw new TunesmithError("config", faults);
 }

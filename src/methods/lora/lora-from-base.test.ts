@@ -2,17 +2,17 @@
 // with an initialisation that is a part of the base.
 
 import { describe, expect, it } from "vitest";
-import { createRandom } from "../../runtime/random.ts";
-import { arrayDifference } from "../../runtime/testing/array-difference.ts";
-import type { ModelDescription, ParameterSpec } from "../method.ts";
+import type { DenseMatrix } from "../../runtime/linear-algebra/dense-matrix.ts";
+import { leadingQr } from "../../runtime/linear-algebra/qr.ts";
 import {
-  type DenseMatrix,
-  leadingQr,
   leadingTriplets,
   type SingularTriplets,
   sampledTriplets,
   trailingVectors,
-} from "../parts/decompositions.ts";
+} from "../../runtime/linear-algebra/singular-vectors.ts";
+import { createRandom } from "../../runtime/random.ts";
+import { arrayDifference } from "../../runtime/testing/array-difference.ts";
+import type { ModelDescription, ParameterSpec } from "../method.ts";
 import { bindMethod } from "../registry.ts";
 import { noVocabulary } from "../testing/description.ts";
 import type { LoraConfig } from "./lora-config.ts";

@@ -3,18 +3,17 @@
 // (`startsAsPartOfBase`), that part is taken out of it, and the model starts out as it was.
 
 import { TunesmithError } from "../../errors.ts";
-import type { Random } from "../../runtime/random.ts";
-import type { ParameterSpec } from "../method.ts";
+import type { DenseMatrix } from "../../runtime/linear-algebra/dense-matrix.ts";
+import { leadingQr } from "../../runtime/linear-algebra/qr.ts";
 import {
-  appendOrthonormal,
-  type DenseMatrix,
-  leadingQr,
   leadingTriplets,
-  normals,
   type SingularTriplets,
   sampledTriplets,
   trailingVectors,
-} from "../parts/decompositions.ts";
+} from "../../runtime/linear-algebra/singular-vectors.ts";
+import { appendOrthonormal, normals } from "../../runtime/linear-algebra/vectors.ts";
+import type { Random } from "../../runtime/random.ts";
+import type { ParameterSpec } from "../method.ts";
 import type { LinearModule } from "../targets.ts";
 
 /**

@@ -2,6 +2,7 @@
 // transposed weight.
 
 import type { ParameterSpec, ParameterValues } from "../method.ts";
+import { addLowRank } from "../parts/merge-weights.ts";
 import type { LinearModule } from "../targets.ts";
 
 /** A module and the two matrices beside it. */
@@ -28,16 +29,8 @@ export function addProduct(
   data: Float32Array,
   values: ParameterValues,
 ): void {
-  const { rank, inputSize, outputSize, scaling } = product;
-  const [a, b, stride] = [values(product.a), values(product.b), strides(product)];
-  const row = new Float64Array(inputSize);
-  for (let out = 0; out < outputSize; out++) {
-    row.fill(0);
-    for (let r = 0; r < rank; r++) {
-      const factor = scaling * b[out * rank + r]!;
-      if (factor === 0) continue;
-      for (let i = 0; i < inputSize; i++) row[i]! += factor * a[r * inputSize + i]!;
-    }
-    for (let i = 0; i < inputSize; i++) data[out * stride.out + i * stride.in]! += row[i]!;
-  }
+  const { rank, scaling } = product;
+  const b = values(product.b);
+  const column = (out: number, r: number) => scaling * b[out * rank + r]!;
+  addLowRank(data, product, column, values(product.a), { strides: strides(product) });
 }

@@ -35,6 +35,13 @@ export const truncatedSpec = (key: string, shape: Shape, deviation: number): Par
 export const uniformSpec = (key: string, shape: Shape, inputs: number): ParameterSpec =>
   drawn(key, shape, ({ uniform }) => (2 * uniform() - 1) / Math.sqrt(inputs));
 
+/**
+ * A matrix [rows, columns] that starts as the weight of PyTorch's linear layers: `kaiming_uniform_` with
+ * a = √5 (He et al. 2015), which is uniform in ±1 / √columns.
+ */
+export const kaimingUniform = (key: string, shape: readonly [number, number]): ParameterSpec =>
+  uniformSpec(key, shape, shape[1]);
+
 /** A tensor that starts with one value everywhere. */
 export const filledSpec = (key: string, shape: Shape, value: number): ParameterSpec => ({
   key,

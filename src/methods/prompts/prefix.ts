@@ -3,21 +3,21 @@
 
 import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
-import type { AdapterTensor, JsonObject } from "../../hub/index.ts";
-import { concat, reshape, slice, type Tensor, tanh, transpose } from "../../tensor/index.ts";
+import type { JsonObject } from "../../hub/index.ts";
+import { concat, type Tensor, tanh } from "../../tensor/index.ts";
 import type {
-  AdapterTensors,
   BoundMethod,
   MethodDefinition,
   MethodScope,
   ModelDescription,
   ParameterSpec,
-  ParameterValues,
   SavedAdapter,
 } from "../method.ts";
 import { completeOptions, count, derived } from "../option-schema.ts";
-import { type DenseLayer, dense } from "../parts/dense-layer.ts";
+import { dense } from "../parts/dense-layer.ts";
 import { normalSpec, uniformSpec, zeroSpec } from "../parts/initial-values.ts";
+import { inPieces, joinPieces, splitTensor } from "../parts/joined-tensor.ts";
+import { prefixStates } from "../parts/prefix-states.ts";
 import { fromPeftConfig, type PeftLayout } from "../peft-format.ts";
 import {
   asTensors,
@@ -101,18 +101,13 @@ function bindPrefix(given: PrefixOptions, model: ModelDescription): BoundMethod 
     model,
     { width, heads },
   );
-  const perHead = (x: Tensor) => transpose(reshape(x, [1, tokens, heads, headSize]), [0, 2, 1, 3]);
   return {
     name: "prefix",
     parameters: source.parameters,
     replaces: new Map(),
     prefix(path, _, scope) {
       const layer = model.blocks.findIndex(({ attention }) => attention === path);
-      const states = source.states(layer, scope);
-      return {
-        keys: perHead(slice(states, 1, 0, width)),
-        values: perHead(slice(states, 1, width, 2 * width)),
-      };
+      return prefixStates(source.states(layer, scope), model.dimensions);
     },
     positionOffset: tokens,
     unmergeable: "keys and values of virtual tokens, which no weight can stand for",
@@ -127,18 +122,16 @@ function bindPrefix(given: PrefixOptions, model: ModelDescription): BoundMethod 
   };
 }
 
-/** Keys and values themselves; the file's tensor in pieces, so that a layer's gradient is its own. */
+/** Keys and values themselves, [tokens, layers · 2 · width] in the file. */
 function flat({ tokens, layers, width }: Sizes, isZero: boolean): PrefixSource {
-  const spec = isZero ? zeroSpec : normalSpec;
-  const parameters = Array.from({ length: layers }, (_, layer) =>
-    spec(`${PROMPT_KEY}.${layer}`, [tokens, 2 * width]),
+  const whole = inPieces(
+    { key: PROMPT_KEY, count: layers, shape: [tokens, 2 * width], axis: 1 },
+    isZero ? zeroSpec : normalSpec,
   );
   return {
-    parameters,
-    states: (layer, scope) => scope.parameter(parameters[layer]!),
-    saved: {
-      read: (tensors) => splitTensor(tensors, PROMPT_KEY, parameters, 1),
-    },
+    parameters: whole.pieces,
+    states: (layer, scope) => scope.parameter(whole.pieces[layer]!),
+    saved: { read: (tensors) => splitTensor(whole, tensors) },
   };
 }
 
@@ -151,78 +144,34 @@ function projected(
   const embedding = normalSpec(encoderKey("embedding.weight"), [tokens, width]);
   const first = denseLayer("transform.0", width, encoderSize);
   const last = encoderKey("transform.2");
-  const lastSpec = (key: string, shape: readonly number[]) =>
-    isZero ? zeroSpec(key, shape) : uniformSpec(key, shape, encoderSize);
-  const byLayer = Array.from(
-    { length: layers },
-    (_, layer): DenseLayer => ({
-      weight: lastSpec(`${last}.weight.${layer}`, [2 * width, encoderSize]),
-      bias: lastSpec(`${last}.bias.${layer}`, [2 * width]),
-    }),
-  );
-  const weights = byLayer.map(({ weight }) => weight);
-  const biases = byLayer.map(({ bias }) => bias);
+  const byLayer = (name: string, shape: readonly number[]) =>
+    inPieces({ key: `${last}.${name}`, count: layers, shape, axis: 0 }, (key) =>
+      isZero ? zeroSpec(key, shape) : uniformSpec(key, shape, encoderSize),
+    );
+  const weight = byLayer("weight", [2 * width, encoderSize]);
+  const bias = byLayer("bias", [2 * width]);
   const shared = [embedding, first.weight, first.bias];
   return {
-    parameters: [...shared, ...weights, ...biases],
-    states: (layer, scope) =>
-      dense(tanh(dense(scope.parameter(embedding), first, scope)), byLayer[layer]!, scope),
+    parameters: [...shared, ...weight.pieces, ...bias.pieces],
+    states(layer, scope) {
+      const inner = tanh(dense(scope.parameter(embedding), first, scope));
+      return dense(inner, { weight: weight.pieces[layer]!, bias: bias.pieces[layer]! }, scope);
+    },
     saved: {
       encoder: (values) =>
         new Map([
           ...asTensors(shared, values),
-          [`${last}.weight`, joined(weights, values)],
-          [`${last}.bias`, joined(biases, values)],
+          [weight.key, joinPieces(weight, values)],
+          [bias.key, joinPieces(bias, values)],
         ]),
       read: (_, encoder = new Map()) =>
         new Map([
           ...[...encoder].filter(([key]) => !key.startsWith(`${last}.`)),
-          ...splitTensor(encoder, `${last}.weight`, weights, 0),
-          ...splitTensor(encoder, `${last}.bias`, biases, 0),
+          ...splitTensor(weight, encoder),
+          ...splitTensor(bias, encoder),
         ]),
     },
   };
-}
-
-/** Tensors one after another along their first axis. */
-function joined(specs: readonly ParameterSpec[], values: ParameterValues): AdapterTensor {
-  const parts = specs.map(values);
-  const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let start = 0;
-  for (const part of parts) {
-    data.set(part, start);
-    start += part.length;
-  }
-  const [rows, ...rest] = specs[0]!.shape as [number, ...number[]];
-  return { shape: [rows * specs.length, ...rest], data };
-}
-
-/**
- * The tensor `key` cut along `axis` into those of `specs`; where it has another size than theirs
- * together, each gets the whole, and whoever compares shapes says so.
- */
-function splitTensor(
-  tensors: AdapterTensors,
-  key: string,
-  specs: readonly ParameterSpec[],
-  axis: 0 | 1,
-): AdapterTensors {
-  const whole = tensors.get(key);
-  if (!whole) return new Map();
-  const { shape } = specs[0]!;
-  const wanted = shape.map((size, i) => (i === axis ? size * specs.length : size));
-  if (wanted.join() !== whole.shape.join()) return new Map(specs.map((spec) => [spec.key, whole]));
-  const part = shape.slice(axis).reduce((product, size) => product * size, 1);
-  const row = part * specs.length;
-  const rows = whole.data.length / row;
-  return new Map(
-    specs.map((spec, i) => {
-      const data = new Float32Array(rows * part);
-      for (let r = 0; r < rows; r++)
-        data.set(whole.data.subarray(r * row + i * part, r * row + (i + 1) * part), r * part);
-      return [spec.key, { shape, data }];
-    }),
-  );
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { architectureFor } from "../../models/index.ts";
 import type { ModelDescription, Vocabulary } from "../method.ts";
+import { modelDescription } from "../model-description.ts";
 
 const CONFIG = {
   model_type: "llama",
@@ -15,16 +16,7 @@ const CONFIG = {
 };
 
 export function describeModel(changes: Record<string, unknown> = {}): ModelDescription {
-  const architecture = architectureFor({ ...CONFIG, ...changes });
-  return {
-    modelType: "llama",
-    dimensions: architecture.dimensions,
-    weights: architecture.weights,
-    blocks: architecture.blocks,
-    outputPath: architecture.outputPath,
-    outputName: architecture.outputName,
-    source: "tiny-llama",
-  };
+  return modelDescription(architectureFor({ ...CONFIG, ...changes }), "llama", "tiny-llama");
 }
 
 /** For first values that must not be made of tokens. */

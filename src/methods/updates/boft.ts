@@ -23,9 +23,11 @@ import {
   peftPath,
   shownTargets,
 } from "../adapted-modules.ts";
-import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
 import { completeOptions, count, derived } from "../option-schema.ts";
-import { filled } from "../parts/first-values.ts";
+import { filledSpec, zeroSpec } from "../parts/initial-values.ts";
+import { scaleRows } from "../parts/merge-weights.ts";
 import {
   fromPeftConfig,
   PEFT_MODULE_KEYS,
@@ -34,6 +36,7 @@ import {
   withoutZeros,
 } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
+import { blockSizeOf, blocksKey } from "./rotation-blocks.ts";
 import { rotateBlocks, rotateWeight, rotationOf, rotationValues } from "./rotations.ts";
 
 const boftSchema = z.strictObject({
@@ -44,10 +47,7 @@ const boftSchema = z.strictObject({
     .optional()
     .describe("Inputs that are rotated together; it divides the inputs of every layer.")
     .meta(derived("4, where blocks is left out")),
-  blocks: count
-    .optional()
-    .describe("Blocks a layer, instead of their size.")
-    .meta(derived("inputs / blockSize")),
+  blocks: blocksKey,
   factors: count
     .default(1)
     .describe("Sparse rotations that are multiplied; each doubles how far a block reaches."),
@@ -75,93 +75,70 @@ const layout: PeftLayout = {
   },
 };
 
-interface RotatedModule extends LinearModule {
-  /** [factors, blocks, size, size]; the skew-symmetric part of each counts. */
-  readonly matrices: ParameterSpec;
-  /** [out, 1] */
-  readonly scales: ParameterSpec;
-  readonly size: number;
-}
-
 /** @throws TunesmithError (config) for targets or blocks that do not fit the model */
 function bindBoft(given: BoftOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(boftSchema, given);
   const { blocks, factors } = options;
-  const blockSize = blocks === undefined ? (options.blockSize ?? 4) : undefined;
-  const { modules, replaces } = adaptedModules(model, options);
-  checkBlocks(options, blockSize, modules);
-  const rotated = new Map<string, RotatedModule>();
-  for (const module of modules) {
-    const { path, inputSize, outputSize } = module;
-    const size = blockSize ?? inputSize / blocks!;
-    const shape = [factors, inputSize / size, size, size];
-    rotated.set(path, {
-      ...module,
-      size,
-      matrices: filled(`${peftPath(path)}.boft_R`, shape, 0),
-      scales: filled(`${peftPath(path)}.boft_s`, [outputSize, 1], 1),
-    });
-  }
-  return {
-    name: "boft",
-    adapted: [...rotated.keys()],
-    parameters: [
-      ...[...rotated.values()].flatMap(({ matrices, scales }) => [matrices, scales]),
-      ...replaces.values(),
-    ],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = rotated.get(path);
-      if (!module) return base(x);
-      const rotations = butterfly(scope.parameter(module.matrices));
-      const y = base(rotations.reduceRight(rotateButterfly, x));
-      const scales = reshape(scope.parameter(module.scales), [1, module.outputSize]);
-      if (!module.hasBias) return multiply(y, scales);
-      const bias = scope.weight(`${path}.bias`);
-      return add(multiply(subtract(y, bias), scales), bias);
-    },
-    mergeInto(weight, data, values) {
-      const module = rotated.get(weight.replace(/\.weight$/, ""));
-      if (!module || !weight.endsWith(".weight")) return;
-      const { inputSize, matrices, size } = module;
-      const numbers = values(matrices);
-      for (let factor = 0; factor < factors; factor++) {
-        const order = butterflyOrder(inputSize, size, factor);
-        const permuted = data.map((_, i) => data[i - (i % inputSize) + order[i % inputSize]!]!);
-        rotateWeight(permuted, inputSize, size, (block) => {
-          const start = (factor * (inputSize / size) + block) * size * size;
-          return rotationValues(skewPart(numbers.subarray(start), size), size, "exact");
-        });
-        permuted.forEach((value, i) => {
-          data[i - (i % inputSize) + order[i % inputSize]!] = value;
-        });
-      }
-      const scales = values(module.scales);
-      for (let i = 0; i < data.length; i++) data[i]! *= scales[Math.floor(i / inputSize)]!;
-    },
-    saved: {
+  const blockSize = blockSizeOf(options, 4);
+  const adapted = adaptedModules(model, options);
+  checkBlocks(options, blockSize, adapted.modules);
+  return boundUpdate(
+    "boft",
+    adapted,
+    (module) => rotatedAndScaled(module, factors, blockSize ?? module.inputSize / blocks!),
+    {
       config: {
-        ...toPeftConfig(layout, options, model, modules),
+        ...toPeftConfig(layout, options, model, adapted.modules),
         boft_block_size: blockSize ?? 0,
         boft_block_num: blocks ?? 0,
       },
+    },
+  );
+}
+
+function rotatedAndScaled(
+  { path, inputSize, outputSize, hasBias }: LinearModule,
+  factors: number,
+  size: number,
+): ModuleUpdate {
+  const blocks = inputSize / size;
+  // The skew-symmetric part of each matrix counts.
+  const matrices = zeroSpec(`${peftPath(path)}.boft_R`, [factors, blocks, size, size]);
+  const scales = filledSpec(`${peftPath(path)}.boft_s`, [outputSize, 1], 1);
+  return {
+    parameters: [matrices, scales],
+    apply(x, base, scope) {
+      const rotations = butterfly(scope.parameter(matrices));
+      const y = base(rotations.reduceRight(rotateButterfly, x));
+      const factor = reshape(scope.parameter(scales), [1, outputSize]);
+      if (!hasBias) return multiply(y, factor);
+      const bias = scope.weight(`${path}.bias`);
+      return add(multiply(subtract(y, bias), factor), bias);
+    },
+    mergeWeight(weight, values) {
+      const numbers = values(matrices);
+      for (let factor = 0; factor < factors; factor++) {
+        const order = butterflyOrder(inputSize, size, factor);
+        const permuted = weight.map((_, i) => weight[i - (i % inputSize) + order[i % inputSize]!]!);
+        rotateWeight(permuted, inputSize, size, (block) => {
+          const start = (factor * blocks + block) * size * size;
+          return rotationValues(skewPart(numbers.subarray(start), size), size, "exact");
+        });
+        permuted.forEach((value, i) => {
+          weight[i - (i % inputSize) + order[i % inputSize]!] = value;
+        });
+      }
+      scaleRows(weight, inputSize, values(scales));
     },
   };
 }
 
 /** @throws TunesmithError (config) where blocks do not divide the inputs of a layer */
 function checkBlocks(
-  { blocks, blockSize: givenSize, factors }: Settings,
+  { blocks, factors }: Settings,
   blockSize: number | undefined,
   modules: readonly LinearModule[],
 ): void {
-  if (blocks !== undefined && givenSize !== undefined)
-    throw new TunesmithError("config", {
-      where: "method.blocks",
-      rule: "blocks are given by their number or by their size",
-      seen: `blocks: ${blocks} and blockSize: ${givenSize}`,
-      fix: "leave one of them out",
-    });
   const where = blocks === undefined ? "method.blockSize" : "method.blocks";
   const group = 2 ** (factors - 1);
   const faults = [];

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import { torchGenerator, torchPermutation } from "../../runtime/torch-random.ts";
-import { add, concat, linear, matmul, multiply, reshape, type Tensor } from "../../tensor/index.ts";
+import { add, concat, matmul, multiply, reshape } from "../../tensor/index.ts";
 import {
   adaptedModuleKeys,
   adaptedModules,
@@ -13,15 +13,12 @@ import {
   peftPath,
   shownTargets,
 } from "../adapted-modules.ts";
-import type {
-  BoundMethod,
-  MethodDefinition,
-  MethodScope,
-  ModelDescription,
-  ParameterSpec,
-} from "../method.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
-import { addProduct } from "../parts/merge-weights.ts";
+import { normalSpec, zeroSpec } from "../parts/initial-values.ts";
+import { linearWith, lowRank } from "../parts/low-rank.ts";
+import { addLowRank } from "../parts/merge-weights.ts";
 import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 import { type LinearModule, patternValue } from "../targets.ts";
 
@@ -64,12 +61,6 @@ const layout: PeftLayout = {
   unused: { fan_in_fan_out: false, init_weights: false, layers_pattern: null },
 };
 
-interface AdaptedModule extends LinearModule {
-  /** [frequencies] */
-  readonly spectrum: ParameterSpec;
-  readonly waves: Waves;
-}
-
 /**
  * Cosines and sines of the chosen frequencies, one pair for all layers of a size: what is added is
  * (columns ∘ c) rows, with the coefficients c once for the cosines and once for the sines.
@@ -84,53 +75,46 @@ interface Waves {
 /** @throws TunesmithError (config) for targets or frequencies that do not fit the model */
 function bindFourier(given: FourierOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(fourierSchema, given);
-  const { modules, replaces } = adaptedModules(model, options);
-  const adapted = new Map<string, AdaptedModule>();
-  for (const module of modules) {
-    const { path, inputSize, outputSize } = module;
-    const pattern = patternValue(options.frequencyPattern, path, "method.frequencyPattern");
-    const frequencies = pattern ?? options.frequencies;
-    if (frequencies > inputSize * outputSize) throw tooMany(frequencies, module);
-    adapted.set(path, {
-      ...module,
-      spectrum: spectrum(path, frequencies, options.init === "zero"),
-      waves: waves(module, frequencies, options),
-    });
-  }
-  const all = [...adapted.values()];
+  const adapted = adaptedModules(model, options);
+  return boundUpdate("fourierft", adapted, (module) => spectralUpdate(options, module), {
+    config: {
+      ...toPeftConfig(layout, options, model, adapted.modules),
+      init_weights: options.init === "zero",
+    },
+  });
+}
+
+function spectralUpdate(
+  options: z.output<typeof fourierSchema>,
+  module: LinearModule,
+): ModuleUpdate {
+  const { path, inputSize, outputSize } = module;
+  const pattern = patternValue(options.frequencyPattern, path, "method.frequencyPattern");
+  const frequencies = pattern ?? options.frequencies;
+  if (frequencies > inputSize * outputSize) throw tooMany(frequencies, module);
+  const spec = options.init === "zero" ? zeroSpec : normalSpec;
+  const spectrum = spec(`${peftPath(path)}.fourierft_spectrum`, [frequencies]);
+  const { columns, rows } = waves(module, frequencies, options);
+  const rank = 2 * frequencies;
   return {
-    name: "fourierft",
-    adapted: [...adapted.keys()],
-    parameters: [
-      ...all.map((module) => module.spectrum),
-      ...replaces.values(),
-      ...all.flatMap((module) => [module.waves.columns, module.waves.rows]),
-    ],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = adapted.get(path);
-      if (!module) return base(x);
-      return isCheaperFactored(module, x.shape[0]!, scope.training)
-        ? factored(module, x, base, scope)
-        : withWeight(module, x, scope);
+    parameters: [spectrum, columns, rows],
+    apply(x, base, scope) {
+      const c = scope.parameter(spectrum);
+      // Once for the cosines and once for the sines.
+      const coefficients = reshape(concat([c, c], 0), [1, rank]);
+      const [left, right] = [scope.parameter(columns), scope.parameter(rows)];
+      if (isCheaperFactored(module, rank, x.shape[0]!, scope.training))
+        return add(lowRank(x, right, left, coefficients), base(x));
+      return linearWith(module, matmul(multiply(left, coefficients), right), x, scope);
     },
-    mergeInto(weight, data, values) {
-      const module = adapted.get(weight.replace(/\.weight$/, ""));
-      if (!module || !weight.endsWith(".weight")) return;
-      const [coefficients, columns] = [values(module.spectrum), values(module.waves.columns)];
-      const rank = 2 * coefficients.length;
-      addProduct(
-        data,
+    mergeWeight(weight, values) {
+      const [coefficients, left] = [values(spectrum), values(columns)];
+      addLowRank(
+        weight,
         { ...module, rank },
-        (out, r) => columns[out * rank + r]! * coefficients[r % coefficients.length]!,
-        values(module.waves.rows),
+        (out, r) => left[out * rank + r]! * coefficients[r % frequencies]!,
+        values(rows),
       );
-    },
-    saved: {
-      config: {
-        ...toPeftConfig(layout, options, model, modules),
-        init_weights: options.init === "zero",
-      },
     },
   };
 }
@@ -142,18 +126,6 @@ function tooMany(frequencies: number, { path, inputSize, outputSize }: LinearMod
     seen: `${frequencies} for ${path}, of ${outputSize} × ${inputSize}`,
     fix: `choose at most ${inputSize * outputSize}`,
   });
-}
-
-function spectrum(path: string, frequencies: number, isZero: boolean): ParameterSpec {
-  const key = `${peftPath(path)}.fourierft_spectrum`;
-  return {
-    key,
-    shape: [frequencies],
-    async initial(random) {
-      const stream = random.fork(key);
-      return Float32Array.from({ length: frequencies }, () => (isZero ? 0 : stream.normal()));
-    },
-  };
 }
 
 function waves(
@@ -196,36 +168,14 @@ function waves(
 }
 
 /** Whether fewer multiplications are needed for the rows of x than for the weight itself. */
-function isCheaperFactored(module: AdaptedModule, rows: number, training: boolean): boolean {
-  const { inputSize, outputSize, spectrum } = module;
-  const rank = 2 * spectrum.shape[0]!;
+function isCheaperFactored(
+  { inputSize, outputSize }: LinearModule,
+  rank: number,
+  rows: number,
+  training: boolean,
+): boolean {
   const asFactors = rows * rank * (inputSize + outputSize) * (training ? 2 : 1);
   return asFactors < inputSize * outputSize * (training ? rows + 2 * rank : rank);
-}
-
-/** c once for the cosines and once for the sines, [1, 2 · frequencies]. */
-function coefficients({ spectrum }: AdaptedModule, scope: MethodScope): Tensor {
-  const c = scope.parameter(spectrum);
-  return reshape(concat([c, c], 0), [1, 2 * spectrum.shape[0]!]);
-}
-
-function factored(
-  module: AdaptedModule,
-  x: Tensor,
-  base: (x: Tensor) => Tensor,
-  scope: MethodScope,
-): Tensor {
-  const { columns, rows } = module.waves;
-  const low = multiply(linear(x, scope.parameter(rows)), coefficients(module, scope));
-  return add(linear(low, scope.parameter(columns)), base(x));
-}
-
-function withWeight(module: AdaptedModule, x: Tensor, scope: MethodScope): Tensor {
-  const { path, hasBias, waves } = module;
-  const scaled = multiply(scope.parameter(waves.columns), coefficients(module, scope));
-  const added = matmul(scaled, scope.parameter(waves.rows));
-  const y = linear(x, add(scope.weight(`${path}.weight`), added));
-  return hasBias ? add(y, scope.weight(`${path}.bias`)) : y;
 }
 
 export const fourierft = {

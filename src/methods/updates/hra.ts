@@ -23,10 +23,12 @@ import {
   peftPath,
   shownTargets,
 } from "../adapted-modules.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
-import { kaimingUniform } from "../parts/first-values.ts";
-import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { kaimingUniform } from "../parts/initial-values.ts";
+import { PEFT_MODULE_KEYS, type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
+import type { LinearModule } from "../targets.ts";
 
 const hraSchema = z.strictObject({
   name: z.literal("hra").describe("Chains of trained reflections (Yuan et al. 2024)."),
@@ -49,29 +51,18 @@ const layout: PeftLayout = {
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindHra(given: HraOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(hraSchema, given);
-  const { rank } = options;
-  const { modules, replaces } = adaptedModules(model, options);
-  const normals = new Map(
-    modules.map(({ path, inputSize }) => [
-      path,
-      inPairs(kaimingUniform(`${peftPath(path)}.hra_u`, [inputSize, rank])),
-    ]),
-  );
+  const adapted = adaptedModules(model, options);
+  return boundUpdate("hra", adapted, (module) => reflections(options.rank, module), {
+    config: toPeftConfig(layout, options, model, adapted.modules),
+  });
+}
+
+function reflections(rank: number, { path, inputSize }: LinearModule): ModuleUpdate {
+  const normals = inPairs(kaimingUniform(`${peftPath(path)}.hra_u`, [inputSize, rank]));
   return {
-    name: "hra",
-    adapted: [...normals.keys()],
-    parameters: [...normals.values(), ...replaces.values()],
-    replaces,
-    linear(path, x, base, scope) {
-      const spec = normals.get(path);
-      return base(spec ? reflect(x, scope.parameter(spec)) : x);
-    },
-    mergeInto(weight, data, values) {
-      const spec = normals.get(weight.replace(/\.weight$/, ""));
-      if (!spec || !weight.endsWith(".weight")) return;
-      reflectRows(data, values(spec), spec.shape as [number, number]);
-    },
-    saved: { config: toPeftConfig(layout, options, model, modules) },
+    parameters: [normals],
+    apply: (x, base, scope) => base(reflect(x, scope.parameter(normals))),
+    mergeWeight: (weight, values) => reflectRows(weight, values(normals), [inputSize, rank]),
   };
 }
 
@@ -138,8 +129,5 @@ export const hra = {
   learningRate: 1e-3,
   describe: ({ rank = 8, targets }) => `HRA, ${rank} reflections, on ${shownTargets(targets)}`,
   bind: bindHra,
-  peft: {
-    type: layout.type,
-    options: (config, folder) => fromPeftConfig(hraSchema, layout, config, folder),
-  },
+  peft: peftKind(hraSchema, layout),
 } satisfies MethodDefinition<HraOptions>;

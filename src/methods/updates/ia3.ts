@@ -6,9 +6,12 @@ import { nearest, TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
 import { multiply, reshape } from "../../tensor/index.ts";
 import { adaptedModuleKeys, adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
-import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
 import { completeOptions, moduleNames } from "../option-schema.ts";
-import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { filledSpec } from "../parts/initial-values.ts";
+import { scaleRows } from "../parts/merge-weights.ts";
+import { PEFT_MODULE_KEYS, type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import { compilePattern, type LinearModule } from "../targets.ts";
 
 const DEFAULT_TARGETS = ["k_proj", "v_proj", "down_proj"];
@@ -41,48 +44,42 @@ const layout: PeftLayout = {
   unused: { fan_in_fan_out: false, init_ia3_weights: true },
 };
 
-interface Scaled {
-  readonly vector: ParameterSpec;
-  readonly ofInput: boolean;
-  readonly inputSize: number;
-}
-
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindIa3(given: Ia3Options, model: ModelDescription): BoundMethod {
   const options = completeOptions(ia3Schema, given);
-  const { modules, replaces } = adaptedModules(model, options);
-  const isFeedforward = feedforwardRule(options, given.feedforward, modules);
-  const scaled = new Map<string, Scaled>();
-  for (const { path, inputSize, outputSize } of modules) {
-    const ofInput = isFeedforward(path);
-    const shape = ofInput ? [1, inputSize] : [outputSize, 1];
-    const initial = async () => new Float32Array(ofInput ? inputSize : outputSize).fill(1);
-    const vector = { key: `${peftPath(path)}.ia3_l`, shape, initial };
-    scaled.set(path, { vector, ofInput, inputSize });
-  }
+  const adapted = adaptedModules(model, options);
+  const isFeedforward = feedforwardRule(options, given.feedforward, adapted.modules);
+  return boundUpdate(
+    "ia3",
+    adapted,
+    (module) => (isFeedforward(module.path) ? scaledInput(module) : scaledOutput(module)),
+    { config: savedConfig(options, model, adapted.modules, isFeedforward) },
+  );
+}
+
+const vectorKey = (path: string) => `${peftPath(path)}.ia3_l`;
+
+/** W (l ∘ x) + b */
+function scaledInput({ path, inputSize }: LinearModule): ModuleUpdate {
+  const vector = filledSpec(vectorKey(path), [1, inputSize], 1);
   return {
-    name: "ia3",
-    adapted: [...scaled.keys()],
-    parameters: [...[...scaled.values()].map(({ vector }) => vector), ...replaces.values()],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = scaled.get(path);
-      if (!module) return base(x);
-      const vector = scope.parameter(module.vector);
-      if (module.ofInput) return base(multiply(x, vector));
-      return multiply(base(x), reshape(vector, [1, vector.shape[0]!]));
+    parameters: [vector],
+    apply: (x, base, scope) => base(multiply(x, scope.parameter(vector))),
+    mergeWeight(weight, values) {
+      const scales = values(vector);
+      for (let i = 0; i < weight.length; i++) weight[i]! *= scales[i % inputSize]!;
     },
-    mergeInto(weight, data, values) {
-      const module = scaled.get(weight.replace(/\.(weight|bias)$/, ""));
-      if (!module) return;
-      const vector = values(module.vector);
-      const isBias = weight.endsWith(".bias");
-      if (isBias && module.ofInput) return;
-      const width = isBias ? 1 : module.inputSize;
-      for (let i = 0; i < data.length; i++)
-        data[i]! *= vector[module.ofInput ? i % width : Math.floor(i / width)]!;
-    },
-    saved: { config: savedConfig(options, model, modules, (path) => scaled.get(path)!.ofInput) },
+  };
+}
+
+/** l ∘ (W x + b) */
+function scaledOutput({ path, inputSize, outputSize }: LinearModule): ModuleUpdate {
+  const vector = filledSpec(vectorKey(path), [outputSize, 1], 1);
+  return {
+    parameters: [vector],
+    apply: (x, base, scope) => multiply(base(x), reshape(scope.parameter(vector), [1, outputSize])),
+    mergeWeight: (weight, values) => scaleRows(weight, inputSize, values(vector)),
+    mergeBias: (bias, values) => scaleRows(bias, 1, values(vector)),
   };
 }
 
@@ -142,8 +139,5 @@ export const ia3 = {
   learningRate: 3e-3,
   describe: ({ targets = DEFAULT_TARGETS }) => `(IA)³ on ${shownTargets(targets)}`,
   bind: bindIa3,
-  peft: {
-    type: layout.type,
-    options: (config, folder) => fromPeftConfig(ia3Schema, layout, config, folder),
-  },
+  peft: peftKind(ia3Schema, layout),
 } satisfies MethodDefinition<Ia3Options>;

@@ -3,16 +3,9 @@
 // `LoHaConfig`.
 
 import { z } from "zod";
-import {
-  add,
-  constant,
-  linear,
-  matmul,
-  multiply,
-  reshape,
-  type Tensor,
-} from "../../tensor/index.ts";
+import { add, constant, matmul, multiply, reshape, type Tensor } from "../../tensor/index.ts";
 import { adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
 import type {
   BoundMethod,
   MethodDefinition,
@@ -21,8 +14,10 @@ import type {
   ParameterSpec,
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
-import { filled, kaimingUniform } from "../parts/first-values.ts";
-import { fromPeftConfig, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { kaimingUniform, zeroSpec } from "../parts/initial-values.ts";
+import { linearWith, lowRank } from "../parts/low-rank.ts";
+import { addElements } from "../parts/merge-weights.ts";
+import { type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 import { LYCORIS_PEFT_KEYS, LYCORIS_UNUSED, lycorisKeys, ownRank } from "./lycoris.ts";
 
@@ -45,71 +40,51 @@ const layout: PeftLayout = {
   unused: LYCORIS_UNUSED,
 };
 
-interface AdaptedModule extends LinearModule {
-  /** A [out, rank] and B [rank, in] of both products. */
-  readonly a: readonly [ParameterSpec, ParameterSpec];
-  readonly b: readonly [ParameterSpec, ParameterSpec];
-  readonly rank: number;
-  readonly scaling: number;
+interface LowRankProduct {
+  /** [out, rank] */
+  readonly a: ParameterSpec;
+  /** [rank, in] */
+  readonly b: ParameterSpec;
 }
+
+type HadamardProduct = readonly [LowRankProduct, LowRankProduct];
 
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindLoha(given: LohaOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(lohaSchema, given);
-  const { modules, replaces } = adaptedModules(model, options);
-  const adapted = new Map<string, AdaptedModule>();
-  for (const module of modules) {
-    const { path, outputSize, inputSize } = module;
-    const { rank, scaling } = ownRank(options, path);
-    const key = (name: string) => `${peftPath(path)}.hada_${name}`;
-    const last: [number, number] = [rank, inputSize];
-    adapted.set(path, {
-      ...module,
-      rank,
-      scaling,
-      a: [
-        kaimingUniform(key("w1_a"), [outputSize, rank]),
-        kaimingUniform(key("w2_a"), [outputSize, rank]),
-      ],
-      b: [
-        kaimingUniform(key("w1_b"), last),
-        options.init ? filled(key("w2_b"), last, 0) : kaimingUniform(key("w2_b"), last),
-      ],
-    });
-  }
+  const adapted = adaptedModules(model, options);
+  return boundUpdate("loha", adapted, (module) => hadamardUpdate(options, module), {
+    config: toPeftConfig(layout, options, model, adapted.modules),
+  });
+}
+
+function hadamardUpdate(options: z.output<typeof lohaSchema>, module: LinearModule): ModuleUpdate {
+  const { path, inputSize, outputSize } = module;
+  const { rank, scaling } = ownRank(options, path);
+  const key = (name: string) => `${peftPath(path)}.hada_${name}`;
+  const product = (name: string, isZero: boolean): LowRankProduct => ({
+    a: kaimingUniform(key(`${name}_a`), [outputSize, rank]),
+    b: (isZero ? zeroSpec : kaimingUniform)(key(`${name}_b`), [rank, inputSize]),
+  });
+  const products = [product("w1", false), product("w2", options.init)] as const;
   return {
-    name: "loha",
-    adapted: [...adapted.keys()],
-    parameters: [
-      ...[...adapted.values()].flatMap(({ a, b }) => [a[0], b[0], a[1], b[1]]),
-      ...replaces.values(),
-    ],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = adapted.get(path);
-      if (!module) return base(x);
-      return isCheaperFactored(module, x.shape[0]!, scope.training)
-        ? factored(module, x, base, scope)
-        : withWeight(module, x, scope);
-    },
-    mergeInto(weight, data, values) {
-      const module = adapted.get(weight.replace(/\.weight$/, ""));
-      if (!module || !weight.endsWith(".weight")) return;
-      const { inputSize, rank, scaling } = module;
-      const [a, b] = [module.a.map(values), module.b.map(values)];
-      for (let i = 0; i < data.length; i++) {
-        const [row, column] = [Math.floor(i / inputSize), i % inputSize];
-        let product = scaling;
-        for (let half = 0; half < 2; half++) {
+    parameters: products.flatMap(({ a, b }) => [a, b]),
+    apply: (x, base, scope) =>
+      isCheaperFactored(module, rank, x.shape[0]!, scope.training)
+        ? add(factored(products, scaling, x, scope), base(x))
+        : linearWith(module, hadamardProduct(products, scaling, scope), x, scope),
+    mergeWeight(weight, values) {
+      const numbers = products.map(({ a, b }) => [values(a), values(b)] as const);
+      addElements(weight, inputSize, (out, column) => {
+        let element = scaling;
+        for (const [a, b] of numbers) {
           let sum = 0;
-          for (let r = 0; r < rank; r++)
-            sum += a[half]![row * rank + r]! * b[half]![r * inputSize + column]!;
-          product *= sum;
+          for (let r = 0; r < rank; r++) sum += a[out * rank + r]! * b[r * inputSize + column]!;
+          element *= sum;
         }
-        data[i]! += product;
-      }
+        return element;
+      });
     },
-    saved: { config: toPeftConfig(layout, options, model, modules) },
   };
 }
 
@@ -117,22 +92,31 @@ function bindLoha(given: LohaOptions, model: ModelDescription): BoundMethod {
  * Whether fewer multiplications are needed as a LoRA of rank² than with the weight that comes of it,
  * which costs its making and, in training, a gradient of its size.
  */
-function isCheaperFactored(module: AdaptedModule, rows: number, training: boolean): boolean {
-  const { inputSize, outputSize, rank } = module;
+function isCheaperFactored(
+  { inputSize, outputSize }: LinearModule,
+  rank: number,
+  rows: number,
+  training: boolean,
+): boolean {
   const asFactors = rows * rank * rank * (inputSize + outputSize) * (training ? 3 : 1);
   const making = 2 * rank * (training ? 4 : 1);
   return asFactors < inputSize * outputSize * (making + (training ? rows : 0));
 }
 
-/** (A₁ B₁) ∘ (A₂ B₂) = A B with all products of a column of A₁ and one of A₂, and likewise rows. */
+/**
+ * s · ((A₁ B₁) ∘ (A₂ B₂)) x without the weight: (A₁ B₁) ∘ (A₂ B₂) = A B with all products of a column of
+ * A₁ and one of A₂, and likewise rows.
+ */
 function factored(
-  { a, b, rank, scaling, inputSize, outputSize }: AdaptedModule,
+  products: HadamardProduct,
+  scaling: number,
   x: Tensor,
-  base: (x: Tensor) => Tensor,
   scope: MethodScope,
 ): Tensor {
-  const [b1, b2] = b.map(scope.parameter) as [Tensor, Tensor];
-  const [a1, a2] = a.map(scope.parameter) as [Tensor, Tensor];
+  const [b1, b2] = products.map(({ b }) => scope.parameter(b)) as [Tensor, Tensor];
+  const [a1, a2] = products.map(({ a }) => scope.parameter(a)) as [Tensor, Tensor];
+  const [rank, inputSize] = b1.shape as [number, number];
+  const outputSize = a1.shape[0]!;
   const wideB = reshape(
     multiply(reshape(b1, [rank, 1, inputSize]), reshape(b2, [1, rank, inputSize])),
     [rank * rank, inputSize],
@@ -141,20 +125,18 @@ function factored(
     multiply(reshape(a1, [outputSize, rank, 1]), reshape(a2, [outputSize, 1, rank])),
     [outputSize, rank * rank],
   );
-  const low = multiply(linear(x, wideB), constant(scaling));
-  return add(linear(low, wideA), base(x));
+  return lowRank(x, wideB, wideA, constant(scaling));
 }
 
-function withWeight(
-  { path, a, b, scaling, hasBias }: AdaptedModule,
-  x: Tensor,
+/** s · (A₁ B₁) ∘ (A₂ B₂), a change of the weight [out, in]. */
+function hadamardProduct(
+  [first, second]: HadamardProduct,
+  scaling: number,
   scope: MethodScope,
 ): Tensor {
-  const product = (half: 0 | 1, scale = 1) =>
-    matmul(scope.parameter(a[half]), scope.parameter(b[half]), { scale });
-  const added = multiply(product(0, scaling), product(1));
-  const y = linear(x, add(scope.weight(`${path}.weight`), added));
-  return hasBias ? add(y, scope.weight(`${path}.bias`)) : y;
+  const product = ({ a, b }: LowRankProduct, scale: number) =>
+    matmul(scope.parameter(a), scope.parameter(b), { scale });
+  return multiply(product(first, scaling), product(second, 1));
 }
 
 export const loha = {
@@ -162,8 +144,5 @@ export const loha = {
   learningRate: 2e-4,
   describe: ({ rank = 8, targets }) => `LoHa, rank ${rank}, on ${shownTargets(targets)}`,
   bind: bindLoha,
-  peft: {
-    type: layout.type,
-    options: (config, folder) => fromPeftConfig(lohaSchema, layout, config, folder),
-  },
+  peft: peftKind(lohaSchema, layout),
 } satisfies MethodDefinition<LohaOptions>;

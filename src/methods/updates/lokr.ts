@@ -12,6 +12,7 @@ import {
   type Tensor,
 } from "../../tensor/index.ts";
 import { adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
 import type {
   BoundMethod,
   MethodDefinition,
@@ -21,9 +22,9 @@ import type {
   ParameterValues,
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
-import { filled, kaimingUniform } from "../parts/first-values.ts";
-import { addProduct } from "../parts/merge-weights.ts";
-import { fromPeftConfig, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { kaimingUniform, zeroSpec } from "../parts/initial-values.ts";
+import { addElements, addLowRank } from "../parts/merge-weights.ts";
+import { type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 import { LYCORIS_PEFT_KEYS, LYCORIS_UNUSED, lycorisKeys, ownRank } from "./lycoris.ts";
 
@@ -47,6 +48,7 @@ const lokrSchema = z.strictObject({
 });
 
 export type LokrOptions = z.input<typeof lokrSchema>;
+type Settings = z.output<typeof lokrSchema>;
 
 const layout: PeftLayout = {
   type: "LOKR",
@@ -62,12 +64,13 @@ const layout: PeftLayout = {
 /** One of the two matrices: as it is, or as a product of [rows, rank] and [rank, columns]. */
 type Factor = readonly [ParameterSpec] | readonly [ParameterSpec, ParameterSpec];
 
-interface AdaptedModule extends LinearModule {
-  /** W₁ [rows, columns] and W₂ [rows, columns]; the products of both are the weight's sizes. */
-  readonly sizes: readonly [small: Size, large: Size];
+interface KroneckerProduct {
+  /** W₁ and W₂; the products of their sizes are the weight's. */
   readonly small: Factor;
   readonly large: Factor;
   readonly scaling: number;
+  /** [rows, columns] of both. */
+  readonly sizes: readonly [small: Size, large: Size];
 }
 
 type Size = readonly [rows: number, columns: number];
@@ -75,66 +78,64 @@ type Size = readonly [rows: number, columns: number];
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindLokr(given: LokrOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(lokrSchema, given);
-  const { decomposeBoth, decomposeFactor, init } = options;
-  const { modules, replaces } = adaptedModules(model, options);
-  const adapted = new Map<string, AdaptedModule>();
-  for (const module of modules) {
-    const { path, inputSize, outputSize } = module;
-    const { rank, scaling } = ownRank(options, path);
-    const [rows, columns] = [outputSize, inputSize].map((size) =>
-      nearSquareFactors(size, decomposeFactor),
-    ) as [Size, Size];
-    const sizes = [
-      [rows[0], columns[0]],
-      [rows[1], columns[1]],
-    ] as const;
-    const isLow = (size: Size) => rank < Math.max(...size) / 2;
-    const key = (name: string) => `${peftPath(path)}.lokr_${name}`;
-    const matrix = (name: string, size: Size, isZero: boolean) =>
-      isZero ? filled(key(name), size, 0) : kaimingUniform(key(name), size);
-    // The part of a product that is zero is its left one in W₁, its right one in W₂, as in PEFT.
-    const small: Factor =
-      decomposeBoth && isLow(sizes[0])
-        ? [
-            matrix("w1_a", [sizes[0][0], rank], init === true),
-            matrix("w1_b", [rank, sizes[0][1]], false),
-          ]
-        : [matrix("w1", sizes[0], init === true)];
-    const large: Factor = isLow(sizes[1])
-      ? [
-          matrix("w2_a", [sizes[1][0], rank], false),
-          matrix("w2_b", [rank, sizes[1][1]], init === "lycoris"),
-        ]
-      : [matrix("w2", sizes[1], init === "lycoris")];
-    adapted.set(path, { ...module, sizes, small, large, scaling });
-  }
+  const adapted = adaptedModules(model, options);
+  return boundUpdate("lokr", adapted, (module) => kroneckerUpdate(options, module), {
+    config: toPeftConfig(layout, options, model, adapted.modules),
+  });
+}
+
+function kroneckerUpdate(options: Settings, module: LinearModule): ModuleUpdate {
+  const product = kroneckerProduct(options, module);
+  const [[, smallColumns], [largeRows, largeColumns]] = product.sizes;
   return {
-    name: "lokr",
-    adapted: [...adapted.keys()],
-    parameters: [
-      ...[...adapted.values()].flatMap(({ small, large }) => [...small, ...large]),
-      ...replaces.values(),
-    ],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = adapted.get(path);
-      return module ? add(kroneckerProduct(module, x, scope), base(x)) : base(x);
+    parameters: [...product.small, ...product.large],
+    apply: (x, base, scope) => add(multiplied(product, x, scope), base(x)),
+    mergeWeight(weight, values) {
+      const small = denseValues(product.small, values);
+      const large = denseValues(product.large, values);
+      addElements(weight, module.inputSize, (out, column) => {
+        const [row, place] = [Math.floor(out / largeRows), Math.floor(column / largeColumns)];
+        const one = small[row * smallColumns + place]!;
+        const other = large[(out % largeRows) * largeColumns + (column % largeColumns)]!;
+        return product.scaling * one * other;
+      });
     },
-    mergeInto(weight, data, values) {
-      const module = adapted.get(weight.replace(/\.weight$/, ""));
-      if (!module || !weight.endsWith(".weight")) return;
-      const [[, smallColumns], [largeRows, largeColumns]] = module.sizes;
-      const small = denseValues(module.small, values);
-      const large = denseValues(module.large, values);
-      for (let i = 0; i < data.length; i++) {
-        const [row, column] = [Math.floor(i / module.inputSize), i % module.inputSize];
-        const one =
-          small[Math.floor(row / largeRows) * smallColumns + Math.floor(column / largeColumns)]!;
-        const other = large[(row % largeRows) * largeColumns + (column % largeColumns)]!;
-        data[i]! += module.scaling * one * other;
-      }
-    },
-    saved: { config: toPeftConfig(layout, options, model, modules) },
+  };
+}
+
+function kroneckerProduct(
+  options: Settings,
+  { path, inputSize, outputSize }: LinearModule,
+): KroneckerProduct {
+  const { decomposeBoth, decomposeFactor, init } = options;
+  const { rank, scaling } = ownRank(options, path);
+  const rows = nearSquareFactors(outputSize, decomposeFactor);
+  const columns = nearSquareFactors(inputSize, decomposeFactor);
+  const sizes = [
+    [rows[0], columns[0]],
+    [rows[1], columns[1]],
+  ] as const;
+  const matrix = (name: string, size: Size, isZero: boolean) =>
+    (isZero ? zeroSpec : kaimingUniform)(`${peftPath(path)}.lokr_${name}`, size);
+  /** @param zero the part of the product that starts as zeros, if any */
+  const factor = (
+    name: string,
+    size: Size,
+    decomposes: boolean,
+    zero: "left" | "right" | undefined,
+  ): Factor =>
+    decomposes && rank < Math.max(...size) / 2
+      ? [
+          matrix(`${name}_a`, [size[0], rank], zero === "left"),
+          matrix(`${name}_b`, [rank, size[1]], zero === "right"),
+        ]
+      : [matrix(name, size, zero !== undefined)];
+  return {
+    // As in PEFT: of W₁ the left part is zero, of W₂ the right one.
+    small: factor("w1", sizes[0], decomposeBoth, init === true ? "left" : undefined),
+    large: factor("w2", sizes[1], true, init === "lycoris" ? "right" : undefined),
+    scaling,
+    sizes,
   };
 }
 
@@ -143,16 +144,16 @@ function bindLokr(given: LokrOptions, model: ModelDescription): BoundMethod {
  * s W₁ X W₂ᵀ, far fewer multiplications than the full product, and no gradient of the weight's size.
  * In this order nothing has to be transposed.
  */
-function kroneckerProduct(module: AdaptedModule, x: Tensor, scope: MethodScope): Tensor {
-  const [[smallRows, smallColumns], [largeRows, largeColumns]] = module.sizes;
+function multiplied(product: KroneckerProduct, x: Tensor, scope: MethodScope): Tensor {
+  const [[smallRows, smallColumns], [largeRows, largeColumns]] = product.sizes;
   const rows = x.shape[0]!;
   const states = reshape(x, [rows * smallColumns, largeColumns]);
-  const [left, right] = module.large;
+  const [left, right] = product.large;
   const isLower = right && right.shape[0]! * (largeRows + largeColumns) < largeRows * largeColumns;
   const first = isLower
     ? linear(linear(states, scope.parameter(right)), scope.parameter(left))
-    : linear(states, dense(module.large, scope));
-  const w1 = multiply(dense(module.small, scope), constant(module.scaling));
+    : linear(states, dense(product.large, scope));
+  const w1 = multiply(dense(product.small, scope), constant(product.scaling));
   const second = matmul(w1, reshape(first, [rows, smallColumns, largeRows]));
   return reshape(second, [rows, smallRows * largeRows]);
 }
@@ -168,7 +169,7 @@ function denseValues([left, right]: Factor, values: ParameterValues): Float32Arr
   const inputSize = right.shape[1]!;
   const product = new Float32Array(outputSize * inputSize);
   const a = values(left);
-  addProduct(product, { outputSize, inputSize, rank }, (o, r) => a[o * rank + r]!, values(right));
+  addLowRank(product, { outputSize, inputSize, rank }, (o, r) => a[o * rank + r]!, values(right));
   return product;
 }
 
@@ -189,8 +190,5 @@ export const lokr = {
   learningRate: 2e-4,
   describe: ({ rank = 8, targets }) => `LoKr, rank ${rank}, on ${shownTargets(targets)}`,
   bind: bindLokr,
-  peft: {
-    type: layout.type,
-    options: (config, folder) => fromPeftConfig(lokrSchema, layout, config, folder),
-  },
+  peft: peftKind(lokrSchema, layout),
 } satisfies MethodDefinition<LokrOptions>;

@@ -15,10 +15,12 @@ import {
   type Tensor,
 } from "../../tensor/index.ts";
 import { adaptedModuleKeys, adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
-import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
-import { filled } from "../parts/first-values.ts";
-import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { zeroSpec } from "../parts/initial-values.ts";
+import { addElements } from "../parts/merge-weights.ts";
+import { PEFT_MODULE_KEYS, type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 
 const missSchema = z.strictObject({
@@ -50,50 +52,40 @@ const layout: PeftLayout = {
   only: { bias: "none" },
 };
 
-interface AdaptedModule extends LinearModule {
-  /** [rank, outputs, or those that are repeated] */
-  readonly block: ParameterSpec;
-}
-
 /** @throws TunesmithError (config) for targets or sizes that do not fit the model */
 function bindMiss(given: MissOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(missSchema, given);
-  const { rank, dropout, variant, miniRank } = options;
-  const { modules, replaces } = adaptedModules(model, options);
-  const adapted = new Map<string, AdaptedModule>();
-  for (const module of modules) {
-    const { path, inputSize, outputSize } = module;
-    if (rank > inputSize)
-      throw notFitting("method.rank", `${rank}, where ${path} has ${inputSize} inputs`);
-    if (variant === "mini" && outputSize % miniRank !== 0)
-      throw notFitting("method.miniRank", `${miniRank}, where ${path} has ${outputSize} outputs`);
-    const shape = [rank, variant === "mini" ? miniRank : outputSize];
-    adapted.set(path, { ...module, block: filled(`${peftPath(path)}.miss_block`, shape, 0) });
-  }
+  const adapted = adaptedModules(model, options);
+  return boundUpdate("miss", adapted, (module) => blockUpdate(options, module), {
+    config: toPeftConfig(layout, options, model, adapted.modules),
+  });
+}
+
+function blockUpdate(
+  { rank, dropout, variant, miniRank }: z.output<typeof missSchema>,
+  { path, inputSize, outputSize }: LinearModule,
+): ModuleUpdate {
+  if (rank > inputSize)
+    throw notFitting("method.rank", `${rank}, where ${path} has ${inputSize} inputs`);
+  if (variant === "mini" && outputSize % miniRank !== 0)
+    throw notFitting("method.miniRank", `${miniRank}, where ${path} has ${outputSize} outputs`);
+  // [rank, outputs, or those that are repeated]
+  const width = variant === "mini" ? miniRank : outputSize;
+  const block = zeroSpec(`${peftPath(path)}.miss_block`, [rank, width]);
   return {
-    name: "miss",
-    adapted: [...adapted.keys()],
-    parameters: [...[...adapted.values()].map(({ block }) => block), ...replaces.values()],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = adapted.get(path);
-      if (!module) return base(x);
+    parameters: [block],
+    apply(x, base, scope) {
       const groups = sumOfGroups(scope.dropout(x, dropout, path), rank);
-      const added = matmul(groups, scope.parameter(module.block));
-      return add(repeated(added, module.outputSize), base(x));
+      return add(repeated(matmul(groups, scope.parameter(block)), outputSize), base(x));
     },
-    mergeInto(weight, data, values) {
-      const module = adapted.get(weight.replace(/\.weight$/, ""));
-      if (!module || !weight.endsWith(".weight")) return;
-      const { inputSize, block } = module;
+    mergeWeight(weight, values) {
       const numbers = values(block);
-      const width = block.shape[1]!;
-      for (let i = 0; i < data.length; i++) {
-        const [row, column] = [Math.floor(i / inputSize), i % inputSize];
-        data[i]! += numbers[(column % rank) * width + (row % width)]!;
-      }
+      addElements(
+        weight,
+        inputSize,
+        (out, column) => numbers[(column % rank) * width + (out % width)]!,
+      );
     },
-    saved: { config: toPeftConfig(layout, options, model, modules) },
   };
 }
 
@@ -128,8 +120,5 @@ export const miss = {
   learningRate: 2e-4,
   describe: ({ rank = 64, targets }) => `MiSS, groups of ${rank}, on ${shownTargets(targets)}`,
   bind: bindMiss,
-  peft: {
-    type: layout.type,
-    options: (config, folder) => fromPeftConfig(missSchema, layout, config, folder),
-  },
+  peft: peftKind(missSchema, layout),
 } satisfies MethodDefinition<MissOptions>;

@@ -19,9 +19,10 @@ import {
   peftPath,
   shownTargets,
 } from "../adapted-modules.ts";
-import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
 import { completeOptions, count, derived } from "../option-schema.ts";
-import { filled } from "../parts/first-values.ts";
+import { zeroSpec } from "../parts/initial-values.ts";
 import {
   fromPeftConfig,
   PEFT_MODULE_KEYS,
@@ -29,6 +30,8 @@ import {
   toPeftConfig,
   withoutZeros,
 } from "../peft-format.ts";
+import type { LinearModule } from "../targets.ts";
+import { blockSizeOf, blocksKey } from "./rotation-blocks.ts";
 import {
   type RotationForm,
   rotateBlocks,
@@ -45,10 +48,7 @@ const oftSchema = z.strictObject({
       "Inputs that are rotated together; where it does not divide them, the nearest size that does.",
     )
     .meta(derived("32, where blocks is left out")),
-  blocks: count
-    .optional()
-    .describe("Blocks a layer, instead of their size.")
-    .meta(derived("inputs / blockSize")),
+  blocks: blocksKey,
   ...adaptedModuleKeys,
   blockShare: z
     .boolean()
@@ -90,76 +90,48 @@ const layout: PeftLayout = {
   only: { coft: false },
 };
 
-interface RotatedModule {
-  /** Upper triangles of Q row by row, [blocks or 1, size (size - 1) / 2]. */
-  readonly triangles: ParameterSpec;
-  readonly size: number;
-  readonly inputSize: number;
-}
-
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindOft(given: OftOptions, model: ModelDescription): BoundMethod {
-  const options = withBlocks(completeOptions(oftSchema, given));
-  const { blocks, blockSize, blockShare } = options;
-  const form: RotationForm = options.cayleyNeumann ? { terms: options.neumannTerms } : "exact";
-  const { modules, replaces } = adaptedModules(model, options);
-  const rotated = new Map<string, RotatedModule>();
-  for (const { path, inputSize } of modules) {
-    const size = blocks
-      ? inputSize / nearestDivisor(inputSize, blocks)
-      : nearestDivisor(inputSize, blockSize!);
-    if (size === 1) throw nothingToRotate(path, inputSize, options);
-    const shape = [blockShare ? 1 : inputSize / size, (size * (size - 1)) / 2];
-    const triangles = filled(`${peftPath(path)}.oft_R.weight`, shape, 0);
-    rotated.set(path, { triangles, size, inputSize });
-  }
-  return {
-    name: "oft",
-    adapted: [...rotated.keys()],
-    parameters: [...[...rotated.values()].map(({ triangles }) => triangles), ...replaces.values()],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = rotated.get(path);
-      if (!module) return base(x);
-      const skew = skewSymmetric(scope.parameter(module.triangles), module.size);
-      return base(rotateBlocks(x, rotationOf(skew, form)));
+  const complete = completeOptions(oftSchema, given);
+  const { blocks } = complete;
+  const blockSize = blockSizeOf(complete, 32);
+  const options = { ...complete, blockSize };
+  const adapted = adaptedModules(model, options);
+  return boundUpdate("oft", adapted, (module) => rotatedInput(options, module), {
+    config: {
+      ...toPeftConfig(layout, options, model, adapted.modules),
+      r: blocks ?? 0,
+      oft_block_size: blocks ? 0 : blockSize!,
     },
-    mergeInto(weight, data, values) {
-      const module = rotated.get(weight.replace(/\.weight$/, ""));
-      if (!module || !weight.endsWith(".weight")) return;
-      const { triangles, size, inputSize } = module;
-      const numbers = values(triangles);
-      const length = triangles.shape[1]!;
-      rotateWeight(data, inputSize, size, (block) => {
-        const start = blockShare ? 0 : block * length;
-        return rotationValues(
-          skewValues(numbers.subarray(start, start + length), size),
-          size,
-          form,
-        );
-      });
-    },
-    saved: {
-      config: {
-        ...toPeftConfig(layout, options, model, modules),
-        r: blocks ?? 0,
-        oft_block_size: blocks ? 0 : blockSize!,
-      },
-    },
-  };
+  });
 }
 
-/** @throws TunesmithError (config) where blocks are given by size and by number */
-function withBlocks(options: Settings): Settings {
-  const { blocks, blockSize } = options;
-  if (blocks !== undefined && blockSize !== undefined)
-    throw new TunesmithError("config", {
-      where: "method.blocks",
-      rule: "blocks are given by their number or by their size",
-      seen: `blocks: ${blocks} and blockSize: ${blockSize}`,
-      fix: "leave one of them out",
-    });
-  return { ...options, blockSize: blocks === undefined ? (blockSize ?? 32) : undefined };
+function rotatedInput(options: Settings, { path, inputSize }: LinearModule): ModuleUpdate {
+  const { blocks, blockSize, blockShare } = options;
+  const form: RotationForm = options.cayleyNeumann ? { terms: options.neumannTerms } : "exact";
+  const size = blocks
+    ? inputSize / nearestDivisor(inputSize, blocks)
+    : nearestDivisor(inputSize, blockSize!);
+  if (size === 1) throw nothingToRotate(path, inputSize, options);
+  // Upper triangles of Q row by row, [blocks or 1, length].
+  const length = (size * (size - 1)) / 2;
+  const shape = [blockShare ? 1 : inputSize / size, length];
+  const triangles = zeroSpec(`${peftPath(path)}.oft_R.weight`, shape);
+  return {
+    parameters: [triangles],
+    apply(x, base, scope) {
+      const skew = skewSymmetric(scope.parameter(triangles), size);
+      return base(rotateBlocks(x, rotationOf(skew, form)));
+    },
+    mergeWeight(weight, values) {
+      const numbers = values(triangles);
+      rotateWeight(weight, inputSize, size, (block) => {
+        const start = blockShare ? 0 : block * length;
+        const skew = skewValues(numbers.subarray(start, start + length), size);
+        return rotationValues(skew, size, form);
+      });
+    },
+  };
 }
 
 function nothingToRotate(path: string, inputSize: number, { blocks, blockSize }: Settings) {

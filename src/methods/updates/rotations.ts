@@ -2,6 +2,7 @@
 // R = (I − Q)(I + Q)⁻¹, or a Neumann series in place of the inverse (Qiu et al. 2025). Everything is
 // there twice: as a graph for training, and as numbers for merging.
 
+import { inverse as inverted, Matrix } from "ml-matrix";
 import {
   add,
   constant,
@@ -64,46 +65,16 @@ export function rotateBlocks(x: Tensor, rotation: Tensor): Tensor {
 
 /** The numbers of `rotationOf` for one matrix [size, size]. */
 export function rotationValues(skew: Float64Array, size: number, form: RotationForm): Float64Array {
-  const identity = Float64Array.from(identityValues(size));
-  const combine = (a: Float64Array, b: Float64Array, scale: number) =>
-    a.map((value, i) => value + scale * b[i]!);
-  if (form === "exact") {
-    const inverted = inverseValues(combine(identity, skew, 1), size);
-    return inverted.map((value, i) => 2 * value - identity[i]!);
-  }
-  let sum = new Float64Array(size * size);
-  for (const coefficient of seriesOf(form.terms).reverse())
-    sum = combine(productValues(skew, sum, size), identity, coefficient);
-  return sum;
-}
-
-/** a b of two matrices [size, size]. */
-function productValues(a: Float64Array, b: Float64Array, size: number): Float64Array {
-  const product = new Float64Array(size * size);
-  for (let i = 0; i < size; i++)
-    for (let k = 0; k < size; k++) {
-      const factor = a[i * size + k]!;
-      for (let j = 0; j < size; j++) product[i * size + j]! += factor * b[k * size + j]!;
-    }
-  return product;
-}
-
-/** Gauss-Jordan without pivoting: the symmetric part of I + Q is I, so no pivot comes near to zero. */
-function inverseValues(matrix: Float64Array, size: number): Float64Array {
-  const left = matrix.slice();
-  const right = Float64Array.from(identityValues(size));
-  for (let pivot = 0; pivot < size; pivot++) {
-    const divisor = left[pivot * size + pivot]!;
-    for (const half of [left, right])
-      for (let j = 0; j < size; j++) half[pivot * size + j]! /= divisor;
-    for (let row = 0; row < size; row++) {
-      const factor = left[row * size + pivot]!;
-      if (row === pivot || factor === 0) continue;
-      for (const half of [left, right])
-        for (let j = 0; j < size; j++) half[row * size + j]! -= factor * half[pivot * size + j]!;
-    }
-  }
-  return right;
+  const q = Matrix.from1DArray(size, size, skew);
+  const identity = Matrix.eye(size);
+  const rotation =
+    form === "exact"
+      ? inverted(Matrix.add(identity, q)).mul(2).sub(identity)
+      : seriesOf(form.terms).reduceRight(
+          (sum, coefficient) => q.mmul(sum).add(Matrix.mul(identity, coefficient)),
+          Matrix.zeros(size, size),
+        );
+  return Float64Array.from(rotation.to1DArray());
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   peftPath,
   shownTargets,
 } from "../adapted-modules.ts";
+import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
 import type {
   BoundMethod,
   MethodDefinition,
@@ -21,8 +22,9 @@ import type {
   SavedAdapter,
 } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
-import { addProduct } from "../parts/merge-weights.ts";
-import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { filledSpec, zeroSpec } from "../parts/initial-values.ts";
+import { addLowRank } from "../parts/merge-weights.ts";
+import { PEFT_MODULE_KEYS, type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import type { LinearModule } from "../targets.ts";
 
 const veraSchema = z.strictObject({
@@ -66,76 +68,61 @@ const layout: PeftLayout = {
   unused: { fan_in_fan_out: false, init_weights: true, layers_pattern: null },
 };
 
-interface AdaptedModule extends LinearModule {
-  readonly b: ParameterSpec;
-  readonly d: ParameterSpec;
-}
-
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindVera(given: VeraOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(veraSchema, given);
-  const { rank, dropout } = options;
-  const { modules, replaces } = adaptedModules(model, options);
-  const shared = projections(rank, options.projectionKey, modules);
-  const adapted = new Map<string, AdaptedModule>();
-  for (const module of modules) {
-    const { path, outputSize } = module;
-    const b: ParameterSpec = {
-      key: `${peftPath(path)}.vera_lambda_b`,
-      shape: [outputSize],
-      initial: async () => new Float32Array(outputSize),
-    };
-    const d: ParameterSpec = {
-      key: `${peftPath(path)}.vera_lambda_d`,
-      shape: [rank],
-      initial: async () => new Float32Array(rank).fill(options.dInitial),
-    };
-    adapted.set(path, { ...module, b, d });
-  }
-  const vectors = [...adapted.values()].flatMap(({ b, d }) => [b, d]);
-  const saved = [...vectors, ...replaces.values()];
+  const adapted = adaptedModules(model, options);
+  const shared = projections(options.rank, options.projectionKey, adapted.modules);
+  const project = projectOnce(shared);
+  const config = toPeftConfig(layout, options, model, adapted.modules);
+  const update = (module: LinearModule) => vectorUpdate(options, module, shared, project);
+  const bound = boundUpdate("vera", adapted, update, { config });
+  if (options.saveProjection) return bound;
+  const trained = bound.parameters.filter(({ frozen }) => !frozen);
+  return { ...bound, saved: { config, ...withoutProjections(trained, shared) } };
+}
 
-  // Modules that read the same states, as queries, keys and values do, share their product with A.
+function vectorUpdate(
+  { rank, dropout, dInitial }: z.output<typeof veraSchema>,
+  module: LinearModule,
+  shared: Projections,
+  project: Project,
+): ModuleUpdate {
+  const { path, outputSize } = module;
+  const b = zeroSpec(`${peftPath(path)}.vera_lambda_b`, [outputSize]);
+  const d = filledSpec(`${peftPath(path)}.vera_lambda_d`, [rank], dInitial);
+  return {
+    parameters: [b, d, shared.a, shared.b],
+    apply(x, base, scope) {
+      const low = project(scope.dropout(x, dropout, path), scope);
+      const columns = slice(scope.parameter(shared.b), 0, 0, outputSize);
+      const added = linear(multiply(low, scope.parameter(d)), columns);
+      return add(multiply(added, scope.parameter(b)), base(x));
+    },
+    mergeWeight(weight, values) {
+      const [outer, inner, columns] = [values(b), values(d), values(shared.b)];
+      addLowRank(
+        weight,
+        { ...module, rank },
+        (out, r) => outer[out]! * columns[out * rank + r]! * inner[r]!,
+        values(shared.a),
+        { width: shared.a.shape[1]! },
+      );
+    },
+  };
+}
+
+type Project = (x: Tensor, scope: MethodScope) => Tensor;
+
+/** A x: modules that read the same states, as queries, keys and values do, share this product. */
+function projectOnce({ a }: Projections): Project {
   const low = new WeakMap<Tensor, Tensor>();
-  const project = (x: Tensor, scope: MethodScope): Tensor => {
+  return (x, scope) => {
     const known = low.get(x);
     if (known) return known;
-    const product = linear(x, slice(scope.parameter(shared.a), 1, 0, x.shape[1]!));
+    const product = linear(x, slice(scope.parameter(a), 1, 0, x.shape[1]!));
     low.set(x, product);
     return product;
-  };
-
-  return {
-    name: "vera",
-    adapted: [...adapted.keys()],
-    parameters: [...saved, shared.a, shared.b],
-    replaces,
-    linear(path, x, base, scope) {
-      const module = adapted.get(path);
-      if (!module) return base(x);
-      const inner = multiply(
-        project(scope.dropout(x, dropout, path), scope),
-        scope.parameter(module.d),
-      );
-      const columns = slice(scope.parameter(shared.b), 0, 0, module.outputSize);
-      return add(multiply(linear(inner, columns), scope.parameter(module.b)), base(x));
-    },
-    mergeInto(weight, data, values) {
-      const module = adapted.get(weight.replace(/\.weight$/, ""));
-      if (!module || !weight.endsWith(".weight")) return;
-      const [b, d, columns] = [values(module.b), values(module.d), values(shared.b)];
-      addProduct(
-        data,
-        { ...module, rank },
-        (out, r) => b[out]! * columns[out * rank + r]! * d[r]!,
-        values(shared.a),
-        shared.a.shape[1]!,
-      );
-    },
-    saved: {
-      config: toPeftConfig(layout, options, model, modules),
-      ...(!options.saveProjection && withoutProjections(saved, shared)),
-    },
   };
 }
 
@@ -189,8 +176,5 @@ export const vera = {
   learningRate: 5e-3,
   describe: ({ rank = 256, targets }) => `VeRA, rank ${rank}, on ${shownTargets(targets)}`,
   bind: bindVera,
-  peft: {
-    type: layout.type,
-    options: (config, folder) => fromPeftConfig(veraSchema, layout, config, folder),
-  },
+  peft: peftKind(veraSchema, layout),
 } satisfies MethodDefinition<VeraOptions>;

@@ -6,7 +6,7 @@ import { nearest, TunesmithError } from "../../errors.ts";
 import { peftPath } from "../adapted-modules.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, moduleNames } from "../option-schema.ts";
-import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
+import { PEFT_MODULE_KEYS, type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import { savedModules, trainedWeight } from "../saved-modules.ts";
 import { matcher } from "../targets.ts";
 
@@ -95,8 +95,5 @@ export const lnTuning = {
   describe: ({ targets }) =>
     `the norms' weights${targets ? ` (${[targets].flat().join(", ")})` : ""}`,
   bind: bindLnTuning,
-  peft: {
-    type: layout.type,
-    options: (config, folder) => fromPeftConfig(lnTuningSchema, layout, config, folder),
-  },
+  peft: peftKind(lnTuningSchema, layout),
 } satisfies MethodDefinition<LnTuningOptions>;

@@ -1,0 +1,73 @@
+// The logits behind the last states, made by whatever head the method leaves the model with.
+
+import type { Value } from "../../runtime/kernel.ts";
+import { floatData, floats } from "../../runtime/values.ts";
+import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "../head/head.ts";
+import { compileHookedHead, isHeadHooked } from "../head/hooked-head.ts";
+import { type Binding, createTracer } from "../trace.ts";
+import type { DecodableModel } from "./decoder-contract.ts";
+
+/** Logits [batch, vocabulary] of one state [hidden] a row; overwritten by the next call. */
+export type DecoderHead = (states: Value) => Promise<Float32Array>;
+
+export function createDecoderHead(
+  model: DecodableModel,
+  batch: number,
+  bind: (binding: Binding, slot: number) => Value,
+): DecoderHead {
+  const { architecture, method, weights, parameterSet: parameters, runtime } = model;
+  const { hiddenSize, vocabularySize } = architecture.dimensions;
+  const output = method?.replaces.get(`${architecture.outputPath}.weight`);
+  const hooked = isHeadHooked(method, architecture) ? method : undefined;
+  const all = new Float32Array(batch * vocabularySize);
+  let head: Promise<Head> | undefined;
+
+  const outputMatrix = () =>
+    floatData(
+      output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
+    );
+
+  return async (states) => {
+    const wanted = { rows: batch, gradients: "logits" } as const;
+    head ??= hooked
+      ? compileHookedHead(runtime, { ...model, method: hooked }, wanted)
+      : compileHead(runtime, architecture, createTracer(model, HEAD_SHAPE), wanted);
+    const { step, blocks } = await head;
+    const matrix = hooked ? new Float32Array(0) : outputMatrix();
+    const inputs = step.feeds.map((feed, slot) => {
+      switch (feed.kind) {
+        case "x":
+          return states;
+        case "outputBlock":
+          return floats(matrix.subarray(feed.start * hiddenSize, feed.end * hiddenSize), [
+            feed.end - feed.start,
+            hiddenSize,
+          ]);
+        case "targetRows":
+        case "targetColumns":
+        case "lossWeights":
+          throw new Error(`logits do not depend on ${feed.kind}`);
+        default:
+          return bind(feed, slot);
+      }
+    });
+    if (batch === 1) {
+      // A single row's blocks lie behind one another: the kernel writes them in place.
+      await step.kernel.run(
+        inputs,
+        blocks.map(([start, end]) => floats(all.subarray(start, end), [1, end - start])),
+      );
+      return all;
+    }
+    const results = await step.kernel.run(inputs);
+    blocks.forEach(([start, end], i) => {
+      const block = floatData(results[i]!);
+      for (let row = 0; row < batch; row++)
+        all.set(
+          block.subarray(row * (end - start), (row + 1) * (end - start)),
+          row * vocabularySize + start,
+        );
+    });
+    return all;
+  };
+}

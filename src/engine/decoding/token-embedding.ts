@@ -1,0 +1,85 @@
+// The states of new tokens in front of the first layer: rows of the table, a method's virtual tokens,
+// and what a method does to both.
+
+import type { MethodScope } from "../../methods/index.ts";
+import type { Value } from "../../runtime/kernel.ts";
+import { floatData, floats, integers } from "../../runtime/values.ts";
+import { input, type Shape, type Tensor } from "../../tensor/index.ts";
+import { gatherRows } from "../rows.ts";
+import { type Binding, createTracer, type SharedName, type TraceShape } from "../trace.ts";
+import type { DecodableModel } from "./decoder-contract.ts";
+
+/**
+ * Embeds [batch · sequence] tokens that follow the `lengths` kept ones, into the target of so many
+ * rows; the first of a row are virtual ones.
+ */
+export type TokenEmbedding = (
+  ids: readonly number[],
+  lengths: readonly number[],
+  target: Value,
+) => Promise<void>;
+
+/** @param shapeOf what a number of new positions is traced as */
+export function createTokenEmbedding(
+  model: DecodableModel,
+  batch: number,
+  bind: (binding: Binding, slot: number) => Value,
+  shapeOf: (sequence: number) => TraceShape,
+): TokenEmbedding {
+  const { architecture, method, weights, parameterSet: parameters, runtime } = model;
+  const { hiddenSize } = architecture.dimensions;
+  const embedding = method?.replaces.get(architecture.embeddingName);
+  const virtualCount = method?.virtualTokens?.count ?? 0;
+
+  /** Compiles one of the method's own hooks; `x` is its input's shape. */
+  const compileHook = async (
+    shape: TraceShape,
+    xShape: Shape,
+    hook: (x: Tensor, scope: MethodScope) => Tensor,
+  ) => {
+    const tracer = createTracer(model, shape);
+    const x = input("x", xShape);
+    const result = hook(x, tracer.methodScope);
+    const feeds = new Map<Tensor, Binding | { readonly kind: "x" }>([
+      [x, { kind: "x" }],
+      ...tracer.bindings,
+    ]);
+    const kernel = await runtime.compile([result], [...feeds.keys()]);
+    return (x: Value, shared: Partial<Record<SharedName, Value>>) => {
+      const inputs = [...feeds.values()].map((feed, slot) => {
+        if (feed.kind === "x") return x;
+        return feed.kind === "shared" ? shared[feed.name]! : bind(feed, slot);
+      });
+      return kernel.run(inputs).then(([value]) => floatData(value!));
+    };
+  };
+  type Hook = ReturnType<typeof compileHook>;
+  let virtualStates: Promise<Float32Array> | undefined;
+  const embedHooks = new Map<number, Hook>();
+
+  return async (ids, lengths, target) => {
+    const sequence = ids.length / batch;
+    const x = floatData(target);
+    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, x);
+    else weights.readRows(architecture.embeddingName, ids, x);
+    if (method?.virtualTokens) {
+      const { states } = method.virtualTokens;
+      virtualStates ??= compileHook(shapeOf(1), [1], (_, scope) => states(scope)).then((hook) =>
+        hook(floats(new Float32Array(1), [1]), {}),
+      );
+      const all = await virtualStates;
+      lengths.forEach((length, row) => {
+        const rest = all.subarray(length * hiddenSize, (length + sequence) * hiddenSize);
+        if (length < virtualCount) x.set(rest, row * sequence * hiddenSize);
+      });
+    }
+    if (!method?.embed) return;
+    let hook = embedHooks.get(sequence);
+    if (!hook) {
+      hook = compileHook(shapeOf(sequence), target.dims, method.embed);
+      embedHooks.set(sequence, hook);
+    }
+    const tokenIds = integers(BigInt64Array.from(ids, BigInt), [batch, sequence]);
+    x.set(await (await hook)(target, { tokenIds }));
+  };
+}
