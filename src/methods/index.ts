@@ -4,6 +4,8 @@ export { fromLoraConfig, loraConfig } from "./lora/lora-config.ts";
 export type { LoraOptions } from "./lora/lora-options.ts";
 export type {
   BoundMethod,
+  DataProbe,
+  Decision,
   MethodScope,
   ModelDescription,
   ParameterSpec,

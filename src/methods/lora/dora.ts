@@ -23,4 +23,8 @@ export const dora = {
     ...lora.bind({ ...options, name: "lora", dora: true }, model),
     name: "dora",
   }),
+  fromData: {
+    ...lora.fromData,
+    probe: (options, model) => lora.fromData.probe({ ...options, name: "lora" }, model),
+  },
 } satisfies MethodDefinition<DoraOptions>;

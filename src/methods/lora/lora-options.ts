@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { count, derived, moduleNames, targetKeys } from "../option-schema.ts";
+import { type EvaOptions, evaSchema } from "./eva-options.ts";
 import type { LoraInit } from "./lora-init.ts";
 import type { TrainableTokens } from "./token-rows.ts";
 
@@ -23,6 +24,8 @@ export interface LoraOptions {
   readonly modulesToSave?: readonly string[];
   readonly layersToTransform?: readonly number[];
   readonly init?: LoraInit;
+  /** How `init: "eva"` looks at data. */
+  readonly eva?: EvaOptions;
   /** Lengths of the weights' rows apart from their directions (Liu et al. 2024). */
   readonly dora?: boolean;
   /** A bias of its own for each B. */
@@ -34,7 +37,7 @@ export interface LoraOptions {
 
 /** Options of a LoRA with their defaults. */
 export type CompleteLora = LoraOptions &
-  Required<Omit<LoraOptions, "exclude" | "layersToTransform" | "trainableTokens">>;
+  Required<Omit<LoraOptions, "exclude" | "layersToTransform" | "trainableTokens" | "eva">>;
 
 const PISSA_ITERATIONS = z
   .templateLiteral(["pissa_niter_", z.int().min(0)])
@@ -46,6 +49,7 @@ const INITS = [
   "pissa",
   "mica",
   "loftq",
+  "eva",
 ] as const satisfies readonly LoraInit[];
 
 const tokenIds = z.array(z.int().min(0)).min(1);
@@ -85,8 +89,12 @@ export const loraSchema = z.strictObject({
     .union([z.boolean(), z.enum(INITS), PISSA_ITERATIONS])
     .default(true)
     .describe(
-      "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight.",
+      "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight; eva from a look at the training data.",
     ),
+  eva: evaSchema
+    .optional()
+    .describe("How init eva looks at data.")
+    .meta(derived("as its keys say")),
   dora: z
     .boolean()
     .default(false)

@@ -26,6 +26,7 @@ import type {
 import { savedModules, trainedBiases } from "../saved-modules.ts";
 import { selectTargets } from "../targets.ts";
 import { doraScale, rescaleRows } from "./dora-scale.ts";
+import { evaProbe } from "./eva.ts";
 import { fromLoraConfig, toPeftConfig } from "./lora-config.ts";
 import { convertedOptions, convertedTensors } from "./lora-conversion.ts";
 import { startsAsPartOfBase } from "./lora-init.ts";
@@ -250,6 +251,16 @@ export const lora = {
   learningRate: 2e-4,
   describe: (options) => describeLora(options.dora ? "DoRA" : "LoRA", options),
   bind: bindLora,
+  fromData: {
+    probe: (options, model) =>
+      options.init === "eva"
+        ? evaProbe({ ...DEFAULTS, ...withoutUndefined(options) }, model)
+        : undefined,
+    decided(config, folder) {
+      const { targets, rankPattern, alphaPattern } = fromLoraConfig(config, folder);
+      return { targets, rankPattern, alphaPattern };
+    },
+  },
   peft: {
     type: "LORA",
     options: (config, folder) =>

@@ -27,4 +27,8 @@ export const qlora = {
   quantization: { type: "nf4", doubleQuantization: true, blockSize: 64 },
   describe: (options) => `Q${lora.describe(asLora(options))}`,
   bind: (options, model) => ({ ...lora.bind(asLora(options), model), name: "qlora" }),
+  fromData: {
+    ...lora.fromData,
+    probe: (options, model) => lora.fromData.probe(asLora(options), model),
+  },
 } satisfies MethodDefinition<QloraOptions>;

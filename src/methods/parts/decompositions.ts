@@ -153,13 +153,30 @@ function leadingEigenvectors(
  * Approximate leading triplets by randomised subspace iteration without oversampling (Halko,
  * Martinsson and Tropp 2011, algorithm 4.4): `iterations` + 1 products with W, as many with Wᵀ.
  */
-export function sampledTriplets(
+export const sampledTriplets = (
   weight: DenseMatrix,
   count: number,
   iterations: number,
   random: Random,
+): SingularTriplets =>
+  iteratedTriplets(
+    weight,
+    Array.from({ length: count }, () => normals(weight.columns, random)),
+    iterations,
+    random,
+  );
+
+/**
+ * The same from given vectors of length columns.
+ * @param random draws what is missing where W has a lower rank
+ */
+export function iteratedTriplets(
+  weight: DenseMatrix,
+  start: readonly Float64Array[],
+  iterations: number,
+  random: Random,
 ): SingularTriplets {
-  let range = Array.from({ length: count }, () => normals(weight.columns, random));
+  let range = start;
   for (let pass = 0; ; pass++) {
     const left = orthonormal(
       range.map((vector) => product(weight, vector)),
