@@ -113,24 +113,30 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   };
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
+  const runtime = createRuntime({ threads: options.threads });
   const asked =
     methodOptions &&
     (adapter
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
   const probe =
-    methodOptions && !adapter ? probeFor(methodOptions, description, options) : undefined;
+    methodOptions && !adapter ? probeFor(methodOptions, description, options, runtime) : undefined;
   const usual = methodOptions && methodDefinition(methodOptions.name).quantization;
   const quantization = chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
   const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
   if (asked) checkMethodOverQuantized(asked, frozen);
   const weights = await loadWeights(frozen, dtype, arithmetic);
-  const runtime = createRuntime({ threads: options.threads });
   if (arithmetic === "int8") await checkIntegerProducts(runtime);
+  const frozenParts = { architecture, weights, runtime };
   const decided =
     probe &&
-    (await decide(methodOptions!, probe, description, options, { architecture, weights, runtime }));
+    (await decide(methodOptions!, probe, description, options, frozenParts).catch(
+      async (error: unknown) => {
+        await runtime.dispose();
+        throw error;
+      },
+    ));
   const method = decided?.method ?? asked;
   const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
   const first = firstValues(

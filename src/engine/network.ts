@@ -49,7 +49,7 @@ export interface Network {
    * Runs a batch without any loss and hands out what hooks report, by name: [batch · seq, width] each,
    * in memory that is used again afterwards. What is not in a whole block is not run.
    */
-  report(batch: Batch, visit: (name: string, value: Value) => void): Promise<void>;
+  report(batch: Batch, visit: (name: string, value: Value) => Promise<void>): Promise<void>;
 }
 
 const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
@@ -76,7 +76,7 @@ export function createNetwork(options: NetworkOptions): Network {
     run: RunValues,
     training: boolean,
     own: Pick<TraceShape, "skipsPadding"> = {},
-    visit?: (name: string, value: Value) => void,
+    visit?: (name: string, value: Value) => Promise<void>,
   ) => {
     const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
     const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength, ...own };
@@ -92,10 +92,8 @@ export function createNetwork(options: NetworkOptions): Network {
         run,
       );
       isTrained ||= training && passed.segment.trained.length > 0;
-      if (visit)
-        passed.segment.statistics.forEach(({ name }, i) => {
-          visit(name, passed.statistics[i]!);
-        });
+      for (const [i, { name }] of passed.segment.statistics.entries())
+        await visit?.(name, passed.statistics[i]!);
       if (training) done.push(passed);
       else passes.forget(passed);
       x = passed.y;

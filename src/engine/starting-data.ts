@@ -19,6 +19,7 @@ import { floatData } from "../runtime/values.ts";
 import type { Tensor } from "../tensor/index.ts";
 import { adapterValues } from "./adapters/bind-adapter.ts";
 import { type Batch, IGNORED_LABEL } from "./batch.ts";
+import { kernelProducts } from "./matrix-products.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters } from "./parameters.ts";
 import { gatherRows } from "./rows.ts";
@@ -67,8 +68,10 @@ export function probeFor(
   options: MethodOptions,
   model: ModelDescription,
   { data, decidedBy }: DecisionSources,
+  runtime: Runtime,
 ): DataProbe | undefined {
-  const probe = methodDefinition(options.name).fromData?.probe(options, model);
+  const products = kernelProducts(runtime);
+  const probe = methodDefinition(options.name).fromData?.probe(options, model, products);
   if (probe && !data && decidedBy === undefined)
     throw new TunesmithError("config", {
       where: "method.init",
@@ -112,11 +115,11 @@ async function look(
     for await (const batch of batches(pass)) {
       signal?.throwIfAborted();
       const positions = countingPositions(batch, probe.onlyLabelled);
-      await network.report(batch, (path, value) => {
+      await network.report(batch, async (path, value) => {
         const columns = value.dims[1]!;
         const data = new Float32Array(positions.length * columns);
         gatherRows(floatData(value), positions, columns, data);
-        probe.see(readers(path), { data, rows: positions.length, columns });
+        await probe.see(readers(path), { data, rows: positions.length, columns });
       });
       const { settled, modules } = probe.settle();
       onProgress?.({ batches: ++seen, settled, modules });
@@ -152,16 +155,10 @@ function reporter({ modules }: DataProbe) {
 
 /** Rows [batch · seq] that are no padding and, where that is asked for, have a label of their own. */
 function countingPositions(batch: Batch, onlyLabelled: boolean): number[] {
-  const { inputIds, labels, attentionMask, segmentIds } = batch;
-  const present = attentionMask ?? segmentIds;
-  const length = inputIds[0]!.length;
-  return inputIds.flatMap((row, b) =>
-    [...row.keys()]
-      .filter(
-        (t) =>
-          (present?.[b]![t] ?? 1) !== 0 &&
-          !(onlyLabelled && labels && labels[b]![t] === IGNORED_LABEL),
-      )
-      .map((t) => b * length + t),
+  const { inputIds, attentionMask, segmentIds } = batch;
+  const present = (attentionMask ?? segmentIds)?.flat();
+  const labels = onlyLabelled ? batch.labels?.flat() : undefined;
+  return [...inputIds.flat().keys()].filter(
+    (row) => present?.[row] !== 0 && labels?.[row] !== IGNORED_LABEL,
   );
 }

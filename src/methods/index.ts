@@ -21,6 +21,7 @@ export {
   type ParameterRole,
   parameterRole,
 } from "./parameter-roles.ts";
+export type { DenseMatrix, MatrixProducts } from "./parts/decompositions.ts";
 export {
   bindMethod,
   type MethodName,

@@ -6,7 +6,7 @@ import type { AdapterTensor, JsonObject, QuantizationOptions } from "../hub/inde
 import type { BlockPaths, Dimensions, WeightSpec } from "../models/index.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
-import type { DenseMatrix } from "./parts/decompositions.ts";
+import type { DenseMatrix, MatrixProducts } from "./parts/decompositions.ts";
 
 /** The base's tokens, for first values that are made of them. */
 export interface Vocabulary {
@@ -227,9 +227,8 @@ export interface DataProbe {
   readonly onlyLabelled: boolean;
   /**
    * One batch's input of the modules `paths`, which have the same: [positions that count, in].
-   * It may be overwritten afterwards.
    */
-  see(paths: readonly string[], input: DenseMatrix): void;
+  see(paths: readonly string[], input: DenseMatrix): Promise<void>;
   /**
    * After each batch: how many of the modules have shown enough. The next batch is not needed when
    * all have.
@@ -280,9 +279,14 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly fromData?: {
     /**
      * Undefined for options that need no data.
+     * @param products the fastest there are
      * @throws TunesmithError (config) where the options do not fit the model
      */
-    readonly probe: (options: Options, model: ModelDescription) => DataProbe | undefined;
+    readonly probe: (
+      options: Options,
+      model: ModelDescription,
+      products: (matrix: DenseMatrix) => MatrixProducts,
+    ) => DataProbe | undefined;
     /** The options that were decided, from the configuration of an adapter saved since. */
     readonly decided: (config: JsonObject, folder: string) => object;
   };

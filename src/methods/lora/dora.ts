@@ -25,6 +25,7 @@ export const dora = {
   }),
   fromData: {
     ...lora.fromData,
-    probe: (options, model) => lora.fromData.probe({ ...options, name: "lora" }, model),
+    probe: (options, model, products) =>
+      lora.fromData.probe({ ...options, name: "lora" }, model, products),
   },
 } satisfies MethodDefinition<DoraOptions>;

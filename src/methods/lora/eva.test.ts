@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../../runtime/random.ts";
+import { plainProducts } from "../parts/decompositions.ts";
 import { bindMethod, methodDefinition } from "../registry.ts";
 import { describeModel } from "../testing/description.ts";
 import type { LoraOptions } from "./lora-options.ts";
@@ -17,7 +18,11 @@ const options: LoraOptions = {
   init: "eva",
 };
 const probeOf = (changes: Partial<LoraOptions> = {}) =>
-  methodDefinition("lora").fromData!.probe({ ...options, ...changes } as LoraOptions, model)!;
+  methodDefinition("lora").fromData!.probe(
+    { ...options, ...changes } as LoraOptions,
+    model,
+    plainProducts,
+  )!;
 const sites = [0, 1].map((layer) =>
   ["q_proj", "v_proj"].map((name) => `model.layers.${layer}.self_attn.${name}`),
 ) as [string[], string[]];
@@ -32,12 +37,12 @@ function rowsOf(directions: number, rows = 40) {
 }
 
 describe("ranks", () => {
-  it("go to the layers whose inputs vary in more directions", () => {
+  it("go to the layers whose inputs vary in more directions", async () => {
     const probe = probeOf();
     expect([...probe.modules]).toEqual(sites.flat());
     for (let batch = 0, done = false; !done; batch++) {
-      probe.see([...sites[0]].reverse(), rowsOf(1));
-      probe.see(sites[1], rowsOf(6));
+      await probe.see([...sites[0]].reverse(), rowsOf(1));
+      await probe.see(sites[1], rowsOf(6));
       const { settled, modules } = probe.settle();
       expect(modules).toBe(4);
       expect(batch).toBeLessThan(20);
@@ -70,18 +75,18 @@ describe("ranks", () => {
     }
   });
 
-  it("stay as they are, and alpha too, where rho is 1", () => {
+  it("stay as they are, and alpha too, where rho is 1", async () => {
     const probe = probeOf({ eva: { rho: 1 }, layersToTransform: [1] });
-    do probe.see(sites[1], rowsOf(6));
+    do await probe.see(sites[1], rowsOf(6));
     while (probe.settle().settled < 2);
     expect(probe.decide().options).toEqual({ rankPattern: {}, alphaPattern: {} });
   });
 });
 
 describe("refuses", () => {
-  it("data whose batches show too little", () => {
+  it("data whose batches show too little", async () => {
     const probe = probeOf();
-    for (const paths of sites) probe.see(paths, rowsOf(6, 3));
+    for (const paths of sites) await probe.see(paths, rowsOf(6, 3));
     expect(probe.settle().settled).toBe(0);
     expect(() => probe.endPass()).toThrow(/no batch that has 4 for model\.layers\.0/);
     expect(() => probeOf().endPass()).toThrow("data without any batch");

@@ -4,6 +4,7 @@
 
 import { TunesmithError } from "../../errors.ts";
 import type { DataProbe, Decision, ModelDescription } from "../method.ts";
+import type { DenseMatrix, MatrixProducts } from "../parts/decompositions.ts";
 import {
   createIncrementalSvd,
   type IncrementalSvd,
@@ -29,7 +30,11 @@ const MOST_BATCHES = 1000;
  * The look at data that EVA needs.
  * @throws TunesmithError (config) for targets that it cannot look at, or ranks that are too high
  */
-export function evaProbe(options: CompleteLora, model: ModelDescription): DataProbe | undefined {
+export function evaProbe(
+  options: CompleteLora,
+  model: ModelDescription,
+  products: (matrix: DenseMatrix) => MatrixProducts,
+): DataProbe | undefined {
   const { targets, exclude, layersToTransform: layers } = options;
   const { rho, tau, useLabelMask, whiten, adjustScalingFactors } = evaSchema.parse(
     options.eva ?? {},
@@ -59,7 +64,7 @@ export function evaProbe(options: CompleteLora, model: ModelDescription): DataPr
     let group = groups.get(paths[0]!);
     if (!group) {
       const count = Math.max(...paths.map(mostOf));
-      group = { paths, count, svd: createIncrementalSvd(width, count), stays: [] };
+      group = { paths, count, svd: createIncrementalSvd(width, count, products), stays: [] };
       groups.set(paths[0]!, group);
     }
     return group;
@@ -70,11 +75,11 @@ export function evaProbe(options: CompleteLora, model: ModelDescription): DataPr
   return {
     modules: new Set(place.keys()),
     onlyLabelled: useLabelMask,
-    see(paths, input) {
+    async see(paths, input) {
       const group = groupOf(paths, input.columns);
       if (isSettled(group) || input.rows < group.count) return;
       const before = group.svd.found;
-      group.svd.add(input);
+      await group.svd.add(input);
       if (before.values.length > 0) group.stays = similar(before, group.svd.found, tau);
     },
     settle() {

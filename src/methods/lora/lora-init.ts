@@ -134,8 +134,8 @@ function linearInitials(init: LoraInit, site: Site): Omit<Initials, "bias"> {
       );
     default: {
       const iterations = iterationsOf(init);
-      return fromBase(site, (weight, random) =>
-        equalShares(sampledTriplets(weight, rank, iterations, random), site.scaling),
+      return fromBase(site, async (weight, random) =>
+        equalShares(await sampledTriplets(weight, rank, iterations, random), site.scaling),
       );
     }
   }
@@ -192,7 +192,7 @@ function equalShares({ values, left, right }: SingularTriplets, scaling: number)
 /** @throws TunesmithError (config) for a rank or a weight that does not fit */
 function fromBase(
   site: Site,
-  factorize: (weight: DenseMatrix, random: Random) => Factors,
+  factorize: (weight: DenseMatrix, random: Random) => Factors | Promise<Factors>,
 ): Omit<Initials, "bias"> {
   const { path, weight: name, inputSize, outputSize } = site;
   checkRank(site);

@@ -252,9 +252,9 @@ export const lora = {
   describe: (options) => describeLora(options.dora ? "DoRA" : "LoRA", options),
   bind: bindLora,
   fromData: {
-    probe: (options, model) =>
+    probe: (options, model, products) =>
       options.init === "eva"
-        ? evaProbe({ ...DEFAULTS, ...withoutUndefined(options) }, model)
+        ? evaProbe({ ...DEFAULTS, ...withoutUndefined(options) }, model, products)
         : undefined,
     decided(config, folder) {
       const { targets, rankPattern, alphaPattern } = fromLoraConfig(config, folder);

@@ -29,6 +29,6 @@ export const qlora = {
   bind: (options, model) => ({ ...lora.bind(asLora(options), model), name: "qlora" }),
   fromData: {
     ...lora.fromData,
-    probe: (options, model) => lora.fromData.probe(asLora(options), model),
+    probe: (options, model, products) => lora.fromData.probe(asLora(options), model, products),
   },
 } satisfies MethodDefinition<QloraOptions>;

@@ -62,7 +62,11 @@ export function leadingTriplets(
   random: Random,
 ): SingularTriplets {
   const square = (vector: Float64Array) => product(weight, productTransposed(weight, vector));
-  return withinSpan(weight, leadingEigenvectors(weight.rows, square, count, random));
+  const left = leadingEigenvectors(weight.rows, square, count, random);
+  return withinSpan(
+    left,
+    left.map((vector) => productTransposed(weight, vector)),
+  );
 }
 
 /**
@@ -149,6 +153,20 @@ function leadingEigenvectors(
   }
 }
 
+/** Products with a matrix [rows, columns], where there are faster ones than this file's. */
+export interface MatrixProducts {
+  /** W x of each vector. */
+  times(vectors: readonly Float64Array[]): Promise<Float64Array[]>;
+  /** Wᵀ y of each vector. */
+  transposedTimes(vectors: readonly Float64Array[]): Promise<Float64Array[]>;
+}
+
+/** This file's own products. */
+export const plainProducts = (weight: DenseMatrix): MatrixProducts => ({
+  times: async (vectors) => vectors.map((vector) => product(weight, vector)),
+  transposedTimes: async (vectors) => vectors.map((vector) => productTransposed(weight, vector)),
+});
+
 /**
  * Approximate leading triplets by randomised subspace iteration without oversampling (Halko,
  * Martinsson and Tropp 2011, algorithm 4.4): `iterations` + 1 products with W, as many with Wᵀ.
@@ -158,9 +176,9 @@ export const sampledTriplets = (
   count: number,
   iterations: number,
   random: Random,
-): SingularTriplets =>
+): Promise<SingularTriplets> =>
   iteratedTriplets(
-    weight,
+    plainProducts(weight),
     Array.from({ length: count }, () => normals(weight.columns, random)),
     iterations,
     random,
@@ -170,29 +188,26 @@ export const sampledTriplets = (
  * The same from given vectors of length columns.
  * @param random draws what is missing where W has a lower rank
  */
-export function iteratedTriplets(
-  weight: DenseMatrix,
+export async function iteratedTriplets(
+  { times, transposedTimes }: MatrixProducts,
   start: readonly Float64Array[],
   iterations: number,
   random: Random,
-): SingularTriplets {
+): Promise<SingularTriplets> {
   let range = start;
   for (let pass = 0; ; pass++) {
-    const left = orthonormal(
-      range.map((vector) => product(weight, vector)),
-      random,
-    );
-    if (pass === iterations) return withinSpan(weight, left);
-    range = orthonormal(
-      left.map((vector) => productTransposed(weight, vector)),
-      random,
-    );
+    const left = orthonormal(await times(range), random);
+    const images = await transposedTimes(left);
+    if (pass === iterations) return withinSpan(left, images);
+    range = orthonormal(images, random);
   }
 }
 
-/** The triplets of Q Qᵀ W, for Q of orthonormal columns (given as a list of them). */
-function withinSpan(weight: DenseMatrix, span: readonly Float64Array[]): SingularTriplets {
-  const images = span.map((vector) => productTransposed(weight, vector));
+/** The triplets of Q Qᵀ W, for Q of orthonormal columns (given as a list of them) and Qᵀ W. */
+function withinSpan(
+  span: readonly Float64Array[],
+  images: readonly Float64Array[],
+): SingularTriplets {
   const gram = new Matrix(images.map((a) => images.map((b) => dot(a, b))));
   const { values: squares, vectors } = eigenpairs(gram);
   const values = squares.map((square) => Math.sqrt(Math.max(0, square)));

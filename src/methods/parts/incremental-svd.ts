@@ -4,7 +4,7 @@
 
 import { createRandom } from "../../runtime/random.ts";
 import { torchGenerator, torchNormal } from "../../runtime/torch-random.ts";
-import { type DenseMatrix, iteratedTriplets } from "./decompositions.ts";
+import { type DenseMatrix, iteratedTriplets, type MatrixProducts } from "./decompositions.ts";
 
 /** Singular values, the largest first, with what belongs to each. */
 export interface PrincipalDirections {
@@ -18,7 +18,7 @@ export interface PrincipalDirections {
 export interface IncrementalSvd {
   readonly found: PrincipalDirections;
   /** Takes a batch of rows [rows, width], `count` or more of them. */
-  add(batch: DenseMatrix): void;
+  add(batch: DenseMatrix): Promise<void>;
 }
 
 /** PEFT draws twice as many vectors as it wants, improves them four times, and seeds them with 42. */
@@ -28,8 +28,12 @@ const SEED = 42;
 /** What rounding of float32 leaves where there is nothing, as a share of the largest value. */
 const NEGLIGIBLE = 1e-6;
 
-/** The `count` leading directions of centred rows. */
-export function createIncrementalSvd(width: number, count: number): IncrementalSvd {
+/** The `count` leading directions of centred rows, found with the given kind of products. */
+export function createIncrementalSvd(
+  width: number,
+  count: number,
+  products: (matrix: DenseMatrix) => MatrixProducts,
+): IncrementalSvd {
   let found: PrincipalDirections = { directions: [], values: [], shares: [] };
   let mean = new Float64Array(width);
   let variation = new Float64Array(width); // Σ (x - mean)² of all rows
@@ -39,7 +43,7 @@ export function createIncrementalSvd(width: number, count: number): IncrementalS
     get found() {
       return found;
     },
-    add({ data, rows }) {
+    async add({ data, rows }) {
       const own = moments(data, rows, width);
       const total = seen + rows;
       const stacked = new Float32Array((seen === 0 ? rows : count + rows + 1) * width);
@@ -66,7 +70,7 @@ export function createIncrementalSvd(width: number, count: number): IncrementalS
       const matrix = { data: stacked, rows: stacked.length / width, columns: width };
       // PEFT's matrix is float32 as long as no mean, which is float64, is part of it.
       const dtype = found.values.length === 0 ? "float32" : "float64";
-      const { values, directions } = decompose(matrix, count, dtype);
+      const { values, directions } = await decompose(matrix, count, dtype, products(matrix));
       found = { values, directions, shares: values.map((value) => value ** 2 / whole) };
     },
   };
@@ -82,20 +86,24 @@ function moments(data: Float32Array, rows: number, width: number) {
   return { mean, variation };
 }
 
-function decompose(
-  matrix: DenseMatrix,
+async function decompose(
+  { rows, columns }: DenseMatrix,
   count: number,
   dtype: "float32" | "float64",
-): Omit<PrincipalDirections, "shares"> {
-  const isWide = matrix.rows < matrix.columns; // PyTorch turns it, and draws fewer numbers
-  const tall = isWide ? transposed(matrix) : matrix;
-  const draws = OVERSAMPLING * count;
-  const normal = torchNormal(torchGenerator(SEED), Math.max(16, tall.columns * draws), dtype);
-  // More vectors than there are columns span no more than the first of them.
-  const start = Array.from({ length: Math.min(draws, tall.columns) }, (_, k) =>
-    Float64Array.from({ length: tall.columns }, (__, i) => normal[i * draws + k]!),
+  { times, transposedTimes }: MatrixProducts,
+): Promise<Omit<PrincipalDirections, "shares">> {
+  // PyTorch turns a wide matrix, and draws fewer numbers.
+  const isWide = rows < columns;
+  const tall = isWide
+    ? { times: transposedTimes, transposedTimes: times }
+    : { times, transposedTimes };
+  const [length, draws] = [Math.min(rows, columns), OVERSAMPLING * count];
+  const normal = torchNormal(torchGenerator(SEED), Math.max(16, length * draws), dtype);
+  // More vectors than they have numbers span no more than the first of them.
+  const start = Array.from({ length: Math.min(draws, length) }, (_, k) =>
+    Float64Array.from({ length }, (__, i) => normal[i * draws + k]!),
   );
-  const triplets = iteratedTriplets(tall, start, ITERATIONS, createRandom(SEED));
+  const triplets = await iteratedTriplets(tall, start, ITERATIONS, createRandom(SEED));
   const vectors = isWide ? triplets.left : triplets.right;
   const values = triplets.values.slice(0, count);
   const directions = values.map((value, k) => {
@@ -106,12 +114,4 @@ function decompose(
     return largest < 0 ? vector.map((x) => -x) : vector;
   });
   return { directions, values };
-}
-
-function transposed({ data, rows, columns }: DenseMatrix): DenseMatrix {
-  const turned = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++)
-      turned[column * rows + row] = data[row * columns + column]!;
-  return { data: turned, rows: columns, columns: rows };
 }
