@@ -1,6 +1,7 @@
 // Opening a model: checkpoint, architecture, method and parameters put together.
 
 import { join } from "node:path";
+import { TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
   type JsonObject,
@@ -13,6 +14,7 @@ import {
 import {
   type BoundMethod,
   bindMethod,
+  idleOptions,
   type MethodOptions,
   type ModelDescription,
   methodDefinition,
@@ -119,6 +121,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     (adapter
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
+  if (options.method) refuseIdleOptions(options.method);
   const probe =
     methodOptions && !adapter ? probeFor(methodOptions, description, options, runtime) : undefined;
   const usual = methodOptions && methodDefinition(methodOptions.name).quantization;
@@ -191,6 +194,15 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
       await checkpoint.close();
     },
   };
+}
+
+/** @throws TunesmithError (config) with every option that has no effect */
+function refuseIdleOptions(method: MethodOptions): void {
+  const faults = idleOptions(method).map(({ option, ...fault }) => ({
+    where: `method.${option}`,
+    ...fault,
+  }));
+  if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
 /** The checkpoint's tokens; the tokenizer is read where a text is asked about. */

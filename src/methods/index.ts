@@ -24,6 +24,7 @@ export {
 export type { DenseMatrix, MatrixProducts } from "./parts/decompositions.ts";
 export {
   bindMethod,
+  idleOptions,
   type MethodName,
   type MethodOptions,
   methodDefinition,

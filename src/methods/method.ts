@@ -6,6 +6,7 @@ import type { AdapterTensor, JsonObject, QuantizationOptions } from "../hub/inde
 import type { BlockPaths, Dimensions, WeightSpec } from "../models/index.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
+import type { IdleOption } from "./idle-options.ts";
 import type { DenseMatrix, MatrixProducts } from "./parts/decompositions.ts";
 
 /** The base's tokens, for first values that are made of them. */
@@ -273,6 +274,8 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly quantization?: Required<QuantizationOptions>;
   /** One line for model cards and plans. */
   readonly describe: (options: Options) => string;
+  /** Options that others leave without effect. */
+  readonly idle?: readonly IdleOption<Options>[];
   /** @throws TunesmithError (config) where the options do not fit the model */
   readonly bind: (options: Options, model: ModelDescription) => BoundMethod;
   /** For options that data decide about: tensors that follow from it as well as their values. */

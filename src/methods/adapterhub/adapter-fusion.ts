@@ -364,6 +364,13 @@ export const adapterFusion = {
   learningRate: 5e-5,
   describe: ({ adapters, preset = "dynamic" }) =>
     `AdapterFusion (${preset}) of ${adapters.length} adapters`,
+  idle: [
+    {
+      option: "regularization",
+      isIdle: ({ preset }) => preset === "static",
+      needs: "preset: dynamic",
+    },
+  ],
   bind: bindFusion,
   adapterSetup: fromSetup,
 } satisfies MethodDefinition<AdapterFusionOptions>;

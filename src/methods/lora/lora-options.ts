@@ -1,6 +1,7 @@
 // What can be said about a LoRA, as its recipe section and PEFT's config say it.
 
 import { z } from "zod";
+import type { IdleOption } from "../idle-options.ts";
 import { count, derived, moduleNames, targetKeys } from "../option-schema.ts";
 import { type EvaOptions, evaSchema } from "./eva-options.ts";
 import type { LoraInit } from "./lora-init.ts";
@@ -34,6 +35,18 @@ export interface LoraOptions {
   readonly learningRateRatio?: number;
   readonly trainableTokens?: TrainableTokens;
 }
+
+/** What only some initialisations read. */
+export const LORA_IDLE: readonly IdleOption<Omit<LoraOptions, "name">>[] = [
+  { option: "eva", isIdle: ({ init }) => init !== "eva", needs: "init: eva" },
+  {
+    option: "learningRateRatio",
+    // B is frozen: it speeds up what is trained besides, if anything is.
+    isIdle: ({ init, dora, bias = "none", modulesToSave = [] }) =>
+      init === "mica" && !dora && bias === "none" && modulesToSave.length === 0,
+    needs: "an init that trains B",
+  },
+];
 
 /** Options of a LoRA with their defaults. */
 export type CompleteLora = LoraOptions &

@@ -30,7 +30,7 @@ import { evaProbe } from "./eva.ts";
 import { fromLoraConfig, toPeftConfig } from "./lora-config.ts";
 import { convertedOptions, convertedTensors } from "./lora-conversion.ts";
 import { startsAsPartOfBase } from "./lora-init.ts";
-import { type CompleteLora, type LoraOptions, loraSchema } from "./lora-options.ts";
+import { type CompleteLora, LORA_IDLE, type LoraOptions, loraSchema } from "./lora-options.ts";
 import { addProduct } from "./lora-product.ts";
 import { type LoraSite, loraSite, parametersOf } from "./lora-sites.ts";
 import { type TokenRows, tokenRows } from "./token-rows.ts";
@@ -250,6 +250,7 @@ export const lora = {
   schema: loraSchema,
   learningRate: 2e-4,
   describe: (options) => describeLora(options.dora ? "DoRA" : "LoRA", options),
+  idle: LORA_IDLE,
   bind: bindLora,
   fromData: {
     probe: (options, model, products) =>
