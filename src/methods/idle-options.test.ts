@@ -6,8 +6,8 @@ import { tinyModelFolder } from "../engine/testing/tiny-models.ts";
 import { idleOptions, type MethodOptions, methodDefinition, methodNames } from "./registry.ts";
 
 const IDLE: readonly MethodOptions[] = [
-  { name: "lora", eva: { rho: 1 } },
-  { name: "dora", init: true, eva: {} },
+  { name: "lora", evaRho: 1 },
+  { name: "dora", init: true, evaWhiten: true },
   { name: "qlora", init: "mica", learningRateRatio: 4 },
   { name: "moe-lora", routing: "dense", topK: 3 },
   { name: "moe-lora", routing: "dense", routerDeviation: 0.1 },
@@ -22,7 +22,7 @@ const IDLE: readonly MethodOptions[] = [
   { name: "miss", miniRank: 2 },
 ];
 const USEFUL: readonly MethodOptions[] = [
-  { name: "lora", init: "eva", eva: { rho: 1 } },
+  { name: "lora", init: "eva", evaRho: 1 },
   { name: "dora", init: "mica", learningRateRatio: 4 },
   { name: "moe-lora", topK: 3, routerDeviation: 0.1 },
   { name: "moe-lora", routing: "dense", topK: 2 },

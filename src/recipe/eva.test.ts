@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const EVA = { name: "lora", rank: 2, init: "eva", eva: { rho: 3 } } as const;
+const EVA = { name: "lora", rank: 2, init: "eva", evaRho: 3 } as const;
 
 const recipeOf = (run: string, method: MethodOptions, maxSteps: number) =>
   ({
@@ -91,7 +91,7 @@ it("stops while it looks", async () => {
 });
 
 it("refuses a batch that shows too little", async () => {
-  const method = { ...EVA, rank: 16, eva: { rho: 2 } };
+  const method = { ...EVA, rank: 16, evaRho: 2 };
   const recipe = recipeOf("small", method, 2);
   await expect(run({ ...recipe, train: { batchSize: 1 } } as RecipeInput)).rejects.toThrow(
     /positions[\s\S]*larger train\.batchSize/,

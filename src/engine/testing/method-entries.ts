@@ -125,7 +125,7 @@ export const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntr
     },
     {
       name: "EVA",
-      options: { name: "lora", rank: 2, init: "eva", targets: "all-linear", eva: { tau: 0.8 } },
+      options: { name: "lora", rank: 2, init: "eva", targets: "all-linear", evaTau: 0.8 },
       data: [batch],
       startsAsBase: true,
       learningRate: 1e-2,

@@ -76,7 +76,7 @@ describe("ranks", () => {
   });
 
   it("stay as they are, and alpha too, where rho is 1", async () => {
-    const probe = probeOf({ eva: { rho: 1 }, layersToTransform: [1] });
+    const probe = probeOf({ evaRho: 1, layersToTransform: [1] });
     do await probe.see(sites[1], rowsOf(6));
     while (probe.settle().settled < 2);
     expect(probe.decide().options).toEqual({ rankPattern: {}, alphaPattern: {} });
@@ -101,7 +101,7 @@ describe("refuses", () => {
 
   it("a rank that no input has room for", () => {
     expect(() => probeOf({ rank: 40 })).toThrow(
-      "rank × rho = 80 at model.layers.0.self_attn.q_proj",
+      "rank × evaRho = 80 at model.layers.0.self_attn.q_proj",
     );
   });
 

@@ -11,7 +11,7 @@ import {
   type PrincipalDirections,
 } from "../parts/incremental-svd.ts";
 import { type LinearModule, patternValue, refuseOutput, selectTargets } from "../targets.ts";
-import { evaSchema } from "./eva-options.ts";
+import { evaSettings } from "./eva-options.ts";
 import type { CompleteLora } from "./lora-options.ts";
 
 /** Modules with the same input, the first of them in the model's order. */
@@ -36,9 +36,7 @@ export function evaProbe(
   products: (matrix: DenseMatrix) => MatrixProducts,
 ): DataProbe | undefined {
   const { targets, exclude, layersToTransform: layers } = options;
-  const { rho, tau, useLabelMask, whiten, adjustScalingFactors } = evaSchema.parse(
-    options.eva ?? {},
-  );
+  const { evaRho: rho, evaTau: tau, ...settings } = evaSettings(options);
   const selected = selectTargets(model, { targets, exclude, layers, embeddings: true });
   refuseOutput(model, selected, "init: eva");
   const modules = selected.filter(({ kind }) => kind === "linear");
@@ -74,7 +72,7 @@ export function evaProbe(
 
   return {
     modules: new Set(place.keys()),
-    onlyLabelled: useLabelMask,
+    onlyLabelled: settings.evaUseLabelMask,
     async see(paths, input) {
       const group = groupOf(paths, input.columns);
       if (isSettled(group) || input.rows < group.count) return;
@@ -91,7 +89,7 @@ export function evaProbe(
     },
     endPass() {
       const short = inOrder().find(({ svd }) => svd.found.values.length === 0);
-      if (short || groups.size === 0) throw tooFewPositions(short, useLabelMask);
+      if (short || groups.size === 0) throw tooFewPositions(short, settings.evaUseLabelMask);
     },
     decide(): Decision {
       const values = new Map<string, Float32Array>();
@@ -109,11 +107,15 @@ export function evaProbe(
       for (const { path, kind } of selected) {
         const rank = kind === "linear" ? ranks!.get(path)! : rankOf(path);
         if (rank === 0) continue;
-        note(path, rank, alphaOf(path) * (adjustScalingFactors ? rank / rankOf(path) : 1));
+        note(
+          path,
+          rank,
+          alphaOf(path) * (settings.evaAdjustScalingFactors ? rank / rankOf(path) : 1),
+        );
         if (kind === "linear")
           values.set(
             `base_model.model.${path}.lora_A.weight`,
-            leading(found.get(path)!, rank, whiten),
+            leading(found.get(path)!, rank, settings.evaWhiten),
           );
       }
       // What has no rank is no target: the rest is named one by one, as PEFT does.
@@ -184,28 +186,28 @@ function checkRanks(modules: readonly LinearModule[], mostOf: (path: string) => 
   const faults = modules
     .filter(({ path, inputSize }) => mostOf(path) > inputSize)
     .map(({ path, inputSize }) => ({
-      where: "method.eva.rho",
+      where: "method.evaRho",
       rule: "no layer can get a higher rank than its input has numbers",
-      seen: `rank × rho = ${mostOf(path)} at ${path}, which has ${inputSize}`,
-      fix: "use a lower rank or rho",
+      seen: `rank × evaRho = ${mostOf(path)} at ${path}, which has ${inputSize}`,
+      fix: "use a lower rank or evaRho",
     }));
   if (faults.length > 0) throw new TunesmithError("config", faults.slice(0, 3));
 }
 
 const unsettled = (tau: number) =>
   new TunesmithError("config", {
-    where: "method.eva.tau",
+    where: "method.evaTau",
     rule: `the directions of the layers' inputs settle within ${MOST_BATCHES} batches`,
     seen: `some that still move by more than a cosine of ${tau}`,
-    fix: "use a lower tau, or a larger batch",
+    fix: "use a lower evaTau, or a larger batch",
   });
 
 const tooFewPositions = (group: Group | undefined, useLabelMask: boolean) =>
   new TunesmithError("data", {
     where: "method.init: eva",
-    rule: "a batch shows as many positions as the highest rank a layer may get (rank × eva.rho)",
+    rule: "a batch shows as many positions as the highest rank a layer may get (rank × evaRho)",
     seen: group
       ? `no batch that has ${group.count} for ${group.paths[0]}`
       : "data without any batch",
-    fix: `use a larger train.batchSize, or a lower rank${useLabelMask ? ", or eva: { useLabelMask: false }" : ""}`,
+    fix: `use a larger train.batchSize, or a lower rank${useLabelMask ? ", or evaUseLabelMask: false" : ""}`,
   });

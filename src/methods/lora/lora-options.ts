@@ -3,11 +3,11 @@
 import { z } from "zod";
 import type { IdleOption } from "../idle-options.ts";
 import { count, derived, moduleNames, targetKeys } from "../option-schema.ts";
-import { type EvaOptions, evaSchema } from "./eva-options.ts";
+import { EVA_IDLE, type EvaOptions, evaKeys } from "./eva-options.ts";
 import type { LoraInit } from "./lora-init.ts";
 import type { TrainableTokens } from "./token-rows.ts";
 
-export interface LoraOptions {
+export interface LoraOptions extends EvaOptions {
   readonly name: "lora";
   /** Default 8. */
   readonly rank?: number;
@@ -25,8 +25,6 @@ export interface LoraOptions {
   readonly modulesToSave?: readonly string[];
   readonly layersToTransform?: readonly number[];
   readonly init?: LoraInit;
-  /** How `init: "eva"` looks at data. */
-  readonly eva?: EvaOptions;
   /** Lengths of the weights' rows apart from their directions (Liu et al. 2024). */
   readonly dora?: boolean;
   /** A bias of its own for each B. */
@@ -38,7 +36,7 @@ export interface LoraOptions {
 
 /** What only some initialisations read. */
 export const LORA_IDLE: readonly IdleOption<Omit<LoraOptions, "name">>[] = [
-  { option: "eva", isIdle: ({ init }) => init !== "eva", needs: "init: eva" },
+  ...EVA_IDLE,
   {
     option: "learningRateRatio",
     // B is frozen: it speeds up what is trained besides, if anything is.
@@ -50,7 +48,9 @@ export const LORA_IDLE: readonly IdleOption<Omit<LoraOptions, "name">>[] = [
 
 /** Options of a LoRA with their defaults. */
 export type CompleteLora = LoraOptions &
-  Required<Omit<LoraOptions, "exclude" | "layersToTransform" | "trainableTokens" | "eva">>;
+  Required<
+    Omit<LoraOptions, "exclude" | "layersToTransform" | "trainableTokens" | keyof EvaOptions>
+  >;
 
 const PISSA_ITERATIONS = z
   .templateLiteral(["pissa_niter_", z.int().min(0)])
@@ -104,10 +104,7 @@ export const loraSchema = z.strictObject({
     .describe(
       "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight; eva from a look at the training data.",
     ),
-  eva: evaSchema
-    .optional()
-    .describe("How init eva looks at data.")
-    .meta(derived("as its keys say")),
+  ...evaKeys,
   dora: z
     .boolean()
     .default(false)

@@ -55,8 +55,11 @@ OWN_NAMES = {
     "target_modules": "targets",
     "rank_pattern": "rankPattern",
     "alpha_pattern": "alphaPattern",
-    "use_label_mask": "useLabelMask",
-    "adjust_scaling_factors": "adjustScalingFactors",
+    "rho": "evaRho",
+    "tau": "evaTau",
+    "use_label_mask": "evaUseLabelMask",
+    "whiten": "evaWhiten",
+    "adjust_scaling_factors": "evaAdjustScalingFactors",
 }
 
 
@@ -96,7 +99,7 @@ def write_eva_cases(root):
             "shows": shows,
             "model": base,
             "adapter": "adapter",
-            "method": {"name": "lora", **_own(settings), "init": "eva", "eva": _own(eva)},
+            "method": {"name": "lora", **_own(settings), "init": "eva", **_own(eva)},
             "lookedAt": len(seen) - 1,  # the first pass compares inputs alone
             "batches": [batch_as_lists(batch) for batch in batches],
         }
