@@ -20,6 +20,8 @@ export interface LoadModelOptions {
   readonly adapters?: Readonly<Record<string, string>>;
   /** What to train, such as `{ name: "lora", rank: 8 }`. */
   readonly method?: MethodOptions;
+  /** What `init: "eva"` looks at, over and over until it has seen enough; nothing else reads it. */
+  readonly data?: Iterable<Batch>;
   /**
    * Whether the model can be trained. Default: whether there is an adapter or a method. True without
    * either trains every weight; false with an adapter only runs it.
@@ -70,6 +72,7 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const { adapter, method, trainable = adapter !== undefined || method !== undefined } = options;
   checkOptions(options);
+  const { data } = options;
   const engine = await openModel(await resolveModel(reference), {
     adapter,
     method: method ?? (trainable && adapter === undefined ? { name: "full" } : undefined),
@@ -83,6 +86,7 @@ export async function loadModel(
     memory: options.memory,
     seed: options.seed,
     threads: options.threads,
+    ...(data && { data: { batches: () => data } }),
   });
   const model = createLoadedModel(engine, trainable);
   try {

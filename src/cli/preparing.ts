@@ -12,10 +12,7 @@ export function createPreparing(console: Console) {
   return {
     show(progress: PrepareProgress): void {
       if (!console.isLive) return;
-      const line =
-        progress.stage === "download"
-          ? `downloading ${progress.file}: ${formatBytes(progress.loadedBytes)} of ${formatBytes(progress.totalBytes)}`
-          : `reading data: ${progress.records} records`;
+      const line = progressText(progress);
       console.err(`\r\u001b[K${line.slice(0, console.width - 1)}`);
       lineIsOpen = true;
     },
@@ -25,6 +22,17 @@ export function createPreparing(console: Console) {
       lineIsOpen = false;
     },
   };
+}
+
+function progressText(progress: PrepareProgress): string {
+  switch (progress.stage) {
+    case "download":
+      return `downloading ${progress.file}: ${formatBytes(progress.loadedBytes)} of ${formatBytes(progress.totalBytes)}`;
+    case "read":
+      return `reading data: ${progress.records} records`;
+    case "look":
+      return `looking at data: ${progress.settled} of ${progress.modules} layers settled after ${progress.batches} batches`;
+  }
 }
 
 /** What such work takes: where it tells how far it is and what is odd, and what tells it to stop. */

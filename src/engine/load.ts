@@ -1,6 +1,7 @@
 // Opening a model: checkpoint, architecture, method and parameters put together.
 
 import { join } from "node:path";
+import { TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
   type JsonObject,
@@ -13,6 +14,7 @@ import {
 import {
   type BoundMethod,
   bindMethod,
+  idleOptions,
   type MethodOptions,
   methodDefinition,
   methodOfAdapter,
@@ -33,13 +35,14 @@ import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
+import { type DecisionSources, decide, probeFor } from "./starting-data.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
 import type { RequantizationLoss } from "./weights/requantization.ts";
 import { takeStartingPart } from "./weights/starting-part.ts";
 import { loadWeights, type WeightStore } from "./weights/weights.ts";
 
-export interface OpenOptions {
+export interface OpenOptions extends DecisionSources {
   /** Folder of a PEFT adapter to put on the model; it is trainable as any other. */
   readonly adapter?: string;
   /** What to train; without it (and without an adapter) the model only runs. */
@@ -108,17 +111,32 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   );
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
-  const method =
+  const runtime = createRuntime({ threads: options.threads });
+  const asked =
     methodOptions &&
     (adapter
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
+  if (options.method) refuseIdleOptions(options.method);
+  const probe =
+    methodOptions && !adapter ? probeFor(methodOptions, description, options, runtime) : undefined;
   const usual = methodOptions && methodDefinition(methodOptions.name).quantization;
   const quantization = chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
   const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
-  if (method) checkMethodOverQuantized(method, frozen);
+  if (asked) checkMethodOverQuantized(asked, frozen);
   const weights = await loadWeights(frozen, dtype, arithmetic);
+  if (arithmetic === "int8") await checkIntegerProducts(runtime);
+  const frozenParts = { architecture, weights, runtime };
+  const decided =
+    probe &&
+    (await decide(methodOptions!, probe, description, options, frozenParts).catch(
+      async (error: unknown) => {
+        await runtime.dispose();
+        throw error;
+      },
+    ));
+  const method = decided?.method ?? asked;
   const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
   const first = firstValues(
     seed,
@@ -135,12 +153,10 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   const parameters = await createParameters(
     method?.parameters ?? [],
     first,
-    stored ?? new Map([...initial].map(([key, data]) => [key, data.slice()])),
+    stored ?? decided?.values ?? new Map([...initial].map(([key, data]) => [key, data.slice()])),
   );
   forgetReplaced(weights, architecture, method);
 
-  const runtime = createRuntime({ threads: options.threads });
-  if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const parts = { architecture, method, weights, parameters, runtime };
   if (adapter) await checkEncoder(parts, adapter, adapterFolder!);
   const warning =
@@ -174,6 +190,15 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
       await checkpoint.close();
     },
   };
+}
+
+/** @throws TunesmithError (config) with every option that has no effect */
+function refuseIdleOptions(method: MethodOptions): void {
+  const faults = idleOptions(method).map(({ option, ...fault }) => ({
+    where: `method.${option}`,
+    ...fault,
+  }));
+  if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
 /** The checkpoint's tokens; the tokenizer is read where a text is asked about. */

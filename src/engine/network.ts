@@ -45,6 +45,11 @@ export interface Network {
    * a row leaves padding out.
    */
   nextLogits(rows: readonly (readonly number[])[]): Promise<Float32Array>;
+  /**
+   * Runs a batch without any loss and hands out what hooks report, by name: [batch · seq, width] each,
+   * in memory that is used again afterwards. What is not in a whole block is not run.
+   */
+  report(batch: Batch, visit: (name: string, value: Value) => Promise<void>): Promise<void>;
 }
 
 const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
@@ -71,6 +76,7 @@ export function createNetwork(options: NetworkOptions): Network {
     run: RunValues,
     training: boolean,
     own: Pick<TraceShape, "skipsPadding"> = {},
+    visit?: (name: string, value: Value) => Promise<void>,
   ) => {
     const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
     const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength, ...own };
@@ -86,6 +92,8 @@ export function createNetwork(options: NetworkOptions): Network {
         run,
       );
       isTrained ||= training && passed.segment.trained.length > 0;
+      for (const [i, { name }] of passed.segment.statistics.entries())
+        await visit?.(name, passed.statistics[i]!);
       if (training) done.push(passed);
       else passes.forget(passed);
       x = passed.y;
@@ -201,6 +209,12 @@ export function createNetwork(options: NetworkOptions): Network {
       pool.give(states);
       if (last) passes.forget(last);
       return logits;
+    },
+    async report(batch, visit) {
+      checkBatch(batch, vocabularySize);
+      const shared = sharedInputs(batch, architecture, inputOptions);
+      const { x } = await trunk(batch, shared, { shared: shared.values }, false, {}, visit);
+      pool.give(x);
     },
   };
 }

@@ -4,6 +4,8 @@ export { fromLoraConfig, loraConfig } from "./lora/lora-config.ts";
 export type { LoraOptions } from "./lora/lora-options.ts";
 export type {
   BoundMethod,
+  DataProbe,
+  Decision,
   MethodScope,
   ModelDescription,
   ParameterSpec,
@@ -22,6 +24,7 @@ export {
 } from "./parameter-roles.ts";
 export {
   bindMethod,
+  idleOptions,
   type MethodName,
   type MethodOptions,
   methodDefinition,

@@ -4,8 +4,10 @@
 import type { z } from "zod";
 import type { AdapterTensor, JsonObject, QuantizationOptions } from "../hub/index.ts";
 import type { BlockPaths, Dimensions, WeightSpec } from "../models/index.ts";
+import type { DenseMatrix, MatrixProducts } from "../runtime/linear-algebra/dense-matrix.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
+import type { IdleOption } from "./idle-options.ts";
 
 /** The base's tokens, for first values that are made of them. */
 export interface Vocabulary {
@@ -218,6 +220,35 @@ export interface BoundMethod {
   readonly saved: SavedAdapter | "checkpoint";
 }
 
+/** A look at what a frozen model's modules read, batch by batch, before a method is bound for good. */
+export interface DataProbe {
+  /** Paths of the modules whose inputs it is to see. */
+  readonly modules: ReadonlySet<string>;
+  /** Whether positions without a label are left out; padding always is. */
+  readonly onlyLabelled: boolean;
+  /**
+   * One batch's input of the modules `paths`, which have the same: [positions that count, in].
+   */
+  see(paths: readonly string[], input: DenseMatrix): Promise<void>;
+  /**
+   * After each batch: how many of the modules have shown enough. The next batch is not needed when
+   * all have.
+   * @throws TunesmithError (config) where they do not come to that
+   */
+  settle(): { readonly settled: number; readonly modules: number };
+  /** After each pass over the data. @throws TunesmithError (data) where it was of no use */
+  endPass(): void;
+  decide(): Decision;
+}
+
+/** What data decided about a method. */
+export interface Decision {
+  /** In place of the options asked for. */
+  readonly options: object;
+  /** First values by key; the rest start as declared. */
+  readonly values: ReadonlyMap<string, Float32Array>;
+}
+
 /** Adapters of AdapterHub's library that a method stands for. */
 export interface AdapterHubKind {
   /** Values of the configuration's `architecture`. */
@@ -243,8 +274,25 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly quantization?: Required<QuantizationOptions>;
   /** One line for model cards and plans. */
   readonly describe: (options: Options) => string;
+  /** Options that others leave without effect. */
+  readonly idle?: readonly IdleOption<Options>[];
   /** @throws TunesmithError (config) where the options do not fit the model */
   readonly bind: (options: Options, model: ModelDescription) => BoundMethod;
+  /** For options that data decide about: tensors that follow from it as well as their values. */
+  readonly fromData?: {
+    /**
+     * Undefined for options that need no data.
+     * @param products the fastest there are
+     * @throws TunesmithError (config) where the options do not fit the model
+     */
+    readonly probe: (
+      options: Options,
+      model: ModelDescription,
+      products: (matrix: DenseMatrix) => MatrixProducts,
+    ) => DataProbe | undefined;
+    /** The options that were decided, from the configuration of an adapter saved since. */
+    readonly decided: (config: JsonObject, folder: string) => object;
+  };
   readonly adapterHub?: AdapterHubKind;
   /**
    * The options of adapters that were saved together, by AdapterHub's library.

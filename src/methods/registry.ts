@@ -8,6 +8,7 @@ import { adapter } from "./adapterhub/adapter.ts";
 import { adapterFusion } from "./adapterhub/adapter-fusion.ts";
 import { unipelt } from "./adapterhub/unipelt.ts";
 import { moeLora } from "./experts/moe-lora.ts";
+import { type IdleFault, idleFaults } from "./idle-options.ts";
 import { dora } from "./lora/dora.ts";
 import { lora } from "./lora/lora.ts";
 import { qlora } from "./lora/qlora.ts";
@@ -83,6 +84,12 @@ export function methodDefinition(name: string): MethodDefinition<{ name: string 
     seen: JSON.stringify(name),
     fix: guess ? `nearest is ${JSON.stringify(guess)}` : "choose one of these",
   });
+}
+
+/** What is set and has no effect, as someone who wrote the options should be told. */
+export function idleOptions(options: MethodOptions): IdleFault[] {
+  const { schema, idle = [] } = methodDefinition(options.name);
+  return idleFaults(schema, idle, options);
 }
 
 /** @throws TunesmithError (config) where the options do not fit the model */

@@ -59,7 +59,7 @@ learningRate: 1
       'recipe.yaml:2:29 | data has no such key | "evl"; nearest is "eval" | write "eval"',
       'recipe.yaml:5:9 | method.rank must be an integer | "8" (string) | write 8 without quotes',
       'recipe.yaml:6:3 | method has no such key | "targetz"; nearest is "targets" | write "targets"',
-      'recipe.yaml:7:9 | method.init must be true or false or "gaussian" or "orthogonal" or "olora" or "pissa" or "mica" or "loftq" or "pissa_niter_N" | "gausian" (string) | write gaussian',
+      'recipe.yaml:7:9 | method.init must be true or false or "gaussian" or "orthogonal" or "olora" or "pissa" or "mica" or "loftq" or "eva" or "pissa_niter_N" | "gausian" (string) | write gaussian',
       "recipe.yaml:9:11 | train.epochs must be more than 0 | 0 (number) | How often the training data is gone through; its default is 3",
       'recipe.yaml:10:13 | train.schedule must be "constant" or "linear" or "cosine" | "cosin" (string) | write cosine',
       "recipe.yaml:11:10 | train.betas must be at least 2 items long | [0.9] (list) | Adam's decay rates of the two moments; its default is [0.9,0.999]",

@@ -6,7 +6,7 @@ import { homedir } from "node:os";
 import { basename, dirname, extname, isAbsolute, join, resolve } from "node:path";
 import { type Fault, nearest, TunesmithError } from "../errors.ts";
 import { parseHubReference } from "../hub/index.ts";
-import { methodDefinition } from "../methods/index.ts";
+import { idleOptions, methodDefinition } from "../methods/index.ts";
 import { type KeyPath, parseRecipeText, type RecipeDocument } from "./document.ts";
 import { describeIssues, type Locate, valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
@@ -261,6 +261,8 @@ function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
       seen: model.path === undefined ? "neither" : "both",
       fix: "write `model: ./folder`, `model: file.gguf` or `model: owner/name`",
     });
+  for (const { option, ...fault } of idleOptions(method))
+    faults.push({ where: locate(["method", option], "value"), ...fault });
   if (model.quantization === "none" && methodDefinition(method.name).quantization)
     faults.push({
       where: locate(["model", "quantization"], "value"),

@@ -1,6 +1,7 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
+import type { LookProgress } from "../engine/starting-data.ts";
 import { textContext } from "../engine/text-context.ts";
 import { checkMethodOverQuantized } from "../engine/weights/quantized-weights.ts";
 import { TunesmithError } from "../errors.ts";
@@ -23,7 +24,8 @@ export type RecipeSource = string | RecipeInput | LoadedRecipe;
 /** What is going on before a recipe's work begins. */
 export type PrepareProgress =
   | ({ readonly stage: "download" } & DownloadProgress)
-  | { readonly stage: "read"; readonly records: number };
+  | { readonly stage: "read"; readonly records: number }
+  | ({ readonly stage: "look" } & LookProgress);
 
 /** How whoever waits for a recipe's work follows it, and stops it. */
 export interface Attention {

@@ -5,7 +5,7 @@ import { openModel } from "../engine/load.ts";
 import { adapterKind } from "../hub/index.ts";
 import { methodDefinition, type SavedAdapter } from "../methods/index.ts";
 import type { TrainEvent } from "../train/events.ts";
-import { type CardSubject, checkRunFolder, runTraining } from "../train/index.ts";
+import { type CardSubject, checkRunFolder, latestAdapter, runTraining } from "../train/index.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
 import {
@@ -48,6 +48,7 @@ export async function* train(
   // What is wrong with the run folder or the data is told before a large model is read.
   await checkRunFolder(recipe.output, folderOptions);
   const data = await openRecipeData(prepared, options);
+  const { signal, onProgress } = options;
   const model = await openModel(modelPath, {
     method: recipe.method,
     dtype: recipe.model.dtype,
@@ -56,6 +57,12 @@ export async function* train(
     memory: recipe.train.memory,
     seed: recipe.train.seed,
     threads: recipe.compute.threads,
+    data: {
+      batches: (pass) => data.train.epoch(pass),
+      signal,
+      onProgress: (progress) => onProgress?.({ stage: "look", ...progress }),
+    },
+    decidedBy: options.resume ? await latestAdapter(recipe.output) : undefined,
   });
   try {
     yield* runTraining({
@@ -65,7 +72,7 @@ export async function* train(
       settings: trainingSettings(recipe),
       runFolder: recipe.output,
       ...folderOptions,
-      signal: options.signal,
+      signal,
       card: cardSubject(prepared, data),
     });
   } finally {

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { expect, it } from "vitest";
-import { torchGenerator, torchPermutation, torchUniform } from "./torch-random.ts";
+import { torchGenerator, torchNormal, torchPermutation, torchUniform } from "./torch-random.ts";
 
 const digest = (values: Float32Array) =>
   createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex");
@@ -17,6 +17,19 @@ it.each([
   ],
 ])("seed %i draws PyTorch's uniform numbers, bit by bit", (seed, length, bound, expected) => {
   expect(digest(torchUniform(torchGenerator(seed), length, -bound, bound))).toBe(expected);
+});
+
+it.each([
+  ["float32", 64, [1.926915, 1.487284, 0.900717, 1.844594, -1.184537, 1.383549]],
+  ["float32", 37, [1.926915, 1.487284, 0.900717, 0.049905, 2.266718, 1.178951]],
+  ["float64", 64, [0.299556, 0.242378, 0.283207, -1.345748, 1.175517, -2.632792]],
+  ["float64", 37, [0.299556, 0.242378, 0.283207, -1.022164, 0.144174, 1.569507]],
+] as const)("seed 42 draws PyTorch's %s normal numbers, %i of them", (dtype, length, expected) => {
+  const values = torchNormal(torchGenerator(42), length, dtype);
+  const ends = [...values.subarray(0, 3), ...values.subarray(-3)];
+  ends.forEach((value, i) => {
+    expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-6);
+  });
 });
 
 it("counts 32 bits of a seed", () => {

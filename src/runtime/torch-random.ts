@@ -60,3 +60,34 @@ export function torchPermutation(generator: () => number, length: number, count:
     return value;
   });
 }
+
+/**
+ * `torch.randn(length, dtype=…)`, but for the last digits: Box and Muller's pairs lie eight places
+ * apart in blocks of sixteen, and a block that is cut short is drawn anew from the end.
+ * `length` is 16 or more; PyTorch draws fewer in another way.
+ */
+export function torchNormal(
+  generator: () => number,
+  length: number,
+  dtype: "float32" | "float64",
+): Float64Array {
+  const draw = {
+    float32: () => (generator() & 0xffffff) / 2 ** 24,
+    float64: () => ((generator() & 0x1fffff) * 2 ** 32 + generator()) / 2 ** 53,
+  }[dtype];
+  const values = Float64Array.from({ length }, draw);
+  const mix = (start: number) => {
+    for (let i = start; i < start + 8; i++) {
+      const radius = Math.sqrt(-2 * Math.log(1 - values[i]!));
+      const angle = 2 * Math.PI * values[i + 8]!;
+      values[i] = radius * Math.cos(angle);
+      values[i + 8] = radius * Math.sin(angle);
+    }
+  };
+  for (let start = 0; start + 16 <= length; start += 16) mix(start);
+  if (length % 16 !== 0) {
+    values.set(Float64Array.from({ length: 16 }, draw), length - 16);
+    mix(length - 16);
+  }
+  return values;
+}

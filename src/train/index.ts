@@ -23,7 +23,7 @@ export {
 } from "./loss-picture.ts";
 export { readMetrics } from "./metrics.ts";
 export { type CardResults, type CardSubject, writeModelCard } from "./model-card.ts";
-export { checkRunFolder, RUN_FILES, type RunFolderOptions } from "./run-folder.ts";
+export { checkRunFolder, latestAdapter, RUN_FILES, type RunFolderOptions } from "./run-folder.ts";
 export {
   changedSettings,
   completeSettings,

@@ -100,6 +100,13 @@ export async function checkRunFolder(path: string, options: RunFolderOptions): P
   }
 }
 
+/** The adapter in the newest complete checkpoint of a run folder. */
+export async function latestAdapter(path: string): Promise<string | undefined> {
+  const { checkpoints } = pathsIn(path);
+  const newest = (await listCheckpoints(checkpoints)).at(-1);
+  return newest === undefined ? undefined : join(checkpoints, checkpointName(newest), "adapter");
+}
+
 function pathsIn(path: string): RunFolder["paths"] {
   const paths = Object.entries(RUN_FILES).map(([key, name]) => [key, join(path, name)]);
   return Object.fromEntries(paths) as RunFolder["paths"];

@@ -58,7 +58,17 @@ export interface InitStatistics {
   readonly standardDeviation: number;
 }
 
-export type StoredCase = PointCase | TrajectoryCase | InitCase;
+/** What an initialisation makes of data: an adapter that is not trained yet. */
+export interface StartCase extends Common {
+  readonly kind: "start";
+  readonly adapter: string;
+  readonly method: MethodOptions;
+  readonly batches: readonly Batch[];
+  /** Batches that were looked at, those above in turn. */
+  readonly lookedAt: number;
+}
+
+export type StoredCase = PointCase | TrajectoryCase | InitCase | StartCase;
 
 /** Every case of a group. @throws where a folder holds none of the kinds of cases that are tested */
 export function storedCases(group: string): StoredCase[] {
@@ -81,6 +91,8 @@ export function readCase(folder: string, name: string): StoredCase {
     return { kind: "trajectory", ...common, ...pick(json, TRAJECTORY_KEYS) } as TrajectoryCase;
   if (json.variants)
     return { kind: "init", ...common, ...pick(json, ["settings", "variants"]) } as InitCase;
+  if (json.lookedAt)
+    return { kind: "start", ...common, ...pick(json, ["batches", "lookedAt"]) } as StartCase;
   if (typeof json.loss === "number" && json.batches?.length === 1)
     return {
       kind: "point",

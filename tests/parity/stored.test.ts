@@ -34,7 +34,17 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
 };
 
 /** Those that are compared here. */
-const GROUPS = ["adalora", "adapterhub", "llama", "lora", "moe", "prompts", "qlora", "tuners"];
+const GROUPS = [
+  "adalora",
+  "adapterhub",
+  "eva",
+  "llama",
+  "lora",
+  "moe",
+  "prompts",
+  "qlora",
+  "tuners",
+];
 
 const cases = GROUPS.flatMap(storedCases);
 const ofKind = <K extends (typeof cases)[number]["kind"]>(kind: K) =>
@@ -209,6 +219,33 @@ describe.each(ofKind("init"))("$name: $shows", ({ folder, model, settings, varia
       await rm(scratch, { recursive: true });
     }
   });
+});
+
+it.each(ofKind("start"))("$name: $shows", async ({ model, adapter, method, batches, lookedAt }) => {
+  const scratch = await mkdtemp(join(tmpdir(), "tunesmith-case-"));
+  let taken = 0;
+  const data = {
+    *[Symbol.iterator]() {
+      for (const batch of batches) {
+        taken++;
+        yield batch;
+      }
+    },
+  };
+  try {
+    await withModel(model, { method, data }, (made) => made.saveAdapter(scratch));
+    const [own, theirs] = [await readAdapter(scratch), await readAdapter(adapter)];
+    for (const key of ["r", "lora_alpha", "rank_pattern", "alpha_pattern", "eva_config"])
+      expect(own.config[key], key).toEqual(theirs.config[key]);
+    expect([...own.tensors.keys()].sort()).toEqual([...theirs.tensors.keys()].sort());
+    for (const [key, { data, shape }] of theirs.tensors) {
+      expect(own.tensors.get(key)!.shape, key).toEqual(shape);
+      expect(arrayDifference(own.tensors.get(key)!.data, data), key).toBeLessThan(POINT_TOLERANCE);
+    }
+    expect(taken).toBe(lookedAt);
+  } finally {
+    await rm(scratch, { recursive: true });
+  }
 });
 
 describe("coverage", () => {

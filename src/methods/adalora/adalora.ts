@@ -150,11 +150,26 @@ function withValues(a: Float32Array, e: Float32Array): Float32Array {
   return a.map((value, i) => value * e[Math.floor(i / width)]!);
 }
 
+/** What the plan of pruning reads, which ranks that are fixed have none of. */
+const PRUNING = [
+  "initialSteps",
+  "finalSteps",
+  "interval",
+  "totalSteps",
+  "beta1",
+  "beta2",
+] as const satisfies readonly (keyof AdaloraOptions)[];
+
 export const adalora = {
   schema: adaloraSchema,
   learningRate: 1e-3,
   describe: ({ initialRank = 12, targetRank = 8, targets }) =>
     `AdaLoRA, from rank ${initialRank} to ${targetRank} on average, on ${shownTargets(targets)}`,
+  idle: PRUNING.map((option) => ({
+    option,
+    isIdle: ({ rankPattern }) => rankPattern !== undefined,
+    needs: "no rankPattern",
+  })),
   bind: bindAdalora,
   peft: { type: adaloraLayout.type, options: fromAdaloraConfig },
 } satisfies MethodDefinition<AdaloraOptions>;

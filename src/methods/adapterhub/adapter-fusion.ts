@@ -103,6 +103,13 @@ export const adapterFusion = {
   learningRate: 5e-5,
   describe: ({ adapters, preset = "dynamic" }) =>
     `AdapterFusion (${preset}) of ${adapters.length} adapters`,
+  idle: [
+    {
+      option: "regularization",
+      isIdle: ({ preset }) => preset === "static",
+      needs: "preset: dynamic",
+    },
+  ],
   bind: bindFusion,
   adapterSetup: fromFusionSetup,
 } satisfies MethodDefinition<AdapterFusionOptions>;

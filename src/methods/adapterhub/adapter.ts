@@ -8,7 +8,12 @@ import { completeOptions } from "../option-schema.ts";
 import { boundParts } from "./adapter-part.ts";
 import { checkAdapterName } from "./adapterhub-config.ts";
 import { bottleneckPart } from "./bottleneck.ts";
-import { bottleneckKeys, bottleneckSettings, fromBottleneckConfig } from "./bottleneck-options.ts";
+import {
+  BOTTLENECK_IDLE,
+  bottleneckKeys,
+  bottleneckSettings,
+  fromBottleneckConfig,
+} from "./bottleneck-options.ts";
 
 const adapterSchema = z.strictObject({
   name: z
@@ -43,6 +48,7 @@ export const adapter = {
   schema: adapterSchema,
   learningRate: 1e-4,
   describe: ({ preset = "seq_bn" }) => `bottleneck adapters (${preset})`,
+  idle: BOTTLENECK_IDLE,
   bind: bindAdapter,
   adapterHub: {
     architectures: [undefined, null, "bottleneck"],

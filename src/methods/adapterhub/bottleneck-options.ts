@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import type { JsonObject } from "../../hub/index.ts";
+import type { IdleOption } from "../idle-options.ts";
 import { count, derived } from "../option-schema.ts";
 import { nonLinearityNames } from "../parts/non-linearity.ts";
 import { fromHubConfig, type HubLayout, toHubConfig } from "./adapterhub-config.ts";
@@ -172,6 +173,39 @@ export function bottleneckSettings(options: BottleneckOptions): BottleneckSettin
   const written = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...PRESETS[given.preset], ...Object.fromEntries(written) } as BottleneckSettings;
 }
+
+/** What an option or else the preset says. */
+const settled = (given: BottleneckOptions, key: "invertible" | "phm") =>
+  given[key] ?? PRESETS[given.preset ?? "seq_bn"][key];
+
+/** What only invertible and hypercomplex adapters read. */
+export const BOTTLENECK_IDLE: readonly IdleOption<BottleneckOptions>[] = [
+  {
+    option: "invertibleReductionFactor",
+    isIdle: (given) => !settled(given, "invertible"),
+    needs: "invertible: nice",
+  },
+  ...(
+    [
+      "phmDimension",
+      "phmRank",
+      "phmSharedRule",
+      "phmFactorizedRule",
+      "phmSharedWeights",
+      "phmFactorizedWeights",
+      "phmBias",
+    ] as const
+  ).map((option) => ({
+    option,
+    isIdle: (given: BottleneckOptions) => !settled(given, "phm"),
+    needs: "phm: true",
+  })),
+  {
+    option: "phmRank",
+    isIdle: (given) => Boolean(settled(given, "phm")) && given.phmFactorizedWeights === false,
+    needs: "phmFactorizedWeights: true",
+  },
+];
 
 /** AdapterHub's `BnConfig`: its keys with their defaults where a file leaves one out. */
 export const bottleneckLayout: HubLayout = {

@@ -139,6 +139,7 @@ export const unipelt = {
   learningRate: 5e-4,
   describe: ({ preset = "unipelt", union }) =>
     union ? `a union of ${union.map(({ kind }) => kind).join(", ")}` : preset,
+  idle: [{ option: "preset", isIdle: ({ union }) => union !== undefined, needs: "no union" }],
   bind: bindUnipelt,
   adapterHub: {
     architectures: ["union", "prefix_tuning", "lora"],

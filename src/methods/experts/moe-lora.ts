@@ -19,6 +19,11 @@ export const moeLora = {
   learningRate: 2e-4,
   describe: ({ routing = "top-k", experts = 8, topK = 2, rank = 8, targets }) =>
     `${routing === "dense" ? `LoRAMoE, ${experts} experts` : `MixLoRA, ${topK} of ${experts} experts`} of rank ${rank} on ${shownTargets(targets)}`,
+  idle: (["topK", "routerDeviation"] as const).map((option) => ({
+    option,
+    isIdle: ({ routing }) => routing === "dense",
+    needs: "routing: top-k",
+  })),
   bind(given, model) {
     const options = completeOptions(moeLoraSchema, given);
     return options.routing === "dense" ? bindLoraMoe(options, model) : bindMixLora(options, model);

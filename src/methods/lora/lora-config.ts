@@ -11,6 +11,7 @@ import {
   names,
   parsePeftConfig,
 } from "../peft-config.ts";
+import { evaConfig } from "./eva-options.ts";
 import type { CompleteLora, LoraOptions } from "./lora-options.ts";
 
 const tokenIds = z.array(z.int().nonnegative());
@@ -89,6 +90,7 @@ export function toPeftConfig(
     layers_to_transform: layersToTransform ? [...layersToTransform] : null,
     // What quantisation took is added to a base that was quantised alike; PEFT would quantise it itself.
     init_lora_weights: options.init === "loftq" ? true : options.init,
+    ...(options.init === "eva" && { eva_config: evaConfig(options) }),
     use_dora: options.dora,
     lora_bias: options.loraBias,
     trainable_token_indices: trainableTokens

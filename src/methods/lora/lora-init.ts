@@ -1,5 +1,5 @@
 // First values of LoRA's matrices, as PEFT's `init_lora_weights` names them
-// (`peft/tuners/lora/layer.py`): those that need no data. Where they are a part of the frozen weight
+// (`peft/tuners/lora/layer.py`); those of "eva" come from data (eva.ts). Where they are a part of the frozen weight
 // (`startsAsPartOfBase`), that part is taken out of it, and the model starts out as it was.
 
 import { TunesmithError } from "../../errors.ts";
@@ -19,7 +19,7 @@ import type { LinearModule } from "../targets.ts";
 /**
  * `true` is PEFT's default, `false` its debugging aid where B is not zero either. "mica" gives B the
  * singular vectors of the smallest singular values of W, for good: A alone is trained. "loftq" starts from the
- * leading part of what quantisation took from W. "olora" starts from the leading part of W = Q R, "pissa" from the leading singular triplets of W, and
+ * leading part of what quantisation took from W. "eva" looks at the inputs of the layers. "olora" starts from the leading part of W = Q R, "pissa" from the leading singular triplets of W, and
  * "pissa_niter_N" from an approximation of them in N iterations.
  */
 export type LoraInit =
@@ -29,6 +29,7 @@ export type LoraInit =
   | "olora"
   | "mica"
   | "loftq"
+  | "eva"
   | "pissa"
   | `pissa_niter_${number}`;
 
@@ -112,6 +113,8 @@ function linearInitials(init: LoraInit, site: Site): Omit<Initials, "bias"> {
         },
         b: zero,
       };
+    case "eva":
+      return { a: async () => Promise.reject(needsData(path)), b: zero };
     case "orthogonal":
       return orthogonalInitials(site);
     case "mica":
@@ -130,12 +133,20 @@ function linearInitials(init: LoraInit, site: Site): Omit<Initials, "bias"> {
       );
     default: {
       const iterations = iterationsOf(init);
-      return fromBase(site, (weight, random) =>
-        equalShares(sampledTriplets(weight, rank, iterations, random), site.scaling),
+      return fromBase(site, async (weight, random) =>
+        equalShares(await sampledTriplets(weight, rank, iterations, random), site.scaling),
       );
     }
   }
 }
+
+const needsData = (path: string) =>
+  new TunesmithError("config", {
+    where: "method.init",
+    rule: "eva makes first values of data",
+    seen: `no data for ${path}`,
+    fix: "pass the batches it is to look at (loadModel's `data`), or train by a recipe",
+  });
 
 /** The N of "pissa_niter_N". @throws TunesmithError (config) for a name that is no initialisation */
 function iterationsOf(init: string): number {
@@ -143,7 +154,7 @@ function iterationsOf(init: string): number {
   if (digits !== undefined) return Number(digits);
   throw new TunesmithError("config", {
     where: "method.init",
-    rule: "names an initialisation: true, false, gaussian, orthogonal, olora, mica, loftq, pissa, pissa_niter_16",
+    rule: "names an initialisation: true, false, gaussian, orthogonal, olora, mica, loftq, eva, pissa, pissa_niter_16",
     seen: JSON.stringify(init),
     fix: "use true, or pissa_niter_ with a number of iterations",
   });
@@ -180,7 +191,7 @@ function equalShares({ values, left, right }: SingularTriplets, scaling: number)
 /** @throws TunesmithError (config) for a rank or a weight that does not fit */
 function fromBase(
   site: Site,
-  factorize: (weight: DenseMatrix, random: Random) => Factors,
+  factorize: (weight: DenseMatrix, random: Random) => Factors | Promise<Factors>,
 ): Omit<Initials, "bias"> {
   const { path, weight: name, inputSize, outputSize } = site;
   checkRank(site);

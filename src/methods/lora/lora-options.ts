@@ -1,11 +1,13 @@
 // What can be said about a LoRA, as its recipe section and PEFT's config say it.
 
 import { z } from "zod";
+import type { IdleOption } from "../idle-options.ts";
 import { count, derived, moduleNames, targetKeys } from "../option-schema.ts";
+import { EVA_IDLE, type EvaOptions, evaKeys } from "./eva-options.ts";
 import type { LoraInit } from "./lora-init.ts";
 import type { TrainableTokens } from "./token-rows.ts";
 
-export interface LoraOptions {
+export interface LoraOptions extends EvaOptions {
   readonly name: "lora";
   /** Default 8. */
   readonly rank?: number;
@@ -32,9 +34,23 @@ export interface LoraOptions {
   readonly trainableTokens?: TrainableTokens;
 }
 
+/** What only some initialisations read. */
+export const LORA_IDLE: readonly IdleOption<Omit<LoraOptions, "name">>[] = [
+  ...EVA_IDLE,
+  {
+    option: "learningRateRatio",
+    // B is frozen: it speeds up what is trained besides, if anything is.
+    isIdle: ({ init, dora, bias = "none", modulesToSave = [] }) =>
+      init === "mica" && !dora && bias === "none" && modulesToSave.length === 0,
+    needs: "an init that trains B",
+  },
+];
+
 /** Options of a LoRA with their defaults. */
 export type CompleteLora = LoraOptions &
-  Required<Omit<LoraOptions, "exclude" | "layersToTransform" | "trainableTokens">>;
+  Required<
+    Omit<LoraOptions, "exclude" | "layersToTransform" | "trainableTokens" | keyof EvaOptions>
+  >;
 
 const PISSA_ITERATIONS = z
   .templateLiteral(["pissa_niter_", z.int().min(0)])
@@ -46,6 +62,7 @@ const INITS = [
   "pissa",
   "mica",
   "loftq",
+  "eva",
 ] as const satisfies readonly LoraInit[];
 
 const tokenIds = z.array(z.int().min(0)).min(1);
@@ -85,8 +102,9 @@ export const loraSchema = z.strictObject({
     .union([z.boolean(), z.enum(INITS), PISSA_ITERATIONS])
     .default(true)
     .describe(
-      "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight.",
+      "How adapters start: true is PEFT's default, from zero; olora and pissa from the leading part of each weight; eva from a look at the training data.",
     ),
+  ...evaKeys,
   dora: z
     .boolean()
     .default(false)

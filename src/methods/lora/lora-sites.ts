@@ -51,7 +51,12 @@ export function loraSite(module: LinearModule, options: CompleteLora): LoraSite 
       },
     }),
     ...(options.dora && {
-      dora: doraParts(site, startsAsPartOfBase(init) && kind !== "embedding", faster),
+      // EVA's A is not known yet, and its B is zero.
+      dora: doraParts(
+        site,
+        (startsAsPartOfBase(init) || init === "eva") && kind !== "embedding",
+        faster,
+      ),
     }),
   };
 }

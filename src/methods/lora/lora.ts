@@ -26,10 +26,11 @@ import type {
 import { savedModules, trainedBiases } from "../saved-modules.ts";
 import { selectTargets } from "../targets.ts";
 import { doraScale, rescaleRows } from "./dora-scale.ts";
+import { evaProbe } from "./eva.ts";
 import { fromLoraConfig, toPeftConfig } from "./lora-config.ts";
 import { convertedOptions, convertedTensors } from "./lora-conversion.ts";
 import { startsAsPartOfBase } from "./lora-init.ts";
-import { type CompleteLora, type LoraOptions, loraSchema } from "./lora-options.ts";
+import { type CompleteLora, LORA_IDLE, type LoraOptions, loraSchema } from "./lora-options.ts";
 import { addProduct } from "./lora-product.ts";
 import { type LoraSite, loraSite, parametersOf } from "./lora-sites.ts";
 import { type TokenRows, tokenRows } from "./token-rows.ts";
@@ -249,7 +250,18 @@ export const lora = {
   schema: loraSchema,
   learningRate: 2e-4,
   describe: (options) => describeLora(options.dora ? "DoRA" : "LoRA", options),
+  idle: LORA_IDLE,
   bind: bindLora,
+  fromData: {
+    probe: (options, model, products) =>
+      options.init === "eva"
+        ? evaProbe({ ...DEFAULTS, ...withoutUndefined(options) }, model, products)
+        : undefined,
+    decided(config, folder) {
+      const { targets, rankPattern, alphaPattern } = fromLoraConfig(config, folder);
+      return { targets, rankPattern, alphaPattern };
+    },
+  },
   peft: {
     type: "LORA",
     options: (config, folder) =>

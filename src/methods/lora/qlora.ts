@@ -4,7 +4,7 @@
 import { z } from "zod";
 import type { MethodDefinition } from "../method.ts";
 import { lora } from "./lora.ts";
-import { type LoraOptions, loraSchema } from "./lora-options.ts";
+import { LORA_IDLE, type LoraOptions, loraSchema } from "./lora-options.ts";
 
 /** The options of LoRA. */
 export type QloraOptions = Omit<LoraOptions, "name"> & { readonly name: "qlora" };
@@ -25,6 +25,11 @@ export const qlora = {
   }),
   learningRate: lora.learningRate,
   quantization: { type: "nf4", doubleQuantization: true, blockSize: 64 },
+  idle: LORA_IDLE,
   describe: (options) => `Q${lora.describe(asLora(options))}`,
   bind: (options, model) => ({ ...lora.bind(asLora(options), model), name: "qlora" }),
+  fromData: {
+    ...lora.fromData,
+    probe: (options, model, products) => lora.fromData.probe(asLora(options), model, products),
+  },
 } satisfies MethodDefinition<QloraOptions>;

@@ -119,6 +119,9 @@ export const miss = {
   schema: missSchema,
   learningRate: 2e-4,
   describe: ({ rank = 64, targets }) => `MiSS, groups of ${rank}, on ${shownTargets(targets)}`,
+  idle: [
+    { option: "miniRank", isIdle: ({ variant }) => variant !== "mini", needs: "variant: mini" },
+  ],
   bind: bindMiss,
   peft: peftKind(missSchema, layout),
 } satisfies MethodDefinition<MissOptions>;

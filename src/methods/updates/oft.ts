@@ -208,6 +208,13 @@ export const oft = {
   learningRate: 1e-3,
   describe: ({ blocks, blockSize, targets }) =>
     `OFT, ${blocks ? `${blocks} blocks` : `blocks of ${blockSize ?? 32}`}, on ${shownTargets(targets)}`,
+  idle: [
+    {
+      option: "neumannTerms",
+      isIdle: ({ cayleyNeumann }) => cayleyNeumann === false,
+      needs: "cayleyNeumann: true",
+    },
+  ],
   bind: bindOft,
   peft: { type: layout.type, options: fromOftConfig },
 } satisfies MethodDefinition<OftOptions>;

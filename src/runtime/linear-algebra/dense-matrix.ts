@@ -39,3 +39,17 @@ export function productTransposed(
   }
   return x;
 }
+
+/** Products with a matrix [rows, columns], where there are faster ones than this file's. */
+export interface MatrixProducts {
+  /** W x of each vector. */
+  times(vectors: readonly Float64Array[]): Promise<Float64Array[]>;
+  /** Wᵀ y of each vector. */
+  transposedTimes(vectors: readonly Float64Array[]): Promise<Float64Array[]>;
+}
+
+/** This file's own products. */
+export const plainProducts = (weight: DenseMatrix): MatrixProducts => ({
+  times: async (vectors) => vectors.map((vector) => product(weight, vector)),
+  transposedTimes: async (vectors) => vectors.map((vector) => productTransposed(weight, vector)),
+});

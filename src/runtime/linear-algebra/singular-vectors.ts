@@ -5,7 +5,13 @@
 
 import { CholeskyDecomposition, Matrix } from "ml-matrix";
 import type { Random } from "../random.ts";
-import { type DenseMatrix, product, productTransposed } from "./dense-matrix.ts";
+import {
+  type DenseMatrix,
+  type MatrixProducts,
+  plainProducts,
+  product,
+  productTransposed,
+} from "./dense-matrix.ts";
 import { eigenpairs, leadingEigenvectors, ROUNDING } from "./eigenvectors.ts";
 import { combine, dot, normals, orthonormal } from "./vectors.ts";
 
@@ -29,7 +35,11 @@ export function leadingTriplets(
   random: Random,
 ): SingularTriplets {
   const square = (vector: Float64Array) => product(weight, productTransposed(weight, vector));
-  return withinSpan(weight, leadingEigenvectors(weight.rows, square, count, random));
+  const left = leadingEigenvectors(weight.rows, square, count, random);
+  return withinSpan(
+    left,
+    left.map((vector) => productTransposed(weight, vector)),
+  );
 }
 
 /**
@@ -79,29 +89,43 @@ export function trailingVectors(
  * Approximate leading triplets by randomised subspace iteration without oversampling (Halko,
  * Martinsson and Tropp 2011, algorithm 4.4): `iterations` + 1 products with W, as many with Wᵀ.
  */
-export function sampledTriplets(
+export const sampledTriplets = (
   weight: DenseMatrix,
   count: number,
   iterations: number,
   random: Random,
-): SingularTriplets {
-  let range = Array.from({ length: count }, () => normals(weight.columns, random));
+): Promise<SingularTriplets> =>
+  iteratedTriplets(
+    plainProducts(weight),
+    Array.from({ length: count }, () => normals(weight.columns, random)),
+    iterations,
+    random,
+  );
+
+/**
+ * The same from given vectors of length columns.
+ * @param random draws what is missing where W has a lower rank
+ */
+export async function iteratedTriplets(
+  { times, transposedTimes }: MatrixProducts,
+  start: readonly Float64Array[],
+  iterations: number,
+  random: Random,
+): Promise<SingularTriplets> {
+  let range = start;
   for (let pass = 0; ; pass++) {
-    const left = orthonormal(
-      range.map((vector) => product(weight, vector)),
-      random,
-    );
-    if (pass === iterations) return withinSpan(weight, left);
-    range = orthonormal(
-      left.map((vector) => productTransposed(weight, vector)),
-      random,
-    );
+    const left = orthonormal(await times(range), random);
+    const images = await transposedTimes(left);
+    if (pass === iterations) return withinSpan(left, images);
+    range = orthonormal(images, random);
   }
 }
 
-/** The triplets of Q Qᵀ W, for Q of orthonormal columns (given as a list of them). */
-function withinSpan(weight: DenseMatrix, span: readonly Float64Array[]): SingularTriplets {
-  const images = span.map((vector) => productTransposed(weight, vector));
+/** The triplets of Q Qᵀ W, for Q of orthonormal columns (given as a list of them) and Qᵀ W. */
+function withinSpan(
+  span: readonly Float64Array[],
+  images: readonly Float64Array[],
+): SingularTriplets {
   const gram = new Matrix(images.map((a) => images.map((b) => dot(a, b))));
   const { values: squares, vectors } = eigenpairs(gram);
   const values = squares.map((square) => Math.sqrt(Math.max(0, square)));
