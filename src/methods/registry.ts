@@ -8,6 +8,7 @@ import { adapter } from "./adapterhub/adapter.ts";
 import { adapterFusion } from "./adapterhub/adapter-fusion.ts";
 import { unipelt } from "./adapterhub/unipelt.ts";
 import { moeLora } from "./experts/moe-lora.ts";
+import { xLora } from "./experts/x-lora.ts";
 import { dora } from "./lora/dora.ts";
 import { lora } from "./lora/lora.ts";
 import { qlora } from "./lora/qlora.ts";
@@ -35,6 +36,7 @@ const METHODS = {
   qlora,
   adalora,
   "moe-lora": moeLora,
+  "x-lora": xLora,
   full,
   freeze,
   bitfit,

@@ -34,7 +34,17 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
 };
 
 /** Those that are compared here. */
-const GROUPS = ["adalora", "adapterhub", "llama", "lora", "moe", "prompts", "qlora", "tuners"];
+const GROUPS = [
+  "adalora",
+  "adapterhub",
+  "llama",
+  "lora",
+  "moe",
+  "prompts",
+  "qlora",
+  "tuners",
+  "xlora",
+];
 
 const cases = GROUPS.flatMap(storedCases);
 const ofKind = <K extends (typeof cases)[number]["kind"]>(kind: K) =>
