@@ -46,8 +46,11 @@ export function namedBase(config: JsonObject): string | undefined {
   return typeof name === "string" && name !== "" ? name : undefined;
 }
 
-/** How a configuration's folder is loaded: by PEFT, or by AdapterHub's library as one or several. */
-export const adapterKind = (config: JsonObject): "adapter" | "adapterHub" | "adapterSetup" => {
+/** How a configuration's folder is loaded: by PEFT or by AdapterHub's library, as one or several. */
+export const adapterKind = (
+  config: JsonObject,
+): "adapter" | "adapterMixture" | "adapterHub" | "adapterSetup" => {
+  if (hasExperts(config)) return "adapterMixture";
   if (isAdapterSetup(config)) return "adapterSetup";
   return adapterLibrary(config) === "peft" ? "adapter" : "adapterHub";
 };
