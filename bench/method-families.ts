@@ -30,6 +30,7 @@ const FAMILY_OF: Readonly<Record<MethodName, Family>> = {
   hra: "turned",
   ia3: "turned",
   "moe-lora": "experts",
+  "x-lora": "experts",
   adapter: "modules",
   "adapter-fusion": "modules",
   unipelt: "modules",

@@ -216,6 +216,7 @@ export const METHODS: Readonly<Record<MethodName, Entry>> = {
     },
   ],
   unipelt: [{ label: "UniPELT", options: { name: "unipelt" }, learningRate: 2e-3 }],
+  "x-lora": "needs adapters that are trained already",
   "adapter-fusion": "needs adapters that are trained already",
   freeze: [
     { label: "The last two blocks", options: { name: "freeze", blocks: 2 }, learningRate: 1e-3 },

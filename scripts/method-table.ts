@@ -21,6 +21,9 @@ const MODEL = join(ROOT, "assets", "embedded-model");
 /** Three trained adapters: which tensors a fusion trains does not depend on what they learnt. */
 const FUSED = join(ROOT, "tests", "parity", "cases", "adapterhub", "fusion-static", "adapter");
 
+/** Two trained LoRAs, for the same. */
+const MIXED = join(ROOT, "tests", "parity", "cases", "xlora", "softmax", "adapter");
+
 /** Where a method meets the model, by the hook that it has. */
 const PLACES = {
   linear: "linear layers",
@@ -37,6 +40,7 @@ const NEEDED: Partial<Record<MethodName, object>> = {
   prompt: { virtualTokens: 20 },
   prefix: { virtualTokens: 20 },
   "p-tuning": { virtualTokens: 20 },
+  "x-lora": { adapters: ["expert-0", "expert-1"].map((name) => join(MIXED, name)) },
   "adapter-fusion": { adapters: ["alpha", "beta", "gamma"].map((name) => join(FUSED, name)) },
 };
 

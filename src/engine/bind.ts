@@ -8,7 +8,7 @@ import type { WeightStore } from "./weights/weights.ts";
 
 /** What a run of the model brings beside weights and parameters. */
 export interface RunValues {
-  readonly shared?: Readonly<Record<SharedName, Value>>;
+  readonly shared?: Readonly<Partial<Record<SharedName, Value>>>;
   /** Seeds dropout. */
   readonly seed?: number;
 }
@@ -26,7 +26,7 @@ export function createBind(weights: WeightStore, parameters: ParameterSet): Bind
       case "parameter":
         return parameters.value(binding.spec);
       case "shared":
-        return run.shared![binding.name];
+        return run.shared![binding.name]!;
       case "dropout":
         return dropoutMask(run.seed ?? 0, binding.site, binding.probability, binding.shape);
     }

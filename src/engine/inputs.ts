@@ -5,7 +5,7 @@ import type { BoundArchitecture } from "../models/index.ts";
 import type { Value } from "../runtime/kernel.ts";
 import { floats, integers } from "../runtime/values.ts";
 import type { Batch } from "./batch.ts";
-import type { SharedName } from "./trace.ts";
+import type { BatchInput } from "./trace.ts";
 import { VIRTUAL_SEGMENT } from "./virtual-tokens.ts";
 
 /** Added to the score of a position that must not be seen; finite, so that no row becomes NaN. */
@@ -17,7 +17,7 @@ export interface SharedInputs {
   readonly maskBatch: number;
   /** Rows of the cosine and sine tables. */
   readonly rotaryLength: number;
-  readonly values: Readonly<Record<SharedName, Value>>;
+  readonly values: Readonly<Record<BatchInput, Value>>;
 }
 
 /** @throws TunesmithError (shape, data) for rows of unequal length or ids outside the vocabulary */

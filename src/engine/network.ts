@@ -75,7 +75,7 @@ export function createNetwork(options: NetworkOptions): Network {
     shared: SharedInputs,
     run: RunValues,
     training: boolean,
-    own: Pick<TraceShape, "skipsPadding"> = {},
+    own: Pick<TraceShape, "skipsPadding" | "isFirstPass"> = {},
     visit?: (name: string, value: Value) => Promise<void>,
   ) => {
     const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
@@ -116,6 +116,23 @@ export function createNetwork(options: NetworkOptions): Network {
       run,
     );
 
+  /** What hooks may look at of a pass in front of the real one; nothing where none looks. */
+  const firstPass = async (batch: Batch, shared: SharedInputs): Promise<RunValues> => {
+    if (!method?.readsFirstPass) return { shared: shared.values };
+    const run = { shared: shared.values };
+    const { x, shape } = await trunk(batch, shared, run, false, { isFirstPass: true });
+    const passed = await passes.forward(
+      { layer: 0, part: "finalNorm", shape, rows: x.dims[0]!, gradients: false, ofInput: false },
+      x,
+      run,
+    );
+    passes.forget(passed);
+    return { shared: { ...shared.values, firstStates: passed.y } };
+  };
+  const forgetFirstPass = ({ shared }: RunValues) => {
+    if (shared?.firstStates) pool.give(shared.firstStates);
+  };
+
   const lossOf = async (given: Batch, training?: GradientOptions): Promise<LossSum> => {
     checkBatch(given, vocabularySize);
     checkUnpacked(given, method);
@@ -124,7 +141,7 @@ export function createNetwork(options: NetworkOptions): Network {
     const tokenCount = labels.length;
     if (tokenCount === 0) return { lossSum: 0, tokenCount };
     const shared = sharedInputs(batch, architecture, inputOptions);
-    const run: RunValues = { shared: shared.values, seed: training?.seed };
+    const run: RunValues = { ...(await firstPass(batch, shared)), seed: training?.seed };
     const below = await trunk(batch, shared, run, training !== undefined);
     const allRows = below.x.dims;
 
@@ -138,6 +155,7 @@ export function createNetwork(options: NetworkOptions): Network {
       const lossSum = await head.loss(states, labels, 1);
       pool.give(states);
       if (last) passes.forget(last);
+      forgetFirstPass(run);
       return { lossSum, tokenCount };
     }
     const anyTrained = below.isTrained || (last !== undefined && last.segment.trained.length > 0);
@@ -159,6 +177,7 @@ export function createNetwork(options: NetworkOptions): Network {
     for (const passed of below.done.reverse())
       gradient = await passes.backward(passed, gradient, run, ofStatistics);
     await leave(below.entered, gradient, run);
+    forgetFirstPass(run);
     return {
       lossSum: scaled / training.scale,
       tokenCount,
@@ -174,8 +193,9 @@ export function createNetwork(options: NetworkOptions): Network {
       checkUnpacked(given, method);
       const batch = withVirtualTokens(given, virtualCount);
       const shared = sharedInputs(batch, architecture, inputOptions);
-      const run: RunValues = { shared: shared.values };
+      const run = await firstPass(batch, shared);
       const { x, shape } = await trunk(batch, shared, run, false);
+      forgetFirstPass(run);
       const last = splitsLast ? await lastPart(x, shape, false, run) : undefined;
       const states = last?.y ?? x;
       const data = await head.logits(states);
@@ -197,8 +217,9 @@ export function createNetwork(options: NetworkOptions): Network {
       );
       const batch = withVirtualTokens({ inputIds, attentionMask }, virtualCount);
       const shared = sharedInputs(batch, architecture, inputOptions);
-      const run: RunValues = { shared: shared.values };
+      const run = await firstPass(batch, shared);
       const { x, shape } = await trunk(batch, shared, run, false, { skipsPadding: true });
+      forgetFirstPass(run);
       const ends = given.map((row, b) => b * shared.sequence + virtualCount + row.length - 1);
       const chosen = pool.take([ends.length, hiddenSize]);
       gatherRows(floatData(x), Int32Array.from(ends), hiddenSize, floatData(chosen));

@@ -12,8 +12,8 @@ import { compileSegment, type Segment, type Step } from "./segment.ts";
 import { createTracer, type TraceShape } from "./trace.ts";
 import type { WeightStore } from "./weights/weights.ts";
 
-/** What a segment computes: a layer or half of one, or what a method does to embedded tokens. */
-export type Part = "block" | "attention" | "feedForward" | "embed" | "virtualTokens";
+/** What a segment computes: a layer or half of one, the last norm, or what a method does to embedded tokens. */
+export type Part = "block" | "attention" | "feedForward" | "finalNorm" | "embed" | "virtualTokens";
 
 export interface SegmentRequest {
   readonly layer: number;
@@ -81,6 +81,7 @@ export function createPasses(options: PassesOptions): Passes {
         attention,
         feedForward,
         block: (x) => feedForward(attention(x)),
+        finalNorm: (x) => architecture.finalNorm(x, tracer.scope),
         embed: (x) => method!.embed!(x, tracer.methodScope),
         virtualTokens: () => method!.virtualTokens!.states(tracer.methodScope),
       };

@@ -39,7 +39,10 @@ export type Binding =
     };
 
 /** Inputs that all layers of a batch share. */
-export type SharedName = "positions" | "cosines" | "sines" | "mask" | "tokenIds" | "rowWeights";
+export type SharedName = BatchInput | "firstStates";
+
+/** Those that follow from the batch. */
+export type BatchInput = "positions" | "cosines" | "sines" | "mask" | "tokenIds" | "rowWeights";
 
 /** Sizes that a trace is made for. */
 export interface TraceShape {
@@ -51,6 +54,8 @@ export interface TraceShape {
   readonly training: boolean;
   /** Whether `rowMean` leaves padding out. */
   readonly skipsPadding?: true;
+  /** Whether it is the first of two passes, see `BoundMethod.readsFirstPass`. */
+  readonly isFirstPass?: true;
   /** Rows of the cosine and sine tables, where positions go beyond the sequence's length. */
   readonly rotaryLength?: number;
 }
@@ -102,7 +107,7 @@ export function createTracer(
   shape: TraceShape,
   attend: Attend = selfAttention(architecture, shape),
 ): Tracer {
-  const { headSize } = architecture.dimensions;
+  const { headSize, hiddenSize } = architecture.dimensions;
   const { rotaryLength = shape.sequence } = shape;
   const shapes = new Map(architecture.weights.map((weight) => [weight.name, weight.shape]));
   const bindings = new Map<Tensor, Binding>();
@@ -138,6 +143,7 @@ export function createTracer(
     mask: [shape.maskBatch, 1, shape.sequence, shape.sequence],
     tokenIds: [shape.batch, shape.sequence],
     rowWeights: [shape.batch, shape.sequence],
+    firstStates: [shape.batch * shape.sequence, hiddenSize],
   };
   const shared = (name: SharedName): Tensor => {
     const dtype = name === "positions" || name === "tokenIds" ? "int64" : "float32";
@@ -171,6 +177,7 @@ export function createTracer(
       const shares = reshape(shared("rowWeights"), [shape.batch * shape.sequence, 1]);
       return toFloat(greaterOrEqual(shares, constant(1e-9)));
     },
+    firstStates: () => (shape.isFirstPass ? undefined : shared("firstStates")),
     statistic: (name, value) => void statistics.set(name, value),
   };
   const integers = (name: string): IntegerWeight => {

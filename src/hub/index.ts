@@ -13,6 +13,12 @@ export {
 export { ADAPTERHUB_VERSION, isAdapterSetup, readFusedConfig } from "./adapters/adapter-setup.ts";
 export type { AdapterTensor, AdapterTensors } from "./adapters/adapter-tensors.ts";
 export {
+  expertFolders,
+  expertKey,
+  hasExperts,
+  readExpertConfig,
+} from "./adapters/expert-folders.ts";
+export {
   PEFT_VERSION,
   readPeftConfig,
   writePeftConfig,

@@ -67,6 +67,11 @@ export interface MethodScope {
   rowMean(x: Tensor): Tensor;
   /** [batch · sequence, 1]: 1 where there is a token, 0 at padding; for the `statistic` of whole rows. */
   realPositions(): Tensor;
+  /**
+   * The normed last states of the first pass, [batch · sequence, hidden], for methods that
+   * `readsFirstPass`; undefined while that pass itself is traced. No gradient reaches them.
+   */
+  firstStates(): Tensor | undefined;
   /** Hands numbers of a forward pass to `auxiliaryLoss`, under a name of its own. */
   statistic(name: string, value: Tensor): void;
 }
@@ -198,6 +203,11 @@ export interface BoundMethod {
    * `readsWholeRows`, cannot train on packed rows, and continues a text by reading all of it again.
    */
   readonly mixesPositions?: true;
+  /**
+   * Whether every batch goes through the model twice: first without dropout and gradients, then with
+   * hooks that may look at the first pass's last states. Such a method `readsWholeRows`.
+   */
+  readonly readsFirstPass?: true;
   /** The loss of what the hooks reported; its mean over micro-batches counts. */
   readonly auxiliaryLoss?: (statistics: ReadonlyMap<string, Float32Array>) => AuxiliaryLoss;
   /** What it does of its own between steps; what it remembers is in parameters marked `state`. */

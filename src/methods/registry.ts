@@ -8,6 +8,7 @@ import { adapter } from "./adapterhub/adapter.ts";
 import { adapterFusion } from "./adapterhub/adapter-fusion.ts";
 import { unipelt } from "./adapterhub/unipelt.ts";
 import { moeLora } from "./experts/moe-lora.ts";
+import { xLora } from "./experts/x-lora.ts";
 import { type IdleFault, idleFaults } from "./idle-options.ts";
 import { dora } from "./lora/dora.ts";
 import { lora } from "./lora/lora.ts";
@@ -36,6 +37,7 @@ const METHODS = {
   qlora,
   adalora,
   "moe-lora": moeLora,
+  "x-lora": xLora,
   full,
   freeze,
   bitfit,

@@ -20,6 +20,7 @@ const WRITTEN: Readonly<Record<string, unknown>> = {
 /** What a method needs besides, or is chosen first; a key of no method is left out. */
 const WRITTEN_FOR_METHOD: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   lora: { "method.rank": 8 },
+  "x-lora": { "method.adapters": ["./first-adapter", "./second-adapter"] },
   "adapter-fusion": { "method.adapters": ["./first-adapter", "./second-adapter"] },
 };
 

@@ -46,6 +46,17 @@ it.each([
   expect(card).toContain("--adapter path/to/this/folder");
 });
 
+it("tells PEFT where a mixture's adapters are", () => {
+  const card = writeModelCard(
+    { ...subject, kind: "adapterMixture" },
+    DEFAULT_TRAINING_SETTINGS,
+    results,
+  );
+  expect(card).toMatch(
+    /folder = "path\/to\/this\/folder"[\s\S]*expert-\{name\}[\s\S]*config=config/,
+  );
+});
+
 it("loads a fully tuned model in the place of its base, and keeps local paths out of the hub's block", () => {
   const full: CardSubject = { baseModel: "./my model", kind: "model", method: "full fine-tuning" };
   const card = writeModelCard(full, DEFAULT_TRAINING_SETTINGS, results);

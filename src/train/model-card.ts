@@ -10,10 +10,10 @@ export interface CardSubject {
   /** Hub id or path of the base model. */
   readonly baseModel: string;
   /**
-   * How the folder is loaded: on top of the base (an adapter of PEFT's, one of AdapterHub's, several of
-   * them), or in its place.
+   * How the folder is loaded: on top of the base (an adapter of PEFT's or a mixture of several, one of
+   * AdapterHub's or several of them), or in its place.
    */
-  readonly kind: "adapter" | "adapterHub" | "adapterSetup" | "model";
+  readonly kind: "adapter" | "adapterMixture" | "adapterHub" | "adapterSetup" | "model";
   /** How the base's linear weights are kept, where they are quantised on the way in. */
   readonly quantization?: QuantizationType;
   /** Such as "LoRA, rank 8, on q_proj and v_proj". */
@@ -114,6 +114,20 @@ const LOADING: Readonly<
       "",
       BASE(model),
       `model = PeftModel.from_pretrained(model, ${FOLDER})`,
+    ],
+  },
+  adapterMixture: {
+    library: "peft",
+    python: (model) => [
+      "from peft import PeftModel, XLoraConfig",
+      "from transformers import AutoModelForCausalLM",
+      "",
+      BASE(model),
+      "model.config.use_cache = False",
+      `folder = ${FOLDER}`,
+      "config = XLoraConfig.from_pretrained(folder)",
+      'config.adapters = {name: f"{folder}/expert-{name}" for name in config.adapters}',
+      "model = PeftModel.from_pretrained(model, folder, config=config)",
     ],
   },
   adapterHub: hubLoading("load_adapter"),

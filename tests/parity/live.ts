@@ -19,6 +19,11 @@ import {
 const PARITY = import.meta.dirname;
 const ROOT = join(PARITY, "../..");
 
+/** Two trained LoRAs of the feed-forward. */
+const MIXED = ["expert-0", "expert-1"].map((name) =>
+  join(PARITY, "cases/xlora/softmax/adapter", name),
+);
+
 interface TrainedAdapter {
   readonly name: string;
   readonly model: string;
@@ -118,6 +123,25 @@ const ADAPTERS: readonly TrainedAdapter[] = [
     name: "adalora, pruned",
     model: "base",
     method: { name: "adalora", initialRank: 3, targetRank: 1, totalSteps: 10, finalSteps: 3 },
+  },
+  {
+    name: "x-lora",
+    model: "base",
+    method: { name: "x-lora", adapters: MIXED, firstPassScaling: 0.5 },
+  },
+  {
+    name: "x-lora of a deep classifier, adapters trained too",
+    model: "base",
+    method: {
+      name: "x-lora",
+      adapters: MIXED,
+      layerwise: true,
+      depth: 2,
+      size: 12,
+      topK: 1,
+      trainAdapters: true,
+      weight: 2,
+    },
   },
   { name: "oft", model: "base", method: { name: "oft" } },
   {

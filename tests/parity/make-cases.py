@@ -27,6 +27,7 @@ from reference.quantization_cases import write_quantization_cases  # noqa: E402
 from reference.sampling_cases import write_sampling_cases  # noqa: E402
 from reference.tokenizer_cases import write_tokenizer_cases  # noqa: E402
 from reference.tuner_cases import write_tuner_cases  # noqa: E402
+from reference.xlora_cases import write_xlora_cases  # noqa: E402
 from reference.rebuild import rebuild  # noqa: E402
 from reference.versions import PACKAGES  # noqa: E402
 
@@ -44,6 +45,7 @@ GROUPS = {
     "sampling": write_sampling_cases,
     "tokenizer": write_tokenizer_cases,
     "tuners": write_tuner_cases,
+    "xlora": write_xlora_cases,
 }
 
 if __name__ == "__main__":

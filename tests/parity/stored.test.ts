@@ -44,6 +44,7 @@ const GROUPS = [
   "prompts",
   "qlora",
   "tuners",
+  "xlora",
 ];
 
 const cases = GROUPS.flatMap(storedCases);

@@ -40,7 +40,8 @@ const GROUP_LAYERS = 6;
 const KEPT_SHAPES = 8;
 
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
-  if (model.method?.mixesPositions) return createRereadingDecoder(model, options);
+  if (model.method?.mixesPositions || model.method?.readsFirstPass)
+    return createRereadingDecoder(model, options);
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { batch = 1, capacity = 256, chunk = 512 } = options;
   const { dimensions } = architecture;

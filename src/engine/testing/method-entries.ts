@@ -38,6 +38,11 @@ const FUSED_FOLDER = join(
   "../../../tests/parity/cases/adapterhub/fusion-static/adapter",
 );
 
+/** Two trained LoRAs of the feed-forward, for the same models. */
+const MIXED = ["expert-0", "expert-1"].map((name) =>
+  join(import.meta.dirname, "../../../tests/parity/cases/xlora/softmax/adapter", name),
+);
+
 export const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntry[]>> = {
   lora: [
     {
@@ -438,6 +443,30 @@ export const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntr
       },
       startsAsBase: false,
       learningRate: 3e-2,
+    },
+  ],
+  "x-lora": [
+    {
+      name: "X-LoRA",
+      options: { name: "x-lora", adapters: MIXED },
+      startsAsBase: false,
+      learningRate: 1e-1,
+    },
+    {
+      name: "X-LoRA of a deep classifier, layer by layer",
+      options: {
+        name: "x-lora",
+        adapters: MIXED,
+        layerwise: true,
+        depth: 2,
+        size: 12,
+        dropout: 0,
+        softmax: false,
+        trainAdapters: true,
+        weight: 2,
+      },
+      startsAsBase: false,
+      learningRate: 1e-2,
     },
   ],
   "adapter-fusion": [

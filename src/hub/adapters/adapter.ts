@@ -3,6 +3,7 @@
 // is another and whose tensor names hold it. Of methods that compute their adapter by an encoder, PEFT
 // keeps the adapter alone; here the encoder lies beside it, in a file that PEFT does not look at.
 
+import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
@@ -11,6 +12,7 @@ import { isJsonObject, type JsonObject, unreadable } from "../json-file.ts";
 import { pickleRefused } from "../pickle.ts";
 import { isAdapterSetup, readAdapterSetup, writeAdapterSetup } from "./adapter-setup.ts";
 import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
+import { hasExperts, withExperts, writeExperts } from "./expert-folders.ts";
 import { ADAPTER_CONFIG, pythonJson, readPeftConfig, writePeftConfig } from "./peft-config.ts";
 
 export interface Adapter {
@@ -44,8 +46,11 @@ export function namedBase(config: JsonObject): string | undefined {
   return typeof name === "string" && name !== "" ? name : undefined;
 }
 
-/** How a configuration's folder is loaded: by PEFT, or by AdapterHub's library as one or several. */
-export const adapterKind = (config: JsonObject): "adapter" | "adapterHub" | "adapterSetup" => {
+/** How a configuration's folder is loaded: by PEFT or by AdapterHub's library, as one or several. */
+export const adapterKind = (
+  config: JsonObject,
+): "adapter" | "adapterMixture" | "adapterHub" | "adapterSetup" => {
+  if (hasExperts(config)) return "adapterMixture";
   if (isAdapterSetup(config)) return "adapterSetup";
   return adapterLibrary(config) === "peft" ? "adapter" : "adapterHub";
 };
@@ -77,6 +82,13 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
   const tensors = new Map(
     [...stored].map(([name, tensor]) => [withoutAdapterName(name, adapterName), tensor]),
   );
+  if (hasExperts(config)) {
+    const tensorsIn = async (inner: string) => {
+      const path = join(inner, weights);
+      return existsSync(path) ? readAdapterTensors(path) : undefined;
+    };
+    return withExperts({ config, tensors }, folder, readAdapter, tensorsIn);
+  }
   if (!files.includes(ENCODER)) return { config, tensors };
   return { config, tensors, encoder: await readAdapterTensors(join(folder, ENCODER)) };
 }
@@ -84,8 +96,11 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
 /** Writes an adapter, F32 as both libraries do: weights first, so that a folder with a config is complete. */
 export async function writeAdapter(
   folder: string,
-  { config, tensors, encoder }: Adapter,
+  { encoder, ...adapter }: Adapter,
 ): Promise<void> {
+  const { config, tensors } = hasExperts(adapter.config)
+    ? await writeExperts(folder, adapter, writeAdapter)
+    : adapter;
   if (isAdapterSetup(config)) return writeAdapterSetup(folder, { config, tensors });
   // One that was there made other tensors than those that are about to be.
   await rm(join(folder, ENCODER), { force: true });

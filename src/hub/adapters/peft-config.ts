@@ -17,6 +17,7 @@ const FLOAT_KEYS = new Set([
   "d_initial",
   "dropout",
   "encoder_dropout",
+  "global_scaling_weight",
   "jitter_noise",
   "lora_dropout",
   "miss_dropout",
@@ -25,8 +26,11 @@ const FLOAT_KEYS = new Set([
   "router_aux_loss_coef",
   "router_init_range",
   "scaling",
+  "scaling_pass_value",
+  "softmax_temperature",
   "stochastic_depth",
   "vera_dropout",
+  "xlora_dropout_p",
 ]);
 
 /** Reads an adapter folder's configuration. Throws a TunesmithError ("checkpoint") where there is none. */
