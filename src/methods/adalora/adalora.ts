@@ -3,6 +3,7 @@
 // are those of PEFT's `AdaLoraConfig`; what PEFT leaves to the user's loop is the method's schedule here.
 
 import { TunesmithError } from "../../errors.ts";
+import type { AuxiliaryLoss } from "../../models/index.ts";
 import {
   add,
   constant,
@@ -17,13 +18,7 @@ import {
 } from "../../tensor/index.ts";
 import { adaptedModules, shownTargets } from "../adapted-modules.ts";
 import { addProduct } from "../lora/lora-product.ts";
-import type {
-  AuxiliaryLoss,
-  BoundMethod,
-  MethodDefinition,
-  MethodScope,
-  ModelDescription,
-} from "../method.ts";
+import type { BoundMethod, MethodDefinition, MethodScope, ModelDescription } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { refuseOutput } from "../targets.ts";
 import { patternKey, savedAdapter } from "./adalora-file.ts";

@@ -2,15 +2,16 @@
 // the weights of the module's own router. Tensor names and the balancing loss are those of Ablustrund's
 // library, which is PEFT's with another linear layer.
 
+import { weightedSum } from "../../models/index.ts";
 import { add, linear, multiply, reshape, softmax, sum } from "../../tensor/index.ts";
 import { peftPath } from "../adapted-modules.ts";
 import type { BoundMethod, ModelDescription, ParameterSpec } from "../method.ts";
 import { uniformSpec } from "../parts/initial-values.ts";
 import { toPeftConfig } from "../peft-format.ts";
 import { refuseOutput, selectTargets } from "../targets.ts";
-import { variation, weightedSum } from "./balancing.ts";
 import { type ExpertBank, expertBank, lower, raise, weigh } from "./expert-bank.ts";
 import { loraMoeLayout, type MoeLoraSettings } from "./moe-lora-options.ts";
+import { variation } from "./variation.ts";
 
 interface Mixture {
   /** The router, [experts, in]. */

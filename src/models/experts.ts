@@ -1,0 +1,77 @@
+// A feed-forward of which every row uses a few parts (Shazeer et al. 2017). It comes in pieces: what
+// all rows go through, each expert on any rows, and what joins them; so that an expert can be run on
+// the rows alone that were sent to it. Reference: Transformers' `MixtralExperts`.
+
+import {
+  add,
+  divide,
+  linear,
+  multiply,
+  slice,
+  softmax,
+  stopGradient,
+  sum,
+  type Tensor,
+  topMask,
+} from "../tensor/index.ts";
+import type { Scope, WeightSpec } from "./architecture.ts";
+import { reportRouting } from "./load-balancing.ts";
+
+/** Where rows go. */
+export interface Routed {
+  /** What experts are given, [rows, hidden]. */
+  readonly input: Tensor;
+  /** The share of each expert in each row's output, [rows, experts]; 0 where it has none. */
+  readonly weights: Tensor;
+  /** What every row has beside its experts, [rows, hidden]. */
+  readonly shared?: Tensor;
+}
+
+/** The pieces of a sparse feed-forward. */
+export interface SparseFeedForward {
+  /** How many experts there are. */
+  readonly count: number;
+  /** From the residual stream [rows, hidden] to where its rows go. */
+  enter(x: Tensor, scope: Scope): Routed;
+  /** One expert on rows of `Routed.input`, [rows, hidden]. */
+  expert(index: number, input: Tensor, scope: Scope): Tensor;
+  /** The residual stream with the sum of the experts' weighted outputs and of what is shared. */
+  leave(x: Tensor, output: Tensor, scope: Scope): Tensor;
+}
+
+/** All pieces in one graph: every expert sees every row, and most of what it makes is weighted by 0. */
+export function runEveryExpert(pieces: SparseFeedForward, x: Tensor, scope: Scope): Tensor {
+  const { input, weights, shared } = pieces.enter(x, scope);
+  let output = shared;
+  for (let index = 0; index < pieces.count; index++) {
+    const share = slice(weights, 1, index, index + 1);
+    const part = multiply(pieces.expert(index, input, scope), share);
+    output = output ? add(output, part) : part;
+  }
+  return pieces.leave(x, output!, scope);
+}
+
+export interface Routing {
+  /** How many experts a row has. */
+  readonly topK: number;
+  /** Whether their weights are scaled to add up to 1. */
+  readonly renormalised: boolean;
+  /** Whether a training step reports what the balancing loss is made of. */
+  readonly balanced: boolean;
+}
+
+/** The weights [rows, experts] that the router at `path` gives to rows [rows, hidden]. */
+export function routingWeights(path: string, x: Tensor, routing: Routing, scope: Scope): Tensor {
+  const { topK, renormalised, balanced } = routing;
+  const probabilities = softmax(linear(x, scope.weight(`${path}.weight`)));
+  if (balanced && scope.training) reportRouting(path, probabilities, topK, scope);
+  const chosen = multiply(probabilities, topMask(stopGradient(probabilities), topK));
+  return renormalised ? divide(chosen, sum(chosen, [1])) : chosen;
+}
+
+/** A router's weight. */
+export const routerWeight = (path: string, experts: number, hidden: number): WeightSpec => ({
+  name: `${path}.weight`,
+  shape: [experts, hidden],
+  role: "router",
+});
