@@ -222,7 +222,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
     const ids = tokens.flatMap((row) => padded(row, sequence));
     await embed(ids, sequence, first);
-    cacheMask(lengths, kept, sequence, floatData(mask));
+    cacheMask(lengths, kept, sequence, floatData(mask), dimensions.slidingWindow);
     const positions = new BigInt64Array(batch * sequence);
     counts.forEach((count, row) => {
       for (let t = 0; t < count; t++)

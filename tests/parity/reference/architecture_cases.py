@@ -3,12 +3,14 @@ computes; and for mixtures of experts, what the router, the balancing loss and L
 """
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from .adapters import perturb, save
+from .adapters import by_file_key, perturb, save
 from .evaluate import evaluate
+from .precision import relative_difference
 from .store import write_case, write_json
 from .tiny_model import BASE, make_batch
 
@@ -129,20 +131,191 @@ def _load(directory):
     return model.eval()
 
 
-def by_file_name(tensors):
+def by_file_name(model_type, tensors):
     """From parameters in memory, where experts are fused, to the names and tensors of the checkpoint."""
+    is_mixtral = model_type == "mixtral"
+    gate, up, down = ("w1", "w3", "w2") if is_mixtral else ("gate_proj", "up_proj", "down_proj")
     named = {}
     for name, value in tensors.items():
-        is_mixtral = ".mlp." in name and not any(part in name for part in _QWEN_ONLY) and _is_mixtral(tensors)
-        file_name = name.replace(".mlp.", ".block_sparse_moe.") if is_mixtral else name
-        gate, up, down = ("w1", "w3", "w2") if is_mixtral else ("gate_proj", "up_proj", "down_proj")
+        path = name.replace(".mlp.", ".block_sparse_moe.") if is_mixtral else name
         if name.endswith(".experts.gate_up_proj"):
             for index, both in enumerate(value):
                 for part, half in zip((gate, up), both.chunk(2)):
-                    named[file_name.replace("gate_up_proj", f"{index}.{part}.weight")] = half
+                    named[path.replace("gate_up_proj", f"{index}.{part}.weight")] = half
         elif name.endswith(".experts.down_proj"):
             for index, one in enumerate(value):
-                named[file_name.replace("down_proj", f"{index}.{down}.weight")] = one
+                named[path.replace("down_proj", f"{index}.{down}.weight")] = one
         else:
-            named[file_name] = value
+            named[path] = value
     return named
+
+
+class WithoutBalance(nn.Module):
+    """A model whose loss is the objective's alone, though its config asks for the balancing loss."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, **inputs):
+        return self.inner(**inputs, output_router_logits=False)
+
+
+class ExpertLora(nn.Module):
+    """Mixtral with s * B A added to matrices of its experts, which are fused in memory."""
+
+    def __init__(self, inner, rank, alpha, generator):
+        super().__init__()
+        self.inner, self.scaling = inner, alpha / rank
+        self.factors = nn.ParameterDict()
+        for parameter in inner.parameters():
+            parameter.requires_grad_(False)
+        shapes = by_file_name("mixtral", dict(inner.named_parameters()))
+        for name in sorted(shapes):
+            if ".experts." in name:
+                out, width = shapes[name].shape
+                path = name.removesuffix(".weight")
+                for matrix, shape in {"A": (rank, width), "B": (out, rank)}.items():
+                    key = f"{path}.lora_{matrix}.weight"
+                    noise = 0.3 * torch.randn(shape, generator=generator)
+                    self.factors[key.replace(".", "/")] = nn.Parameter(noise)
+
+    def by_key(self, tensors):
+        return {f"base_model.model.{name.removeprefix('factors.').replace('/', '.')}": value for name, value in tensors.items()}
+
+    def _delta(self, path):
+        a, b = (self.factors[f"{path}.lora_{matrix}.weight".replace(".", "/")] for matrix in "AB")
+        return self.scaling * b @ a
+
+    def forward(self, **inputs):
+        changed = {}
+        for name, value in self.inner.named_parameters():
+            path = name.replace(".mlp.", ".block_sparse_moe.").rpartition(".")[0]
+            each = range(value.shape[0])
+            if name.endswith(".experts.gate_up_proj"):
+                deltas = [torch.cat([self._delta(f"{path}.{i}.{part}") for part in ("w1", "w3")]) for i in each]
+            elif name.endswith(".experts.down_proj"):
+                deltas = [self._delta(f"{path}.{i}.w2") for i in each]
+            else:
+                continue
+            changed[name] = value + torch.stack(deltas)
+        return torch.func.functional_call(self.inner, changed, kwargs=inputs)
+
+
+def _write_greedy(model, seed):
+    """What follows two prompts, token by token."""
+    answers = []
+    for length in (3, 7):
+        prompt = make_batch(seed + length, rows=1, length=length)["inputIds"]
+        tokens = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=16, do_sample=False, eos_token_id=None, pad_token_id=0
+        )
+        answers.append({"prompt": prompt[0].tolist(), "tokens": tokens[0, length:].tolist()})
+    return answers
+
+
+def _evaluated(model, batch, model_type, trained=lambda name: True):
+    results = evaluate(model, batch)
+    named = by_file_name(model_type, results["gradients"])
+    results["gradients"] = {name.removeprefix("inner."): value for name, value in named.items() if trained(name)}
+    return results
+
+
+def _write_expert_lora(root, model_path, batch):
+    rank, alpha = 2, 3
+    directory = root / "mixtral-expert-lora"
+    (directory / "adapter").mkdir(parents=True)
+    model = _load(directory / model_path)
+    lora = ExpertLora(model, rank, alpha, torch.Generator().manual_seed(5200)).eval()
+    results = evaluate(lora, batch)
+    results["gradients"] = lora.by_key(results["gradients"])
+    factors = {name: value.detach().clone() for name, value in lora.by_key(dict(lora.factors.named_parameters())).items()}
+    save_file(factors, directory / "adapter" / "adapter_model.safetensors")
+    config = {
+        "base_model_name_or_path": "tiny-mixtral",
+        "bias": "none",
+        "lora_alpha": alpha,
+        "peft_type": "LORA",
+        "r": rank,
+        "target_modules": ["w1", "w2", "w3"],
+        "task_type": "CAUSAL_LM",
+    }
+    write_json(directory / "adapter" / "adapter_config.json", config)
+    peft = PeftModel.from_pretrained(_load(directory / model_path), directory / "adapter").eval()
+    logits = peft(input_ids=batch["inputIds"]).logits
+    difference = relative_difference(logits.detach(), results["logits"])
+    assert difference < 1e-4, f"PEFT reads the adapter otherwise: {difference}"
+    shows = "LoRA on every expert, as PEFT saved it when experts were modules, and as it still reads it"
+    write_case(directory, shows, results, [batch], model=model_path, adapter="adapter")
+
+
+def write_architecture_cases(root):
+    """Writes every case below `root`, each in a folder of its own."""
+    types = {}
+    for index, (name, (shows, model_type, settings, batch_settings)) in enumerate(MODELS.items()):
+        types[name] = model_type
+        directory = root / name
+        _make(5000 + index, model_type, settings).save_pretrained(directory / "model")
+        model = _load(directory / "model")
+        batch = make_batch(5020 + index, **batch_settings)
+        write_case(
+            directory,
+            shows,
+            _evaluated(model, batch, model_type),
+            [batch],
+            model="model",
+            greedy=_write_greedy(model, 5040 + 10 * index),
+        )
+
+    keys_only = {"name": "freeze", "weights": ["k_proj"]}
+    for index, (name, (shows, base, batch_settings)) in enumerate(BATCHES.items()):
+        directory, model_path = root / name, f"../{base}/model"
+        directory.mkdir()
+        batch = make_batch(5120 + index, **batch_settings)
+        results = _evaluated(_load(directory / model_path), batch, types[base], lambda key: ".k_proj." in key)
+        write_case(directory, shows, results, [batch], model=model_path, method=keys_only)
+
+    for index, (name, (shows, base, changes, batch_settings)) in enumerate(BALANCED.items()):
+        types[name] = types[base]
+        directory = root / name
+        model = _load(root / base / "model")
+        for key, value in changes.items():
+            setattr(model.config, key, value)
+        model.router_aux_loss_coef = model.config.router_aux_loss_coef
+        model.save_pretrained(directory / "model")
+        model = _load(directory / "model")
+        batch = make_batch(5140 + index, **batch_settings)
+        results = _evaluated(model, batch, types[base])
+        total = results["loss"]
+        results["loss"] = evaluate(WithoutBalance(model), batch)["loss"]
+        assert abs(total - results["loss"]) > 0.1
+        write_case(directory, shows, results, [batch], model="model", methodLoss=total - results["loss"])
+
+    for index, (name, (shows, base, method, trained)) in enumerate(PARTS.items()):
+        directory, model_path = root / name, f"../{base}/model"
+        directory.mkdir()
+        model = _load(directory / model_path)
+        batch = make_batch(5160 + index, padding="right")
+        results = _evaluated(model, batch, types[base], trained)
+        facts = {}
+        if base in BALANCED:
+            total = results["loss"]
+            results["loss"] = evaluate(WithoutBalance(model), batch)["loss"]
+            facts["methodLoss"] = total - results["loss"]
+        write_case(directory, shows, results, [batch], model=model_path, method=method, **facts)
+
+    for index, (name, (shows, base, settings, batch_settings)) in enumerate(LORAS.items()):
+        directory, model_path = root / name, f"../{base}/model"
+        directory.mkdir()
+        torch.manual_seed(5180 + index)
+        model = get_peft_model(_load(directory / model_path), LoraConfig(task_type="CAUSAL_LM", **settings))
+        model.peft_config["default"].base_model_name_or_path = f"tiny-{types[base]}"
+        perturb(model, 5190 + index)
+        save(model, directory / "adapter")
+        model = PeftModel.from_pretrained(_load(directory / model_path), directory / "adapter", is_trainable=True)
+        batch = make_batch(5200 + index, **batch_settings)
+        results = evaluate(model.eval(), batch)
+        results["gradients"] = by_file_key(model, results["gradients"])
+        write_case(directory, shows, results, [batch], model=model_path, adapter="adapter")
+
+    _write_expert_lora(root, "../mixtral/model", make_batch(5210))
