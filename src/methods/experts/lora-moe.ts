@@ -57,9 +57,9 @@ export function bindLoraMoe(options: MoeLoraSettings, model: ModelDescription): 
     },
     ...(balance > 0 && {
       readsWholeRows: true,
-      auxiliaryLoss: (importance) =>
+      auxiliaryLoss: (statistics) =>
         weightedSum(
-          [...importance].map(([path, values]) => [path, variation(values)] as const),
+          [...mixtures.keys()].map((path) => [path, variation(statistics.get(path)!)] as const),
           balance,
         ),
     }),
