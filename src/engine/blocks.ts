@@ -87,8 +87,8 @@ export function createBlocks({ architecture, method, passes, pool }: BlocksOptio
 }
 
 /**
- * How many experts each layer runs on their own rows. None where a hook reads whole rows and changes
- * experts, which then see all rows in one graph.
+ * How many experts each layer runs on their own rows. None where hooks change experts and read whole
+ * rows, or report to a loss: then all experts see all rows, in one graph.
  */
 export function expertCounts(
   architecture: BoundArchitecture,
@@ -96,7 +96,7 @@ export function expertCounts(
 ): number[] {
   return architecture.blocks.map(({ experts }, layer) => {
     const isAdapted = method?.adapted?.some((path) => path.startsWith(`${experts}.`)) === true;
-    if (method?.readsWholeRows && isAdapted) return 0;
+    if (isAdapted && (method?.readsWholeRows || method?.auxiliaryLoss)) return 0;
     return architecture.sparse(layer)?.count ?? 0;
   });
 }

@@ -124,7 +124,7 @@ function rowWeights({ inputIds, attentionMask: real }: Batch): Float32Array {
  * @param window positions that each one sees, itself included
  */
 function attentionMask(
-  { inputIds, attentionMask: real, segmentIds }: Batch,
+  { inputIds, attentionMask: real, segmentIds, positionIds }: Batch,
   hidesPadding: boolean,
   window: number,
 ): Float32Array {
@@ -138,10 +138,13 @@ function attentionMask(
   for (let b = 0; b < (own ? inputIds.length : 1); b++)
     for (let query = 0; query < sequence; query++) {
       const start = b * size + query * sequence;
-      const first = Math.max(0, query + 1 - window);
-      if (!own) masks.fill(0, start + first, start + query + 1);
+      if (!own) masks.fill(0, start + Math.max(0, query + 1 - window), start + query + 1);
       else
-        for (let key = first; key <= query; key++) {
+        for (let key = 0; key <= query; key++) {
+          // Virtual tokens stand in front of every packed sample: what counts is positions.
+          const positions = segmentIds && positionIds?.[b];
+          const distance = positions ? positions[query]! - positions[key]! : query - key;
+          if (distance >= window) continue;
           const segment = segmentIds?.[b]?.[key];
           const sameSegment = segment === VIRTUAL_SEGMENT || segment === segmentIds?.[b]?.[query];
           if (sameSegment && (real?.[b]?.[key] ?? 1) === 1) masks[start + key] = 0;

@@ -8,6 +8,7 @@ import { adapter } from "./adapterhub/adapter.ts";
 import { adapterFusion } from "./adapterhub/adapter-fusion.ts";
 import { unipelt } from "./adapterhub/unipelt.ts";
 import { moeLora } from "./experts/moe-lora.ts";
+import { checkFits } from "./fits-model.ts";
 import { dora } from "./lora/dora.ts";
 import { lora } from "./lora/lora.ts";
 import { qlora } from "./lora/qlora.ts";
@@ -87,7 +88,9 @@ export function methodDefinition(name: string): MethodDefinition<{ name: string 
 
 /** @throws TunesmithError (config) where the options do not fit the model */
 export function bindMethod(options: MethodOptions, model: ModelDescription): BoundMethod {
-  return methodDefinition(options.name).bind(options, model);
+  const method = methodDefinition(options.name).bind(options, model);
+  checkFits(method, model);
+  return method;
 }
 
 function methodOfHubAdapter(envelope: JsonObject, folder: string): MethodOptions {
