@@ -12,7 +12,7 @@ export const qwen2 = llamaLike({
       ...readLlamaLike(reader, { normEpsilon: 1e-6 }),
       intermediateSize: reader.integer("intermediate_size"),
     };
-    refuseWindows(reader, reader.integer("max_window_layers", 28) >= config.layers);
+    refuseWindows(reader, reader.number("max_window_layers", 28) >= config.layers);
     return config;
   },
   biasedProjections: () => ["q_proj", "k_proj", "v_proj"],

@@ -17,7 +17,7 @@ export const qwen3 = llamaLike<Qwen3Config>({
       intermediateSize: reader.integer("intermediate_size"),
       attentionBias: reader.boolean("attention_bias", false),
     };
-    refuseWindows(reader, reader.integer("max_window_layers", 28) >= config.layers);
+    refuseWindows(reader, reader.number("max_window_layers", 28) >= config.layers);
     return config;
   },
   biasedProjections: ({ attentionBias }) =>

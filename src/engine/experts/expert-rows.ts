@@ -1,8 +1,6 @@
 // Which rows an expert has, and moving parts of rows between matrices: what a kernel cannot do, since
 // its shapes are fixed and how many rows an expert gets is not.
 
-import { paddedRowCount } from "../rows.ts";
-
 /** Rows [rows, width] of which some columns are meant. */
 export interface ColumnBlock {
   readonly data: Float32Array;
@@ -17,12 +15,12 @@ export function rowsInColumn({ data, width, start }: ColumnBlock, rows: number):
   return Int32Array.from(found);
 }
 
-/** Row counts that experts are compiled for: doubling while a product is small, then as for the head. */
+/** Row counts that experts are compiled for: powers of two, from 16 on four steps from one to the next. */
 export function expertRowCount(count: number): number {
-  if (count >= 16) return paddedRowCount(count);
-  let size = 1;
-  while (size < count) size *= 2;
-  return size;
+  const power = 2 ** Math.ceil(Math.log2(count));
+  if (power <= 16) return power;
+  const step = power / 8;
+  return Math.ceil(count / step) * step;
 }
 
 /** Copies `count` columns of the given rows of `source` into consecutive rows of `target`. */
