@@ -28,6 +28,8 @@ export interface WeightSpec {
    * `router`: a matrix [experts, in], which is trained whole or not at all, as in PEFT.
    */
   readonly role: "embedding" | "linear" | "output" | "router" | "norm" | "bias";
+  /** The share of rows that go through it, where not all do. */
+  readonly share?: number;
 }
 
 /** The paths of a decoder block and of its two halves, as `Scope.residual` names them. */

@@ -69,6 +69,18 @@ export function routingWeights(path: string, x: Tensor, routing: Routing, scope:
   return renormalised ? divide(chosen, sum(chosen, [1])) : chosen;
 }
 
+/** The weights of all experts, each of which so many of all rows go through as are sent to it on average. */
+export function expertWeights(
+  path: string,
+  { experts, topK }: { readonly experts: number; readonly topK: number },
+  weightsOf: (path: string) => readonly WeightSpec[],
+): WeightSpec[] {
+  const share = topK / experts;
+  return Array.from({ length: experts }, (_, index) => weightsOf(`${path}.${index}`))
+    .flat()
+    .map((weight) => ({ ...weight, share }));
+}
+
 /** A router's weight. */
 export const routerWeight = (path: string, experts: number, hidden: number): WeightSpec => ({
   name: `${path}.weight`,

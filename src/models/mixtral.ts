@@ -2,7 +2,7 @@
 // scaled to add up to 1. Names are those of checkpoints, `block_sparse_moe`; Transformers 5 has other ones
 // in memory and writes these. Reference: its `modeling_mixtral`.
 
-import { routerWeight, routingWeights } from "./experts.ts";
+import { expertWeights, routerWeight, routingWeights } from "./experts.ts";
 import { llamaLike, readLlamaLike } from "./llama-like.ts";
 import { balancing } from "./load-balancing.ts";
 import { readRouting } from "./routing-config.ts";
@@ -27,11 +27,11 @@ export const mixtral = llamaLike({
   },
   feedForward: {
     name: MODULE,
-    weights: ({ experts, hiddenSize, intermediateSize }, _layer, path) => [
-      routerWeight(`${path}.${ROUTER}`, experts, hiddenSize),
-      ...Array.from({ length: experts }, (_, index) =>
-        swigluWeights(`${path}.experts.${index}`, hiddenSize, intermediateSize, { names: NAMES }),
-      ).flat(),
+    weights: (config, _layer, path) => [
+      routerWeight(`${path}.${ROUTER}`, config.experts, config.hiddenSize),
+      ...expertWeights(`${path}.experts`, config, (expert) =>
+        swigluWeights(expert, config.hiddenSize, config.intermediateSize, { names: NAMES }),
+      ),
     ],
     routed: (config, _layer, path) => ({
       router: ROUTER,

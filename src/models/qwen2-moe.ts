@@ -3,7 +3,7 @@
 // Transformers' `modeling_qwen2_moe`.
 
 import { multiply, sigmoid } from "../tensor/index.ts";
-import { routerWeight, routingWeights } from "./experts.ts";
+import { expertWeights, routerWeight, routingWeights } from "./experts.ts";
 import { linearWeights, llamaLike, readLlamaLike } from "./llama-like.ts";
 import { balancing } from "./load-balancing.ts";
 import { readRouting } from "./routing-config.ts";
@@ -44,9 +44,9 @@ export const qwen2Moe = llamaLike({
       if (!isSparse(config, layer)) return swigluWeights(path, hidden, denseSize);
       return [
         routerWeight(`${path}.${ROUTER}`, experts, hidden),
-        ...Array.from({ length: experts }, (_, index) =>
-          swigluWeights(`${path}.experts.${index}`, hidden, expertSize),
-        ).flat(),
+        ...expertWeights(`${path}.experts`, config, (expert) =>
+          swigluWeights(expert, hidden, expertSize),
+        ),
         ...swigluWeights(`${path}.shared_expert`, hidden, sharedSize),
         ...linearWeights(`${path}.shared_expert_gate`, 1, hidden),
       ];
