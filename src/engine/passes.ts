@@ -6,7 +6,13 @@ import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData, floats } from "../runtime/values.ts";
 import { sizeOf, type Tensor } from "../tensor/index.ts";
 import type { Bind, RunValues } from "./bind.ts";
-import { enterExperts, inputWidth, leaveExperts, weightedExpert } from "./experts/pieces.ts";
+import {
+  enterExperts,
+  expertWidth,
+  joinedWidth,
+  leaveExperts,
+  weightedExpert,
+} from "./experts/pieces.ts";
 import { addInto, type ParameterSet } from "./parameters.ts";
 import { remember } from "./remember.ts";
 import { compileSegment, type Segment, type Step } from "./segment.ts";
@@ -85,6 +91,10 @@ export function createPasses(options: PassesOptions): Passes {
   const { architecture, method, parameters, runtime, memory, pool, bind } = options;
   const { layers, hiddenSize } = architecture.dimensions;
   const segments = new Map<string, Promise<Segment>>();
+  const widths: Partial<Record<Part, number>> = {
+    expert: expertWidth(hiddenSize),
+    fromExperts: joinedWidth(hiddenSize),
+  };
   const sparse = Array.from({ length: layers }, (_, layer) => architecture.sparse(layer));
   const partCount = sparse.reduce((sum, pieces) => sum + 1 + (pieces?.count ?? 0), 1);
 
@@ -107,7 +117,7 @@ export function createPasses(options: PassesOptions): Passes {
         virtualTokens: () => method!.virtualTokens!.states(tracer.methodScope),
       };
       return compileSegment(runtime, tracer, parts[part], {
-        inputShape: [rows, inputWidth(part, hiddenSize)],
+        inputShape: [rows, widths[part] ?? hiddenSize],
         inputNeedsGradient: ofInput,
         differentiate: gradients,
         memory,

@@ -3,7 +3,6 @@
 // through the `Scope` that the function is traced in.
 
 import type { Shape, Tensor } from "../tensor/index.ts";
-import type { SparseFeedForward } from "./experts.ts";
 
 /** The sizes that every decoder has, whatever its file calls them. */
 export interface Dimensions {
@@ -79,6 +78,28 @@ export interface Scope {
   realPositions(): Tensor;
   /** Hands numbers of a forward pass to `auxiliaryLoss`, under a name of its own. */
   statistic(name: string, value: Tensor): void;
+}
+
+/** Where rows go. */
+export interface Routed {
+  /** What experts are given, [rows, hidden]. */
+  readonly input: Tensor;
+  /** The share of each expert in each row's output, [rows, experts]; 0 where it has none. */
+  readonly weights: Tensor;
+  /** What every row has beside its experts, [rows, hidden]. */
+  readonly shared?: Tensor;
+}
+
+/** The pieces of a sparse feed-forward. */
+export interface SparseFeedForward {
+  /** How many experts there are. */
+  readonly count: number;
+  /** From the residual stream [rows, hidden] to where its rows go. */
+  enter(x: Tensor, scope: Scope): Routed;
+  /** One expert on rows of `Routed.input`, [rows, hidden]. */
+  expert(index: number, input: Tensor, scope: Scope): Tensor;
+  /** The residual stream with the sum of the experts' weighted outputs and of what is shared. */
+  leave(x: Tensor, output: Tensor, scope: Scope): Tensor;
 }
 
 /** Cosines and sines [length, headSize / 2] of the rotary embedding. */

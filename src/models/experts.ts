@@ -14,30 +14,8 @@ import {
   type Tensor,
   topMask,
 } from "../tensor/index.ts";
-import type { Scope, WeightSpec } from "./architecture.ts";
+import type { Scope, SparseFeedForward, WeightSpec } from "./architecture.ts";
 import { reportRouting } from "./load-balancing.ts";
-
-/** Where rows go. */
-export interface Routed {
-  /** What experts are given, [rows, hidden]. */
-  readonly input: Tensor;
-  /** The share of each expert in each row's output, [rows, experts]; 0 where it has none. */
-  readonly weights: Tensor;
-  /** What every row has beside its experts, [rows, hidden]. */
-  readonly shared?: Tensor;
-}
-
-/** The pieces of a sparse feed-forward. */
-export interface SparseFeedForward {
-  /** How many experts there are. */
-  readonly count: number;
-  /** From the residual stream [rows, hidden] to where its rows go. */
-  enter(x: Tensor, scope: Scope): Routed;
-  /** One expert on rows of `Routed.input`, [rows, hidden]. */
-  expert(index: number, input: Tensor, scope: Scope): Tensor;
-  /** The residual stream with the sum of the experts' weighted outputs and of what is shared. */
-  leave(x: Tensor, output: Tensor, scope: Scope): Tensor;
-}
 
 /** All pieces in one graph: every expert sees every row, and most of what it makes is weighted by 0. */
 export function runEveryExpert(pieces: SparseFeedForward, x: Tensor, scope: Scope): Tensor {

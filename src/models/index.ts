@@ -6,10 +6,11 @@ export type {
   BlockPaths,
   Dimensions,
   RotaryTables,
+  Routed,
   Scope,
+  SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
 export { causalAttention, withFreeColumns } from "./attention.ts";
-export type { Routed, SparseFeedForward } from "./experts.ts";
 export { balancing, reportRouting, weightedSum } from "./load-balancing.ts";
 export { architectureFor, type BoundArchitecture, supportedModelTypes } from "./registry.ts";

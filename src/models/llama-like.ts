@@ -3,9 +3,17 @@
 // far a position looks back, and the feed-forward. Reference: Transformers' `modeling_llama`.
 
 import { reshape, rmsNorm, sizeOf, type Tensor } from "../tensor/index.ts";
-import type { Architecture, BlockPaths, Dimensions, Scope, WeightSpec } from "./architecture.ts";
+import type {
+  Architecture,
+  BlockPaths,
+  Dimensions,
+  Routed,
+  Scope,
+  SparseFeedForward,
+  WeightSpec,
+} from "./architecture.ts";
 import { type ConfigReader, readerFor } from "./config-reader.ts";
-import { type Routed, runEveryExpert, type SparseFeedForward } from "./experts.ts";
+import { runEveryExpert } from "./experts.ts";
 import { type RopeConfig, readRope, rotaryTables } from "./rope.ts";
 
 /** What every one of them is made of. */

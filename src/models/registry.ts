@@ -9,9 +9,9 @@ import type {
   Dimensions,
   RotaryTables,
   Scope,
+  SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
-import type { SparseFeedForward } from "./experts.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";

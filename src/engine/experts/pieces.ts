@@ -3,7 +3,6 @@
 
 import type { Scope, SparseFeedForward } from "../../models/index.ts";
 import { broadcast, concat, constant, multiply, slice, type Tensor } from "../../tensor/index.ts";
-import type { Part } from "../passes.ts";
 
 /** Where the columns of what `enterExperts` makes start. */
 export interface Columns {
@@ -23,11 +22,11 @@ export const columnsOf = (hidden: number, experts: number): Columns => ({
   width: 3 * hidden + experts,
 });
 
-/** Columns of a segment's input. */
-export function inputWidth(part: Part, hidden: number): number {
-  if (part === "expert") return hidden + 1;
-  return part === "fromExperts" ? 2 * hidden : hidden;
-}
+/** Columns of what an expert is given: its input and its share. */
+export const expertWidth = (hidden: number): number => hidden + 1;
+
+/** Columns of what `leaveExperts` reads. */
+export const joinedWidth = (hidden: number): number => 2 * hidden;
 
 /** From the residual stream [rows, hidden] to [rows, 3 · hidden + experts], see `Columns`. */
 export function enterExperts(pieces: SparseFeedForward, x: Tensor, scope: Scope): Tensor {
