@@ -563,6 +563,12 @@ const ON_EXPERTS: readonly MethodEntry[] = [
     learningRate: 1e-2,
   },
   {
+    name: "LoRA on routers",
+    options: { name: "lora", rank: 2, targets: ["gate", "o_proj"] },
+    startsAsBase: true,
+    learningRate: 3e-2,
+  },
+  {
     name: "QLoRA",
     options: { name: "qlora", rank: 2, targets: "all-linear" },
     startsAsBase: true,

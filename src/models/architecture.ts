@@ -24,7 +24,7 @@ export interface WeightSpec {
   readonly shape: Shape;
   /**
    * `linear`: a matrix [out, in] that methods may adapt; `output`: the one in front of the logits;
-   * `router`: a matrix [experts, in], which is trained whole or not at all, as in PEFT.
+   * `router`: a matrix [experts, in], which methods adapt only where they are told to, as in PEFT.
    */
   readonly role: "embedding" | "linear" | "output" | "router" | "norm" | "bias";
   /** The share of rows that go through it, where not all do. */

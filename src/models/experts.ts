@@ -5,7 +5,6 @@
 import {
   add,
   divide,
-  linear,
   multiply,
   slice,
   softmax,
@@ -41,7 +40,7 @@ export interface Routing {
 /** The weights [rows, experts] that the router at `path` gives to rows [rows, hidden]. */
 export function routingWeights(path: string, x: Tensor, routing: Routing, scope: Scope): Tensor {
   const { topK, renormalised, balanced } = routing;
-  const probabilities = softmax(linear(x, scope.weight(`${path}.weight`)));
+  const probabilities = softmax(scope.linear(path, x));
   if (balanced && scope.training) reportRouting(path, probabilities, topK, scope);
   const chosen = multiply(probabilities, topMask(stopGradient(probabilities), topK));
   return renormalised ? divide(chosen, sum(chosen, [1])) : chosen;
