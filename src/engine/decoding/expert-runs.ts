@@ -25,7 +25,8 @@ export function createExpertRuns(
 ): ExpertRuns {
   const pool = createBufferPool();
   const bind = createBind(weights, parameters);
-  const parts = { architecture, method, parameters, runtime, pool, bind, memory: "lean" } as const;
+  const own = { architecture, method, weights, parameters, runtime, pool, bind } as const;
+  const parts = { ...own, memory: "lean" } as const;
   const { hiddenSize } = architecture.dimensions;
   const passes = createPasses(parts);
   const experts = createExpertPasses(passes, pool, hiddenSize, (layer) => counts[layer]!);
