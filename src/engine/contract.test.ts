@@ -17,12 +17,11 @@ import { type EngineModel, openModel } from "./load.ts";
 import { batch, packed, rows } from "./testing/contract-batches.ts";
 import { expectLearning, expectOwnTensors, slopeError } from "./testing/contract-checks.ts";
 import {
-  ALL_ENTRIES,
   ARCHITECTURES,
-  FIRST_MODELS,
+  EVERYWHERE,
   logitsOf,
   openWith,
-  pairsWith,
+  RESUMED,
 } from "./testing/contract-subjects.ts";
 import { batchOf, differentiate, largestDifference, openTiny } from "./testing/tiny-models.ts";
 
@@ -33,9 +32,7 @@ it("the contract covers every architecture", () => {
 /** Of logits from equal weights, and from weights that were made again and so rounded once more. */
 const [SAME, REMADE] = [1e-6, 1e-5];
 
-const everywhere = pairsWith(Object.values(ARCHITECTURES).flat(), ALL_ENTRIES);
-
-describe.each(everywhere)("$method on $tiny", ({ tiny, entry }) => {
+describe.each(EVERYWHERE)("$method on $tiny", ({ tiny, entry }) => {
   const { startsAsBase, learningRate, mixesPositions, quantization } = entry;
   const tolerance = entry.remakesBase ? REMADE : SAME;
   let folder: string;
@@ -101,8 +98,7 @@ describe.each(everywhere)("$method on $tiny", ({ tiny, entry }) => {
     expect(await logitsOf(model)).toEqual(trained);
   });
 
-  // What a checkpoint keeps does not depend on the model's details.
-  if (FIRST_MODELS.includes(tiny))
+  if (RESUMED.has(tiny))
     it("resumed from a checkpoint, goes on bit for bit as if it had never stopped", async () => {
       const settings = { ...DEFAULT_TRAINING_SETTINGS, learningRate };
       const group = { batches: [batch], targets: countTargets(batch.labels!), endsEpoch: false };

@@ -83,7 +83,8 @@ export function sharedInputs(
   const tables = architecture.rotaryTables(furthest + 1);
   const length = Math.max(sequence, furthest + 1);
   const half = architecture.dimensions.headSize / 2;
-  const mask = attentionMask(batch, hidesPadding);
+  const { slidingWindow = sequence } = architecture.dimensions;
+  const mask = attentionMask(batch, hidesPadding, slidingWindow);
   return {
     batch: rows,
     sequence,
@@ -118,10 +119,14 @@ function rowWeights({ inputIds, attentionMask: real }: Batch): Float32Array {
   );
 }
 
-/** [1 or batch, seq, seq]: one mask for all rows unless padding on the left or packing asks for more. */
+/**
+ * [1 or batch, seq, seq]: one mask for all rows unless padding on the left or packing asks for more.
+ * @param window positions that each one sees, itself included
+ */
 function attentionMask(
-  { inputIds, attentionMask: real, segmentIds }: Batch,
+  { inputIds, attentionMask: real, segmentIds, positionIds }: Batch,
   hidesPadding: boolean,
+  window: number,
 ): Float32Array {
   const sequence = inputIds[0]!.length;
   const size = sequence * sequence;
@@ -133,9 +138,13 @@ function attentionMask(
   for (let b = 0; b < (own ? inputIds.length : 1); b++)
     for (let query = 0; query < sequence; query++) {
       const start = b * size + query * sequence;
-      if (!own) masks.fill(0, start, start + query + 1);
+      if (!own) masks.fill(0, start + Math.max(0, query + 1 - window), start + query + 1);
       else
         for (let key = 0; key <= query; key++) {
+          // Virtual tokens stand in front of every packed sample: what counts is positions.
+          const positions = segmentIds && positionIds?.[b];
+          const distance = positions ? positions[query]! - positions[key]! : query - key;
+          if (distance >= window) continue;
           const segment = segmentIds?.[b]?.[key];
           const sameSegment = segment === VIRTUAL_SEGMENT || segment === segmentIds?.[b]?.[query];
           if (sameSegment && (real?.[b]?.[key] ?? 1) === 1) masks[start + key] = 0;

@@ -3,18 +3,19 @@
 
 import { TunesmithError } from "../errors.ts";
 import type { BoundMethod } from "../methods/index.ts";
-import type { BoundArchitecture } from "../models/index.ts";
+import type { AuxiliaryLossOf, BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
 import type { Batch } from "./batch.ts";
 import { createBind, type RunValues } from "./bind.ts";
+import { type BlockPassed, createBlocks } from "./blocks.ts";
 import { padded, roundedLength } from "./decoding/rounded-length.ts";
 import { createEntry } from "./entry.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
 import { checkBatch, type SharedInputs, sharedInputs } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
-import { createPasses, type Part, type Passed } from "./passes.ts";
+import { createPasses, type Part } from "./passes.ts";
 import { gatherRows, paddedRowCount, scatterAddRows, targetRows } from "./rows.ts";
 import type { TraceShape } from "./trace.ts";
 import { withoutVirtualTokens, withVirtualTokens } from "./virtual-tokens.ts";
@@ -63,10 +64,11 @@ export function createNetwork(options: NetworkOptions): Network {
   const parts = { ...options, method, pool, bind };
   const head = createHeadRunner({ ...parts, logitBytes });
   const passes = createPasses(parts);
+  const blocks = createBlocks({ ...parts, passes });
   const { enter, leave } = createEntry({ ...parts, passes });
   const virtualCount = method?.virtualTokens?.count ?? 0;
-  // The last feed-forward needs the rows alone that the loss reads, unless a hook looks at all.
-  const splitsLast = !method?.readsWholeRows;
+  // The last feed-forward needs the rows alone that the loss reads, unless something looks at all.
+  const readsWholeRows = method?.readsWholeRows === true;
   const inputOptions = { offset: method?.positionOffset, hidesPadding: method?.mixesPositions };
 
   /** Runs all layers, but for the last feed-forward where its rows are the caller's choice. */
@@ -78,32 +80,33 @@ export function createNetwork(options: NetworkOptions): Network {
     own: Pick<TraceShape, "skipsPadding" | "isFirstPass"> = {},
     visit?: (name: string, value: Value) => Promise<void>,
   ) => {
+    const splitsLast = !readsWholeRows && !(training && architecture.auxiliaryLoss);
     const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
     const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength, ...own };
     const entered = await enter(batch.inputIds.flat(), shape, run);
-    const done: Passed[] = [];
+    const done: BlockPassed[] = [];
     // Nothing below the first trained tensor needs a gradient.
     let { x, isTrained } = entered;
     for (let layer = 0; layer < layers; layer++) {
       const part: Part = layer === layers - 1 && splitsLast ? "attention" : "block";
-      const passed = await passes.forward(
+      const passed = await blocks.forward(
         { layer, part, shape, rows: rows * sequence, gradients: training, ofInput: isTrained },
         x,
         run,
       );
-      isTrained ||= training && passed.segment.trained.length > 0;
-      for (const [i, { name }] of passed.segment.statistics.entries())
-        await visit?.(name, passed.statistics[i]!);
+      isTrained = passed.isTrained;
+      const { segment, statistics } = passed.reported;
+      for (const [i, { name }] of segment.statistics.entries()) await visit?.(name, statistics[i]!);
       if (training) done.push(passed);
-      else passes.forget(passed);
+      else passed.forget();
       x = passed.y;
     }
-    return { x, isTrained, entered, done, shape };
+    return { x, isTrained, entered, done, shape, splitsLast };
   };
 
   /** The last feed-forward, on whichever rows are wanted of the trunk's output. */
   const lastPart = (x: Value, shape: TraceShape, ofInput: boolean, run: RunValues) =>
-    passes.forward(
+    blocks.forward(
       {
         layer: layers - 1,
         part: "feedForward",
@@ -148,24 +151,30 @@ export function createNetwork(options: NetworkOptions): Network {
     const chosen = pool.take([paddedRowCount(tokenCount), hiddenSize]);
     gatherRows(floatData(below.x), rows, hiddenSize, floatData(chosen));
     pool.give(below.x);
-    const last = splitsLast ? await lastPart(chosen, below.shape, below.isTrained, run) : undefined;
+    const last = below.splitsLast
+      ? await lastPart(chosen, below.shape, below.isTrained, run)
+      : undefined;
     const states = last?.y ?? chosen;
 
     if (!training) {
       const lossSum = await head.loss(states, labels, 1);
       pool.give(states);
-      if (last) passes.forget(last);
+      last?.forget();
       forgetFirstPass(run);
       return { lossSum, tokenCount };
     }
-    const anyTrained = below.isTrained || (last !== undefined && last.segment.trained.length > 0);
-    const arriving = anyTrained ? pool.take(chosen.dims) : undefined;
+    const arriving = (last ?? below).isTrained ? pool.take(chosen.dims) : undefined;
     const scaled = await head.lossWithGradients(states, labels, training.scale, arriving, run);
     pool.give(states);
 
-    const auxiliary = auxiliaryLoss(method, [...below.done, ...(last ? [last] : [])], training);
+    const passed = [...below.done, ...(last ? [last] : [])];
+    const auxiliary = auxiliaryLoss(
+      [method?.auxiliaryLoss, architecture.auxiliaryLoss],
+      passed,
+      training,
+    );
     const ofStatistics = auxiliary?.gradients;
-    const ofChosen = last ? await passes.backward(last, arriving, run, ofStatistics) : arriving;
+    const ofChosen = last ? await last.backward(arriving, run, ofStatistics) : arriving;
     let gradient: Value | undefined;
     if (ofChosen) {
       gradient = pool.take(allRows);
@@ -174,8 +183,8 @@ export function createNetwork(options: NetworkOptions): Network {
       scatterAddRows(labelled, rows, hiddenSize, floatData(gradient));
       pool.give(ofChosen);
     }
-    for (const passed of below.done.reverse())
-      gradient = await passes.backward(passed, gradient, run, ofStatistics);
+    for (const block of below.done.reverse())
+      gradient = await block.backward(gradient, run, ofStatistics);
     await leave(below.entered, gradient, run);
     forgetFirstPass(run);
     return {
@@ -194,13 +203,13 @@ export function createNetwork(options: NetworkOptions): Network {
       const batch = withVirtualTokens(given, virtualCount);
       const shared = sharedInputs(batch, architecture, inputOptions);
       const run = await firstPass(batch, shared);
-      const { x, shape } = await trunk(batch, shared, run, false);
+      const { x, shape, splitsLast } = await trunk(batch, shared, run, false);
       forgetFirstPass(run);
       const last = splitsLast ? await lastPart(x, shape, false, run) : undefined;
       const states = last?.y ?? x;
       const data = await head.logits(states);
       pool.give(states);
-      if (last) passes.forget(last);
+      last?.forget();
       const sequence = shared.sequence - virtualCount;
       const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, vocabularySize);
       return { data: own, shape: [shared.batch, sequence, vocabularySize] };
@@ -218,7 +227,8 @@ export function createNetwork(options: NetworkOptions): Network {
       const batch = withVirtualTokens({ inputIds, attentionMask }, virtualCount);
       const shared = sharedInputs(batch, architecture, inputOptions);
       const run = await firstPass(batch, shared);
-      const { x, shape } = await trunk(batch, shared, run, false, { skipsPadding: true });
+      const skips = { skipsPadding: true } as const;
+      const { x, shape, splitsLast } = await trunk(batch, shared, run, false, skips);
       forgetFirstPass(run);
       const ends = given.map((row, b) => b * shared.sequence + virtualCount + row.length - 1);
       const chosen = pool.take([ends.length, hiddenSize]);
@@ -228,7 +238,7 @@ export function createNetwork(options: NetworkOptions): Network {
       const states = last?.y ?? chosen;
       const logits = await head.logits(states);
       pool.give(states);
-      if (last) passes.forget(last);
+      last?.forget();
       return logits;
     },
     async report(batch, visit) {
@@ -251,21 +261,26 @@ function checkUnpacked({ segmentIds }: Batch, method: BoundMethod | undefined): 
   });
 }
 
-/** The method's own loss over what all segments reported; its gradients already scaled. */
+/** Losses over what all segments reported, together; their gradients already scaled. */
 function auxiliaryLoss(
-  method: BoundMethod | undefined,
-  passed: readonly Passed[],
+  losses: readonly (AuxiliaryLossOf | undefined)[],
+  passed: readonly BlockPassed[],
   { auxiliaryScale = 1 }: GradientOptions,
 ) {
-  if (!method?.auxiliaryLoss) return undefined;
+  const given = losses.filter((loss) => loss !== undefined);
+  if (given.length === 0) return undefined;
   const statistics = new Map(
-    passed.flatMap(({ segment, statistics: values }) =>
+    passed.flatMap(({ reported: { segment, statistics: values } }) =>
       segment.statistics.map(({ name }, i) => [name, floatData(values[i]!)] as const),
     ),
   );
-  const { loss, gradients } = method.auxiliaryLoss(statistics);
-  const scaled = [...gradients].map(
-    ([name, gradient]) => [name, gradient.map((value) => value * auxiliaryScale)] as const,
-  );
-  return { loss, gradients: new Map(scaled) };
+  const results = given.map((loss) => loss(statistics));
+  // Each reads statistics of its own, so no gradient is two losses'.
+  const gradients = results.flatMap((result) => [...result.gradients]);
+  return {
+    loss: results.reduce((sum, { loss }) => sum + loss, 0),
+    gradients: new Map(
+      gradients.map(([name, gradient]) => [name, gradient.map((value) => value * auxiliaryScale)]),
+    ),
+  };
 }

@@ -6,18 +6,40 @@ import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData, floats } from "../runtime/values.ts";
 import { sizeOf, type Tensor } from "../tensor/index.ts";
 import type { Bind, RunValues } from "./bind.ts";
+import {
+  enterExperts,
+  expertWidth,
+  joinedWidth,
+  leaveExperts,
+  weightedExpert,
+} from "./experts/pieces.ts";
 import { addInto, type ParameterSet } from "./parameters.ts";
 import { remember } from "./remember.ts";
 import { compileSegment, type Segment, type Step } from "./segment.ts";
 import { createTracer, type TraceShape } from "./trace.ts";
 import type { WeightStore } from "./weights/weights.ts";
 
-/** What a segment computes: a layer or half of one, the last norm, or what a method does to embedded tokens. */
-export type Part = "block" | "attention" | "feedForward" | "finalNorm" | "embed" | "virtualTokens";
+/**
+ * What a segment computes: a layer or half of one, a piece of a sparse feed-forward (`experts.ts`), the
+ * last norm, or what a method does to embedded tokens.
+ */
+export type Part =
+  | "block"
+  | "attention"
+  | "feedForward"
+  | "blockToExperts"
+  | "toExperts"
+  | "expert"
+  | "fromExperts"
+  | "finalNorm"
+  | "embed"
+  | "virtualTokens";
 
 export interface SegmentRequest {
   readonly layer: number;
   readonly part: Part;
+  /** Which one, where the part is "expert". */
+  readonly expert?: number;
   readonly shape: TraceShape;
   /** Rows of its input. */
   readonly rows: number;
@@ -70,23 +92,34 @@ export function createPasses(options: PassesOptions): Passes {
   const { architecture, method, parameters, runtime, memory, pool, bind } = options;
   const { layers, hiddenSize } = architecture.dimensions;
   const segments = new Map<string, Promise<Segment>>();
+  const widths: Partial<Record<Part, number>> = {
+    expert: expertWidth(hiddenSize),
+    fromExperts: joinedWidth(hiddenSize),
+  };
+  const sparse = Array.from({ length: layers }, (_, layer) => architecture.sparse(layer));
+  const partCount = sparse.reduce((sum, pieces) => sum + 1 + (pieces?.count ?? 0), 1);
 
   const segmentFor = (request: SegmentRequest): Promise<Segment> =>
-    remember(segments, JSON.stringify(request), KEPT_SHAPES * (layers + 1), () => {
+    remember(segments, JSON.stringify(request), KEPT_SHAPES * partCount, () => {
       const { layer, part, shape, rows, gradients, ofInput } = request;
       const tracer = createTracer(options, shape);
       const attention = (x: Tensor) => architecture.attention(layer, x, tracer.scope);
       const feedForward = (x: Tensor) => architecture.feedForward(layer, x, tracer.scope);
+      const toExperts = (x: Tensor) => enterExperts(sparse[layer]!, x, tracer.scope);
       const parts: Record<Part, (x: Tensor) => Tensor> = {
         attention,
         feedForward,
         block: (x) => feedForward(attention(x)),
         finalNorm: (x) => architecture.finalNorm(x, tracer.scope),
+        blockToExperts: (x) => toExperts(attention(x)),
+        toExperts,
+        expert: (x) => weightedExpert(sparse[layer]!, request.expert!, x, tracer.scope),
+        fromExperts: (x) => leaveExperts(sparse[layer]!, x, tracer.scope),
         embed: (x) => method!.embed!(x, tracer.methodScope),
         virtualTokens: () => method!.virtualTokens!.states(tracer.methodScope),
       };
       return compileSegment(runtime, tracer, parts[part], {
-        inputShape: [rows, hiddenSize],
+        inputShape: [rows, widths[part] ?? hiddenSize],
         inputNeedsGradient: ofInput,
         differentiate: gradients,
         memory,

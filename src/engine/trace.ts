@@ -164,21 +164,24 @@ export function createTracer(
   };
 
   const statistics = new Map<string, Tensor>();
+  const reports = {
+    training: shape.training,
+    realPositions() {
+      const shares = reshape(shared("rowWeights"), [shape.batch * shape.sequence, 1]);
+      return toFloat(greaterOrEqual(shares, constant(1e-9)));
+    },
+    statistic: (name: string, value: Tensor) => void statistics.set(name, value),
+  };
   const methodScope: MethodScope = {
+    ...reports,
     batch: shape.batch,
     sequence: shape.sequence,
-    training: shape.training,
     parameter,
     weight,
     dropout,
     tokenIds: () => shared("tokenIds"),
     rowMean,
-    realPositions() {
-      const shares = reshape(shared("rowWeights"), [shape.batch * shape.sequence, 1]);
-      return toFloat(greaterOrEqual(shares, constant(1e-9)));
-    },
     firstStates: () => (shape.isFirstPass ? undefined : shared("firstStates")),
-    statistic: (name, value) => void statistics.set(name, value),
   };
   const integers = (name: string): IntegerWeight => {
     const [output, inner] = shapes.get(name) as [number, number];
@@ -212,6 +215,7 @@ export function createTracer(
   };
 
   const scope: Scope = {
+    ...reports,
     weight,
     linear: (path, x) =>
       method?.linear?.(path, x, (input) => base(path, input), methodScope) ?? base(path, x),

@@ -3,7 +3,7 @@
 
 import type { z } from "zod";
 import type { AdapterTensor, JsonObject, QuantizationOptions } from "../hub/index.ts";
-import type { BlockPaths, Dimensions, WeightSpec } from "../models/index.ts";
+import type { AuxiliaryLossOf, BlockPaths, Dimensions, WeightSpec } from "../models/index.ts";
 import type { DenseMatrix, MatrixProducts } from "../runtime/linear-algebra/dense-matrix.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
@@ -81,13 +81,6 @@ export interface PrefixStates {
   /** [1 or batch, kv heads, prefix length, head size]; keys are used as they are, not rotated. */
   readonly keys: Tensor;
   readonly values: Tensor;
-}
-
-/** A loss beside the objective's, made of what was reported with `MethodScope.statistic`. */
-export interface AuxiliaryLoss {
-  readonly loss: number;
-  /** With respect to each statistic, by name; what is left out has none. */
-  readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
 /** The model as a method sees it. */
@@ -209,7 +202,7 @@ export interface BoundMethod {
    */
   readonly readsFirstPass?: true;
   /** The loss of what the hooks reported; its mean over micro-batches counts. */
-  readonly auxiliaryLoss?: (statistics: ReadonlyMap<string, Float32Array>) => AuxiliaryLoss;
+  readonly auxiliaryLoss?: AuxiliaryLossOf;
   /** What it does of its own between steps; what it remembers is in parameters marked `state`. */
   readonly schedule?: MethodSchedule;
   /** Why what it adds cannot become part of the weights; `mergeInto` is left out then. */

@@ -9,6 +9,7 @@ import { adapterFusion } from "./adapterhub/adapter-fusion.ts";
 import { unipelt } from "./adapterhub/unipelt.ts";
 import { moeLora } from "./experts/moe-lora.ts";
 import { xLora } from "./experts/x-lora.ts";
+import { checkFits } from "./fits-model.ts";
 import { type IdleFault, idleFaults } from "./idle-options.ts";
 import { dora } from "./lora/dora.ts";
 import { lora } from "./lora/lora.ts";
@@ -96,7 +97,9 @@ export function idleOptions(options: MethodOptions): IdleFault[] {
 
 /** @throws TunesmithError (config) where the options do not fit the model */
 export function bindMethod(options: MethodOptions, model: ModelDescription): BoundMethod {
-  return methodDefinition(options.name).bind(options, model);
+  const method = methodDefinition(options.name).bind(options, model);
+  checkFits(method, model);
+  return method;
 }
 
 function methodOfHubAdapter(envelope: JsonObject, folder: string): MethodOptions {

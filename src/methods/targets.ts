@@ -25,11 +25,14 @@ export interface TargetOptions {
   readonly embeddings?: boolean;
 }
 
-/** Every linear module of the layers. */
-export function linearModules(model: ModelDescription): LinearModule[] {
+/** Every linear module of the layers, or every router, which nothing means that does not name it. */
+export function linearModules(
+  model: ModelDescription,
+  wanted: "linear" | "router" = "linear",
+): LinearModule[] {
   const biases = new Set(model.weights.filter((w) => w.role === "bias").map((w) => w.name));
   return model.weights
-    .filter((weight) => weight.role === "linear")
+    .filter((weight) => weight.role === wanted)
     .map((weight) => {
       const path = weight.name.replace(/\.weight$/, "");
       return {
@@ -103,14 +106,15 @@ export function compilePattern(source: string, shown: string, where: string): Re
 }
 
 /**
- * The modules that `options` select. "all-linear" leaves out the output module, names and expressions
- * may mean it.
+ * The modules that `options` select. "all-linear" leaves out the output module and routers, names and
+ * expressions may mean them.
  * @throws TunesmithError (config) if a name, or the whole selection, matches nothing
  */
 export function selectTargets(model: ModelDescription, options: TargetOptions): LinearModule[] {
   const { targets, exclude = [], layers, embeddings = false } = options;
   const { output, embedding } = outerModules(model);
-  const outer = targets === "all-linear" ? [] : [output, ...(embeddings ? [embedding] : [])];
+  const named = [...linearModules(model, "router"), output, ...(embeddings ? [embedding] : [])];
+  const outer = targets === "all-linear" ? [] : named;
   const modules = [...linearModules(model), ...outer];
   const names = [...new Set(modules.map((module) => module.path.split(".").at(-1)!))];
   const wanted = targets === "all-linear" ? () => true : matcher(targets, "method.targets");

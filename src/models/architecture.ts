@@ -14,14 +14,21 @@ export interface Dimensions {
   readonly headSize: number;
   /** The longest sequence the model was made for. */
   readonly maximumPositions: number;
+  /** How many positions each one sees, itself included, where it does not see all before it. */
+  readonly slidingWindow?: number;
 }
 
 export interface WeightSpec {
   /** The tensor's name in the checkpoint, which is its path in Transformers' model. */
   readonly name: string;
   readonly shape: Shape;
-  /** `linear`: a matrix [out, in] that methods may adapt; `output`: the one in front of the logits. */
-  readonly role: "embedding" | "linear" | "output" | "norm" | "bias";
+  /**
+   * `linear`: a matrix [out, in] that methods may adapt; `output`: the one in front of the logits;
+   * `router`: a matrix [experts, in], which methods adapt only where they are told to, as in PEFT.
+   */
+  readonly role: "embedding" | "linear" | "output" | "router" | "norm" | "bias";
+  /** The share of rows that go through it, where not all do. */
+  readonly share?: number;
 }
 
 /** The paths of a decoder block and of its two halves, as `Scope.residual` names them. */
@@ -29,6 +36,9 @@ export interface BlockPaths {
   readonly block: string;
   readonly attention: string;
   readonly feedForward: string;
+  /** Where rows are sent to experts: the router's path, and the one that experts' paths start with. */
+  readonly router?: string;
+  readonly experts?: string;
 }
 
 export interface AttentionInputs {
@@ -51,7 +61,10 @@ export interface Scope {
   weight(name: string): Tensor;
   /** The linear module at a path, bias included where it has one, with whatever a method adds. */
   linear(path: string, x: Tensor): Tensor;
-  /** A module whose inside is more than one product; `run` is that inside. */
+  /**
+   * A dense module whose inside is more than one product; `run` is that inside. A feed-forward with
+   * experts has none: no one of its parts sees all rows.
+   */
   module(path: string, x: Tensor, run: (x: Tensor) => Tensor): Tensor;
   /** The residual stream `x` with the output of the module at `path` added. */
   residual(path: string, x: Tensor, output: Tensor): Tensor;
@@ -59,6 +72,34 @@ export interface Scope {
   rotate(x: Tensor, heads: number): Tensor;
   /** Attention over the positions that each row may see; [batch · seq, heads · headSize]. */
   attend(inputs: AttentionInputs): Tensor;
+  /** Whether a training step is traced. */
+  readonly training: boolean;
+  /** [batch · seq, 1]: 1 where there is a token, 0 at padding. */
+  realPositions(): Tensor;
+  /** Hands numbers of a forward pass to `auxiliaryLoss`, under a name of its own. */
+  statistic(name: string, value: Tensor): void;
+}
+
+/** Where rows go. */
+export interface Routed {
+  /** What experts are given, [rows, hidden]. */
+  readonly input: Tensor;
+  /** The share of each expert in each row's output, [rows, experts]; 0 where it has none. */
+  readonly weights: Tensor;
+  /** What every row has beside its experts, [rows, hidden]. */
+  readonly shared?: Tensor;
+}
+
+/** The pieces of a sparse feed-forward. */
+export interface SparseFeedForward {
+  /** How many experts there are. */
+  readonly count: number;
+  /** From the residual stream [rows, hidden] to where its rows go. */
+  enter(x: Tensor, scope: Scope): Routed;
+  /** One expert on rows of `Routed.input`, [rows, hidden]. */
+  expert(index: number, input: Tensor, scope: Scope): Tensor;
+  /** The residual stream with the sum of the experts' weighted outputs and of what is shared. */
+  leave(x: Tensor, output: Tensor, scope: Scope): Tensor;
 }
 
 /** Cosines and sines [length, headSize / 2] of the rotary embedding. */
@@ -66,6 +107,15 @@ export interface RotaryTables {
   readonly cosines: Float32Array;
   readonly sines: Float32Array;
 }
+
+/** A loss beside the objective's, made of what was reported with `statistic`. */
+export interface AuxiliaryLoss {
+  readonly loss: number;
+  /** With respect to each statistic, by name; what is left out has none. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+}
+
+export type AuxiliaryLossOf = (statistics: ReadonlyMap<string, Float32Array>) => AuxiliaryLoss;
 
 export interface Architecture<Config> {
   /** The values of `model_type` in config.json that this file implements. */
@@ -75,11 +125,15 @@ export interface Architecture<Config> {
   dimensions(config: Config): Dimensions;
   /** Every tensor that the checkpoint must hold, embedding first. */
   weights(config: Config): WeightSpec[];
-  blockPaths(layer: number): BlockPaths;
+  blockPaths(config: Config, layer: number): BlockPaths;
   /** First half of a decoder block, on [batch · seq, hidden]: positions exchange information. */
   attention(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
   /** Second half, on [rows, hidden]: every row for itself, so that unneeded rows can be left out. */
   feedForward(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
+  /** The pieces of a layer's feed-forward, where it sends rows to experts. */
+  sparse?(config: Config, layer: number): SparseFeedForward | undefined;
+  /** A loss of the architecture's own in training, where the config asks for one. */
+  auxiliaryLoss?(config: Config): AuxiliaryLossOf | undefined;
   /** What stands between the last block and the output matrix. */
   finalNorm(config: Config, x: Tensor, scope: Scope): Tensor;
   readonly embeddingName: string;

@@ -14,7 +14,11 @@ export interface ConfigReader {
   /** Refuses a field that would change the math unless it has this value. */
   only(key: string, value: unknown): void;
   object(key: string): ConfigReader | undefined;
+  /** An array; empty where there is none. */
+  list(key: string): readonly unknown[];
   has(key: string): boolean;
+  /** Whether the key is there with null as its value. */
+  isNull(key: string): boolean;
   fault(key: string, rule: string): void;
   /** @throws TunesmithError with every fault found so far */
   finish(): void;
@@ -63,7 +67,14 @@ export function readerFor(json: Json, where = "config.json", faults: Fault[] = [
       fault(key, "must be an object");
       return undefined;
     },
+    list: (key) => {
+      const value = json[key] ?? [];
+      if (Array.isArray(value)) return value;
+      fault(key, "must be an array");
+      return [];
+    },
     has: (key) => json[key] !== undefined && json[key] !== null,
+    isNull: (key) => json[key] === null,
     fault,
     finish: () => {
       if (faults.length > 0) throw new TunesmithError("checkpoint", faults);

@@ -1,11 +1,16 @@
 // Public names of the model layer.
 export type {
   AttentionInputs,
+  AuxiliaryLoss,
+  AuxiliaryLossOf,
   BlockPaths,
   Dimensions,
   RotaryTables,
+  Routed,
   Scope,
+  SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
 export { causalAttention, withFreeColumns } from "./attention.ts";
+export { balancing, reportRouting, weightedSum } from "./load-balancing.ts";
 export { architectureFor, type BoundArchitecture, supportedModelTypes } from "./registry.ts";

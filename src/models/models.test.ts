@@ -66,6 +66,84 @@ describe("config.json", () => {
     expect(faultsOf(changes)).toEqual([`config.json: ${key}`]);
   });
 
+  const sized = { num_key_value_heads: 2, max_position_embeddings: 64 };
+  const moe = { ...sized, moe_intermediate_size: 8, shared_expert_intermediate_size: 8 };
+  it.each([
+    [
+      "windows in some layers",
+      "qwen2",
+      { ...sized, use_sliding_window: true, max_window_layers: 1 },
+      "use_sliding_window",
+    ],
+    [
+      "windows by layer",
+      "qwen3",
+      { ...sized, layer_types: ["full_attention", "sliding_attention"] },
+      "layer_types",
+    ],
+    [
+      "windows in every other layer",
+      "qwen2_moe",
+      { ...moe, use_sliding_window: true },
+      "use_sliding_window",
+    ],
+    [
+      "noise on what is routed",
+      "mixtral",
+      { ...sized, router_jitter_noise: 0.1 },
+      "router_jitter_noise",
+    ],
+    [
+      "more choices than experts",
+      "mixtral",
+      { ...sized, num_local_experts: 1 },
+      "num_experts_per_tok",
+    ],
+    [
+      "no key-value heads, of which each has its own default",
+      "mistral",
+      { max_position_embeddings: 64 },
+      "num_key_value_heads",
+    ],
+    ["another activation", "qwen2", { ...sized, hidden_act: "gelu" }, "hidden_act"],
+    ["layers that are no list", "qwen2_moe", { ...moe, mlp_only_layers: 0 }, "mlp_only_layers"],
+  ])("is refused where it changes the math: %s", (_name, type, changes, key) => {
+    expect(faultsOf({ model_type: type, ...changes })).toEqual([`config.json: ${key}`]);
+  });
+
+  it.each([
+    ["qwen2", { ...sized, use_sliding_window: true, max_window_layers: 2 }],
+    ["qwen2", { ...sized, use_sliding_window: false, max_window_layers: 0, sliding_window: 8 }],
+    ["qwen3", { ...sized, use_sliding_window: true, layer_types: ["full_attention"] }],
+    ["mixtral", { ...sized, sliding_window: null }],
+  ])("of a %s may say what changes nothing: %j", (type, changes) => {
+    expect(faultsOf({ model_type: type, ...changes })).toEqual([]);
+  });
+
+  it("of a mistral has a window unless it says null", () => {
+    const windowOf = (changes: object) =>
+      architectureFor({ ...CONFIG, model_type: "mistral", ...sized, ...changes }).dimensions
+        .slidingWindow;
+    expect(windowOf({})).toBe(4096);
+    expect(windowOf({ sliding_window: 16 })).toBe(16);
+    expect(windowOf({ sliding_window: null })).toBeUndefined();
+  });
+
+  it("says which layers have experts, and where", () => {
+    const { blocks, weights } = architectureFor({
+      ...CONFIG,
+      model_type: "qwen2_moe",
+      ...moe,
+      num_experts: 4,
+      decoder_sparse_step: 2,
+    });
+    expect(blocks.map(({ router }) => router)).toEqual([undefined, "model.layers.1.mlp.gate"]);
+    const names = weights.map(({ name }) => name);
+    expect(names).toContain("model.layers.0.mlp.up_proj.weight");
+    expect(names).toContain("model.layers.1.mlp.experts.3.up_proj.weight");
+    expect(names).toContain("model.layers.1.mlp.shared_expert_gate.weight");
+  });
+
   it("says which architecture is nearest", () => {
     expect(() => architectureFor({ model_type: "lama" })).toThrow(
       /must be a supported architecture[\s\S]*"model_type": "llama"/,

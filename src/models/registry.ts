@@ -4,15 +4,28 @@ import { nearest, TunesmithError } from "../errors.ts";
 import type { Tensor } from "../tensor/index.ts";
 import type {
   Architecture,
+  AuxiliaryLossOf,
   BlockPaths,
   Dimensions,
   RotaryTables,
   Scope,
+  SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
 import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { mixtral } from "./mixtral.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen2Moe } from "./qwen2-moe.ts";
+import { qwen3 } from "./qwen3.ts";
 
-const architectures = [llama] as const;
+type Json = Readonly<Record<string, unknown>>;
+
+/** What each makes of a config.json, by the values of `model_type` that it implements. */
+const architectures: readonly (readonly [
+  modelTypes: readonly string[],
+  bindTo: (json: Json) => BoundArchitecture,
+])[] = [bound(llama), bound(mistral), bound(mixtral), bound(qwen2), bound(qwen2Moe), bound(qwen3)];
 
 /** An architecture together with the config it was read with. */
 export interface BoundArchitecture {
@@ -25,25 +38,32 @@ export interface BoundArchitecture {
   readonly outputName: string;
   attention(layer: number, x: Tensor, scope: Scope): Tensor;
   feedForward(layer: number, x: Tensor, scope: Scope): Tensor;
+  sparse(layer: number): SparseFeedForward | undefined;
+  readonly auxiliaryLoss: AuxiliaryLossOf | undefined;
   finalNorm(x: Tensor, scope: Scope): Tensor;
   rotaryTables(length: number): RotaryTables;
 }
 
-function bind<Config>(
-  architecture: Architecture<Config>,
-  json: Readonly<Record<string, unknown>>,
-): BoundArchitecture {
+function bound<Config>(architecture: Architecture<Config>) {
+  return [architecture.modelTypes, (json: Json) => bind(architecture, json)] as const;
+}
+
+function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArchitecture {
   const config = architecture.readConfig(json);
   const dimensions = architecture.dimensions(config);
   return {
     dimensions,
-    blocks: Array.from({ length: dimensions.layers }, (_, layer) => architecture.blockPaths(layer)),
+    blocks: Array.from({ length: dimensions.layers }, (_, layer) =>
+      architecture.blockPaths(config, layer),
+    ),
     weights: architecture.weights(config),
     embeddingName: architecture.embeddingName,
     outputPath: architecture.outputPath,
     outputName: architecture.outputName(config),
     attention: (layer, x, scope) => architecture.attention(config, layer, x, scope),
     feedForward: (layer, x, scope) => architecture.feedForward(config, layer, x, scope),
+    sparse: (layer) => architecture.sparse?.(config, layer),
+    auxiliaryLoss: architecture.auxiliaryLoss?.(config),
     finalNorm: (x, scope) => architecture.finalNorm(config, x, scope),
     rotaryTables: (length) => architecture.rotaryTables(config, length),
   };
@@ -51,20 +71,17 @@ function bind<Config>(
 
 /** The values of `model_type` that are supported. */
 export const supportedModelTypes: readonly string[] = architectures.flatMap(
-  (architecture) => architecture.modelTypes,
+  ([modelTypes]) => modelTypes,
 );
 
 /**
  * The architecture that a config.json asks for.
  * @throws TunesmithError (checkpoint) for an unknown `model_type`, naming the nearest known one
  */
-export function architectureFor(
-  json: Readonly<Record<string, unknown>>,
-  where = "config.json",
-): BoundArchitecture {
+export function architectureFor(json: Json, where = "config.json"): BoundArchitecture {
   const type = json.model_type;
-  const found = architectures.find((entry) => entry.modelTypes.includes(String(type)));
-  if (found) return bind(found, json);
+  const [, bindTo] = architectures.find(([types]) => types.includes(String(type))) ?? [];
+  if (bindTo) return bindTo(json);
   const guess = nearest(String(type), supportedModelTypes);
   throw new TunesmithError("checkpoint", {
     where: `${where}: model_type`,

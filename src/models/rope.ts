@@ -35,12 +35,17 @@ export interface RopeConfig {
  * Reads both forms: `rope_parameters` (Transformers 5), and `rope_theta` beside `rope_scaling`,
  * which most checkpoints carry.
  */
-export function readRope(reader: ConfigReader, headSize: number, positions: number): RopeConfig {
+export function readRope(
+  reader: ConfigReader,
+  headSize: number,
+  positions: number,
+  usualTheta = 10000,
+): RopeConfig {
   const section = reader.object("rope_parameters") ?? reader.object("rope_scaling");
   const theta =
     section?.has("rope_theta") === true
       ? section.number("rope_theta")
-      : reader.number("rope_theta", 10000);
+      : reader.number("rope_theta", usualTheta);
   if (!section) return { theta, headSize, scaling: { kind: "default" } };
   const kinds = ["default", "linear", "dynamic", "llama3", "yarn"] as const;
   const kind = section.choice(section.has("rope_type") ? "rope_type" : "type", kinds, "default");

@@ -54,7 +54,7 @@ export function estimate(given: EstimateInput): Estimate {
   const { dimensions, weights, rows, rowTokens, memory, trainable } = given;
   const positions = rows * rowTokens;
   const linears = weights.filter(({ role }) => role === "linear");
-  const outputSizes = linears.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  const outputSizes = linears.reduce((sum, { shape, share = 1 }) => sum + share * shape[0]!, 0);
   const blockOutputs = outputSizes / dimensions.layers;
   const scores = rows * dimensions.heads * rowTokens * rowTokens;
   const saved =
@@ -88,13 +88,19 @@ export function estimate(given: EstimateInput): Estimate {
   };
 }
 
-/** 16-bit and quantised weights are widened where a block reads them, forward and backward apart. */
+/**
+ * 16-bit and quantised weights are widened where a block reads them, forward and backward apart; experts
+ * one after another, which their share of rows is more than.
+ */
 function widenedBytes({ dimensions, weights, weightBytes }: EstimateInput): number {
   const sizes = weights.map(({ shape }) => shape.reduce((size, length) => size * length, 1));
   const all = sizes.reduce((sum, size) => sum + size, 0);
   if (weightBytes >= all * FLOAT) return 0;
-  const linear = sizes.filter((_, i) => weights[i]!.role === "linear");
-  return (2 * FLOAT * linear.reduce((sum, size) => sum + size, 0)) / dimensions.layers;
+  const linear = sizes.reduce(
+    (sum, size, i) => (weights[i]!.role === "linear" ? sum + size * (weights[i]!.share ?? 1) : sum),
+    0,
+  );
+  return (2 * FLOAT * linear) / dimensions.layers;
 }
 
 function logitRows(positions: number, vocabulary: number, memory: "fast" | "lean"): number {
@@ -111,7 +117,7 @@ function stepOperations(given: EstimateInput): number {
   const { dimensions, weights, stepTokens, stepTargets, rowTokens, memory, trainable } = given;
   const linearSize = weights
     .filter(({ role }) => role === "linear")
-    .reduce((sum, { shape }) => sum + shape[0]! * shape[1]!, 0);
+    .reduce((sum, { shape, share = 1 }) => sum + share * shape[0]! * shape[1]!, 0);
   const passes = memory === "fast" ? 2 : 3;
   const attention = 2 * dimensions.layers * dimensions.heads * dimensions.headSize * rowTokens;
   const perToken = passes * (2 * linearSize + attention) + 6 * Math.min(trainable, linearSize);

@@ -23,8 +23,15 @@ export interface PointCase extends Common {
   readonly kind: "point";
   readonly batch: Batch;
   readonly loss: number;
-  /** What the method adds in training. */
+  /** What the method, or the architecture, adds in training. */
   readonly methodLoss: number;
+  /** What follows prompts, token by token. */
+  readonly greedy: readonly GreedyAnswer[];
+}
+
+export interface GreedyAnswer {
+  readonly prompt: readonly number[];
+  readonly tokens: readonly number[];
 }
 
 /** AdamW steps over batches taken in turn. */
@@ -100,6 +107,7 @@ export function readCase(folder: string, name: string): StoredCase {
       batch: json.batches[0],
       loss: json.loss,
       methodLoss: json.methodLoss ?? 0,
+      greedy: json.greedy ?? [],
     };
   throw new Error(`${name}: no test covers a case with ${Object.keys(json).join(", ")}`);
 }

@@ -6,6 +6,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { createDecoder } from "../../src/engine/decoding/decoder.ts";
+import { openModel } from "../../src/engine/load.ts";
 import { readAdapter } from "../../src/hub/index.ts";
 import { type LoadedModel, type LoadModelOptions, loadModel } from "../../src/index.ts";
 import { arrayDifference } from "../../src/runtime/testing/array-difference.ts";
@@ -37,6 +39,7 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
 const GROUPS = [
   "adalora",
   "adapterhub",
+  "architectures",
   "eva",
   "llama",
   "lora",
@@ -97,6 +100,24 @@ describe.each(["fast", "lean"] as const)("memory %s", (memory) => {
       }
     });
   });
+});
+
+const answered = ofKind("point").filter(({ greedy }) => greedy.length > 0);
+it.each(answered)("$name: the same tokens follow its prompts", async ({ model, greedy }) => {
+  const opened = await openModel(model, { threads: 1 });
+  try {
+    for (const { prompt, tokens } of greedy) {
+      const decoder = createDecoder(opened, { chunk: 4 });
+      const own: number[] = [];
+      for (let next = [...prompt]; own.length < tokens.length; next = [own.at(-1)!]) {
+        const [logits] = await decoder.append([next]);
+        own.push(logits!.indexOf(Math.max(...logits!)));
+      }
+      expect(own).toEqual(tokens);
+    }
+  } finally {
+    await opened.dispose();
+  }
 });
 
 it.each(ofKind("trajectory"))("$name: $shows", async (stored) => {

@@ -6,6 +6,8 @@ import type { BoundArchitecture } from "../../models/index.ts";
 import type { Kernel, Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../tensor/index.ts";
+import { expertCounts } from "../blocks.ts";
+import { columnsOf, enterExperts } from "../experts/pieces.ts";
 import { checkBatch } from "../inputs.ts";
 import { remember } from "../remember.ts";
 import { type Binding, createTracer, type TraceShape } from "../trace.ts";
@@ -13,6 +15,7 @@ import type { WeightStore } from "../weights/weights.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { createDecoderHead } from "./decoder-head.ts";
+import { createExpertRuns } from "./expert-runs.ts";
 import { createFixedPrefixes, type FixedPrefix } from "./fixed-prefix.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
@@ -21,7 +24,10 @@ import { createTokenEmbedding } from "./token-embedding.ts";
 
 export type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 
-/** A run of layers as a kernel: outputs are y, then new keys and values of each layer. */
+/**
+ * A run of layers as a kernel: outputs are y, then new keys and values of each layer. One whose last
+ * layer sends rows to experts ends there, and y is what `enterExperts` makes.
+ */
 interface LayerGroup {
   readonly kernel: Kernel;
   readonly feeds: readonly GroupFeed[];
@@ -47,7 +53,10 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const { dimensions } = architecture;
   const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
   const cache = createKeyValueCache(dimensions, batch, capacity);
-  const groups = layerGroups(layers, isWidened(architecture, weights) ? 1 : GROUP_LAYERS);
+  const experts = expertCounts(architecture, method);
+  const longest = isWidened(architecture, weights) ? 1 : GROUP_LAYERS;
+  const groups = layerGroups(layers, longest, (layer) => experts[layer]! > 0);
+  const expertRuns = createExpertRuns(model, experts);
   const virtualCount = method?.virtualTokens?.count ?? 0;
   const positionOffset = method?.positionOffset ?? 0;
 
@@ -93,15 +102,12 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       added.push(attended);
       return attended.output;
     });
-    const y = group.reduce(
-      (states, layer) =>
-        architecture.feedForward(
-          layer,
-          architecture.attention(layer, states, tracer.scope),
-          tracer.scope,
-        ),
-      x,
-    );
+    const y = group.reduce((states, layer) => {
+      const attended = architecture.attention(layer, states, tracer.scope);
+      return experts[layer]! > 0
+        ? enterExperts(architecture.sparse(layer)!, attended, tracer.scope)
+        : architecture.feedForward(layer, attended, tracer.scope);
+    }, x);
     for (const { keys, values, computed } of fixed) {
       const [ofKeys, ofValues] = (await computed) as [Value, Value];
       feeds
@@ -164,7 +170,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
     const ids = tokens.flatMap((row) => padded(row, sequence));
     await embed(ids, lengths, first);
-    cacheMask(lengths, kept, sequence, floatData(mask));
+    cacheMask(lengths, kept, sequence, floatData(mask), dimensions.slidingWindow);
     const positions = new BigInt64Array(batch * sequence);
     counts.forEach((count, row) => {
       for (let t = 0; t < count; t++)
@@ -198,7 +204,13 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
             return bind(feed, slot);
         }
       });
-      await kernel.run(inputs, [y, ...added]);
+      const last = group.at(-1)!;
+      if (experts[last]! > 0) {
+        const { width } = columnsOf(hiddenSize, experts[last]!);
+        const [entered] = buffersFor("entered", [[batch * sequence, width]]) as [Value];
+        await kernel.run(inputs, [entered, ...added]);
+        await expertRuns(last, shapeOf(sequence), entered, y);
+      } else await kernel.run(inputs, [y, ...added]);
       group.forEach((layer, i) => {
         cache.store(layer, { keys: added[2 * i]!, values: added[2 * i + 1]! }, counts);
       });
@@ -252,13 +264,24 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   };
 }
 
-/** Runs of consecutive layers, as equal in length as they can be. */
-function layerGroups(layers: number, longest: number): number[][] {
-  const count = Math.ceil(layers / longest);
-  const bound = (i: number) => Math.round((layers * i) / count);
-  return Array.from({ length: count }, (_, i) =>
-    Array.from({ length: bound(i + 1) - bound(i) }, (__, j) => bound(i) + j),
-  );
+/** Runs of consecutive layers, each ending with the first of its layers that `ends` one. */
+function layerGroups(
+  layers: number,
+  longest: number,
+  ends: (layer: number) => boolean,
+): number[][] {
+  const runs: number[][] = [[]];
+  for (let layer = 0; layer < layers; layer++) {
+    runs.at(-1)!.push(layer);
+    if (ends(layer) && layer < layers - 1) runs.push([]);
+  }
+  return runs.flatMap((run) => evenParts(run, Math.ceil(run.length / longest)));
+}
+
+/** A list cut into parts that are as equal in length as they can be. */
+function evenParts(list: readonly number[], count: number): number[][] {
+  const bound = (i: number) => Math.round((list.length * i) / count);
+  return Array.from({ length: count }, (_, i) => list.slice(bound(i), bound(i + 1)));
 }
 
 /** Whether weights are 16-bit in memory, so that every layer of a group needs scratch to widen them. */

@@ -100,20 +100,25 @@ export function createKeyValueCache(
 /**
  * The mask [batch, 1, sequence, kept + sequence] of new tokens that come behind `lengths` kept ones:
  * each sees its row's kept positions, itself, and the new ones before it.
+ * @param window positions that each one sees, itself included
  */
 export function cacheMask(
   lengths: readonly number[],
   kept: number,
   sequence: number,
   target: Float32Array,
+  window = Number.POSITIVE_INFINITY,
 ): void {
   target.fill(HIDDEN_SCORE);
   const width = kept + sequence;
   lengths.forEach((length, row) => {
     for (let query = 0; query < sequence; query++) {
       const start = (row * sequence + query) * width;
-      if (kept > 0) target.fill(0, start, start + length);
-      target.fill(0, start + kept, start + kept + query + 1);
+      // Of the kept positions and the new ones up to this, so many lie before the window.
+      const hidden = Math.max(0, length + query + 1 - window);
+      if (kept > 0) target.fill(0, start + Math.min(hidden, length), start + length);
+      const own = start + kept;
+      target.fill(0, own + Math.max(0, hidden - length), own + query + 1);
     }
   });
 }

@@ -2,22 +2,68 @@
 
 import type { EngineModel, OpenOptions } from "../load.ts";
 import { rows } from "./contract-batches.ts";
+import { ON_EXPERTS } from "./expert-entries.ts";
 import { METHODS, type MethodEntry } from "./method-entries.ts";
 import { openTiny, type TinyModel } from "./tiny-models.ts";
 
 /** Tiny models of each architecture, by `model_type`. */
 export const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
   llama: ["base", "untied-head", "biases", "head-dim"],
+  mistral: ["mistral-window"],
+  mixtral: ["mixtral"],
+  qwen2: ["qwen2"],
+  qwen2_moe: ["qwen2-moe-mixed"],
+  qwen3: ["qwen3"],
 };
 
+const ALL_ENTRIES: readonly MethodEntry[] = Object.values(METHODS).flat();
+const named = (...names: string[]) => ALL_ENTRIES.filter(({ name }) => names.includes(name));
+
+/**
+ * One entry of each kind of hook: on architectures that differ from LLaMA in a part, the others would
+ * show the same.
+ */
+const OF_EACH_KIND = named(
+  "LoRA",
+  "QLoRA",
+  "full fine-tuning",
+  "the last block",
+  "LN tuning",
+  "prompt tuning",
+  "Pfeiffer's adapters",
+);
+
+const WITH_EXPERTS = [
+  ...ON_EXPERTS,
+  ...named(
+    "LN tuning",
+    "prompt tuning",
+    "prefix tuning",
+    "Pfeiffer's adapters",
+    "parallel adapters",
+  ),
+];
+
+/** Which entries run on which model; where it is not named, all. */
+const CHOSEN: Readonly<Partial<Record<TinyModel, readonly MethodEntry[]>>> = {
+  "mistral-window": OF_EACH_KIND,
+  mixtral: WITH_EXPERTS,
+  qwen2: OF_EACH_KIND,
+  "qwen2-moe-mixed": WITH_EXPERTS,
+  qwen3: OF_EACH_KIND,
+};
+
+const pairsOf = (tiny: TinyModel) =>
+  (CHOSEN[tiny] ?? ALL_ENTRIES).map((entry) => ({ tiny, method: entry.name, entry }));
+
+/** Every model with the entries that tell something of it. */
+export const EVERYWHERE = Object.values(ARCHITECTURES).flat().flatMap(pairsOf);
+
 /** For what does not depend on a model's details: the first of each architecture. */
-export const FIRST_MODELS = Object.values(ARCHITECTURES).map(([first]) => first!);
+export const ON_FIRST_MODELS = Object.values(ARCHITECTURES).flatMap(([first]) => pairsOf(first!));
 
-/** Every entry on each of some models. */
-export const pairsWith = (models: readonly TinyModel[], entries: readonly MethodEntry[]) =>
-  models.flatMap((tiny) => entries.map((entry) => ({ tiny, method: entry.name, entry })));
-
-export const ALL_ENTRIES: readonly MethodEntry[] = Object.values(METHODS).flat();
+/** What a checkpoint keeps does not depend on the model's kind: a dense one and one with experts tell. */
+export const RESUMED: ReadonlySet<TinyModel> = new Set(["base", "mixtral"]);
 
 /** How a model with an entry's method is opened. */
 export const openingOf = ({ options, quantization, data }: MethodEntry): OpenOptions => ({

@@ -29,7 +29,8 @@ export interface MethodEntry {
 
 const BALANCES = "the balancing loss is of all tokens of a micro-batch together";
 const TAKES_A_PART = "W - s B A is rounded";
-const NORMS_ARE_CONSTANT = "the norms of the weights are constants to it (DoRA, section 4.3)";
+export const NORMS_ARE_CONSTANT =
+  "the norms of the weights are constants to it (DoRA, section 4.3)";
 
 /** Three trained adapters, for the models whose hidden size is that of "base". */
 const FUSED = ["alpha", "beta", "gamma"];

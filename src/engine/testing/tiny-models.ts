@@ -7,14 +7,30 @@ import { type Batch, countTargets } from "../batch.ts";
 import { type EngineModel, type OpenOptions, openModel } from "../load.ts";
 import type { GradientOptions } from "../model.ts";
 
-const CASES = join(import.meta.dirname, "../../../tests/parity/cases/llama");
+const CASES = join(import.meta.dirname, "../../../tests/parity/cases");
 
-/** Two layers, hidden size 32, vocabulary of 97; each a parity case of that name. */
-export type TinyModel = "base" | "untied-head" | "biases" | "head-dim" | "f16-weights";
+/** Two layers, hidden size 32, vocabulary of 97; each a parity case of that name, in one of two groups. */
+const GROUPS = {
+  base: "llama",
+  "untied-head": "llama",
+  biases: "llama",
+  "head-dim": "llama",
+  "f16-weights": "llama",
+  "mistral-window": "architectures",
+  mixtral: "architectures",
+  "mixtral-balanced": "architectures",
+  qwen2: "architectures",
+  "qwen2-moe": "architectures",
+  "qwen2-moe-mixed": "architectures",
+  qwen3: "architectures",
+} as const;
+
+export type TinyModel = keyof typeof GROUPS;
 
 export const VOCABULARY = 97;
 
-export const tinyModelFolder = (name: TinyModel): string => join(CASES, name, "model");
+export const tinyModelFolder = (name: TinyModel): string =>
+  join(CASES, GROUPS[name], name, "model");
 
 export const openTiny = (name: TinyModel, options: OpenOptions = {}): Promise<EngineModel> =>
   openModel(tinyModelFolder(name), { threads: 1, ...options });

@@ -3,6 +3,7 @@
 // are those of PEFT's `AdaLoraConfig`; what PEFT leaves to the user's loop is the method's schedule here.
 
 import { TunesmithError } from "../../errors.ts";
+import type { AuxiliaryLoss } from "../../models/index.ts";
 import {
   add,
   constant,
@@ -16,13 +17,7 @@ import {
 } from "../../tensor/index.ts";
 import { adaptedModules, shownTargets } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
-import type {
-  AuxiliaryLoss,
-  BoundMethod,
-  MethodDefinition,
-  MethodScope,
-  ModelDescription,
-} from "../method.ts";
+import type { BoundMethod, MethodDefinition, MethodScope, ModelDescription } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { lowRank } from "../parts/low-rank.ts";
 import { addLowRank } from "../parts/merge-weights.ts";

@@ -77,7 +77,7 @@ export function hubEnvelope(
   return {
     config,
     hidden_size: dimensions.hiddenSize,
-    model_class: `${modelType[0]!.toUpperCase()}${modelType.slice(1)}ForCausalLM`,
+    model_class: `${classPrefix(modelType)}ForCausalLM`,
     model_name: source,
     model_type: modelType,
     name,
@@ -98,3 +98,10 @@ export function checkAdapterName(name: string): void {
     fix: 'use a name such as "my-adapter"',
   });
 }
+
+/** Of Transformers' classes: `llama` to Llama, `qwen2_moe` to Qwen2Moe. */
+const classPrefix = (modelType: string): string =>
+  modelType
+    .split("_")
+    .map((part) => `${part[0]!.toUpperCase()}${part.slice(1)}`)
+    .join("");

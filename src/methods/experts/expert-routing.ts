@@ -1,17 +1,6 @@
-// Sending each token to its best few experts, and the loss that spreads tokens over all of them.
+// Sending each token to its best few experts.
 
-import {
-  add,
-  divide,
-  multiply,
-  stopGradient,
-  subtract,
-  sum,
-  type Tensor,
-  topMask,
-} from "../../tensor/index.ts";
-import type { AuxiliaryLoss, MethodScope } from "../method.ts";
-import { loadBalance, weightedSum } from "./balancing.ts";
+import { add, divide, multiply, subtract, sum, type Tensor, topMask } from "../../tensor/index.ts";
 
 /** Which experts a token has, [rows, experts]: `places` are 1 at one expert each. */
 export interface Routing {
@@ -27,38 +16,4 @@ export function route(probabilities: Tensor, topK: number): Routing {
   const chosen = places.map((place) => sum(multiply(probabilities, place), [1]));
   const total = chosen.reduce(add);
   return { places, weights: chosen.map((probability) => divide(probability, total)) };
-}
-
-const countsOf = (path: string) => `${path} counts`;
-const probabilitiesOf = (path: string) => `${path} probabilities`;
-
-/** Reports what `balancing` is made of. */
-export function reportRouting(
-  path: string,
-  probabilities: Tensor,
-  topK: number,
-  scope: MethodScope,
-): void {
-  const real = scope.realPositions();
-  const counts = sum(multiply(topMask(stopGradient(probabilities), topK), real), [0]);
-  scope.statistic(countsOf(path), counts);
-  scope.statistic(probabilitiesOf(path), sum(multiply(probabilities, real), [0]));
-}
-
-/** The balancing loss of the modules at `paths` together. */
-export function balancing(
-  statistics: ReadonlyMap<string, Float32Array>,
-  paths: readonly string[],
-  topK: number,
-  weight: number,
-): AuxiliaryLoss {
-  const layers = paths.map((path) => ({
-    counts: statistics.get(countsOf(path))!,
-    probabilities: statistics.get(probabilitiesOf(path))!,
-  }));
-  const { loss, gradient } = loadBalance(layers, topK);
-  const shares = paths.map(
-    (path) => [probabilitiesOf(path), { loss: loss / paths.length, gradient }] as const,
-  );
-  return weightedSum(shares, weight);
 }

@@ -2,15 +2,17 @@
 // the weights of the module's own router. Tensor names and the balancing loss are those of Ablustrund's
 // library, which is PEFT's with another linear layer.
 
+import { TunesmithError } from "../../errors.ts";
+import { weightedSum } from "../../models/index.ts";
 import { add, linear, multiply, reshape, softmax, sum } from "../../tensor/index.ts";
 import { peftPath } from "../adapted-modules.ts";
 import type { BoundMethod, ModelDescription, ParameterSpec } from "../method.ts";
 import { uniformSpec } from "../parts/initial-values.ts";
 import { toPeftConfig } from "../peft-format.ts";
-import { refuseOutput, selectTargets } from "../targets.ts";
-import { variation, weightedSum } from "./balancing.ts";
+import { type LinearModule, refuseOutput, selectTargets } from "../targets.ts";
 import { type ExpertBank, expertBank, lower, raise, weigh } from "./expert-bank.ts";
 import { loraMoeLayout, type MoeLoraSettings } from "./moe-lora-options.ts";
+import { variation } from "./variation.ts";
 
 interface Mixture {
   /** The router, [experts, in]. */
@@ -23,6 +25,7 @@ export function bindLoraMoe(options: MoeLoraSettings, model: ModelDescription): 
   const { experts, dropout, balance } = options;
   const modules = selectTargets(model, { targets: options.targets });
   refuseOutput(model, modules, "LoRAMoE");
+  refuseExperts(model, modules);
   const mixtures = new Map(
     modules.map((module): [string, Mixture] => {
       const { path, inputSize } = module;
@@ -56,13 +59,30 @@ export function bindLoraMoe(options: MoeLoraSettings, model: ModelDescription): 
     },
     ...(balance > 0 && {
       readsWholeRows: true,
-      auxiliaryLoss: (importance) =>
+      auxiliaryLoss: (statistics) =>
         weightedSum(
-          [...importance].map(([path, values]) => [path, variation(values)] as const),
+          [...mixtures.keys()].map((path) => [path, variation(statistics.get(path)!)] as const),
           balance,
         ),
     }),
     unmergeable: "experts that each token weighs for itself",
     saved: { config: toPeftConfig(loraMoeLayout, options, model, modules) },
   };
+}
+
+/**
+ * A router beside an expert would be balanced over tokens that the expert is not for.
+ * @throws TunesmithError (config) where experts of the model are among the modules
+ */
+function refuseExperts(model: ModelDescription, modules: readonly LinearModule[]): void {
+  const isExpert = ({ path }: LinearModule) =>
+    model.blocks.some(({ experts }) => experts !== undefined && path.startsWith(`${experts}.`));
+  const found = modules.find(isExpert);
+  if (!found) return;
+  throw new TunesmithError("config", {
+    where: "method.targets",
+    rule: "LoRAMoE adapts layers that all tokens go through",
+    seen: `${found.path}, an expert of the model`,
+    fix: 'name layers of the attention, such as ["q_proj", "v_proj"]',
+  });
 }

@@ -8,13 +8,14 @@
 
 import { TunesmithError } from "../../errors.ts";
 import type { AdapterTensor } from "../../hub/index.ts";
+import { balancing, reportRouting } from "../../models/index.ts";
 import { add, constant, linear, multiply, softmax, type Tensor } from "../../tensor/index.ts";
 import type { BoundMethod, MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
 import { normalSpec, uniformSpec, zeroSpec } from "../parts/initial-values.ts";
 import { toPeftConfig } from "../peft-format.ts";
 import { type LinearModule, refuseOutput, selectTargets } from "../targets.ts";
 import { type ExpertBank, expertBank, lower, raise, weigh } from "./expert-bank.ts";
-import { balancing, type Routing, reportRouting, route } from "./expert-routing.ts";
+import { type Routing, route } from "./expert-routing.ts";
 import {
   MODERN_NAMES,
   type MoeLoraSettings,

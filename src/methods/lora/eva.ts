@@ -40,6 +40,7 @@ export function evaProbe(
   const selected = selectTargets(model, { targets, exclude, layers, embeddings: true });
   refuseOutput(model, selected, "init: eva");
   const modules = selected.filter(({ kind }) => kind === "linear");
+  refuseExperts(model, modules);
   if (modules.length === 0) return undefined; // an embedding starts as it always does
   const rankOf = (path: string) =>
     patternValue(options.rankPattern, path, "method.rankPattern") ?? options.rank;
@@ -179,6 +180,20 @@ function leading(found: PrincipalDirections, rank: number, whiten: boolean): Flo
     );
   });
   return a;
+}
+
+/** @throws TunesmithError (config) for experts, which see only the rows that are sent to them */
+function refuseExperts({ blocks }: ModelDescription, modules: readonly LinearModule[]): void {
+  const inside = modules.find(({ path }) =>
+    blocks.some(({ experts }) => experts !== undefined && path.startsWith(`${experts}.`)),
+  );
+  if (!inside) return;
+  throw new TunesmithError("config", {
+    where: "method.init: eva",
+    rule: "looks at inputs of layers that see every row",
+    seen: `${inside.path}, in an expert`,
+    fix: 'name the layers of attention (targets: ["q_proj", "v_proj"]), or use another init',
+  });
 }
 
 /** @throws TunesmithError (config) for more directions than an input has */

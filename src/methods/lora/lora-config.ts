@@ -47,7 +47,11 @@ export const loraConfigSchema = z.object({
   r: z.int().positive().default(8),
   rank_pattern: z.record(z.string(), z.int().positive()).default({}),
   target_modules: modules,
-  target_parameters: names.nullable().default(null),
+  // PEFT writes an empty list for mixtures of experts whose experts it leaves alone.
+  target_parameters: names
+    .nullable()
+    .default(null)
+    .transform((list) => (list?.length === 0 ? null : list)),
   trainable_token_indices: z
     .union([tokenIds, z.record(z.string(), tokenIds)])
     .nullable()

@@ -14,13 +14,20 @@ const freezeSchema = z.strictObject({
   blocks: count
     .optional()
     .describe("The last blocks, this many, are trained.")
-    .meta(derived("2; all blocks where weights are named")),
+    .meta(derived("2; all blocks where weights or parts are named")),
+  parts: z
+    .enum(["routers", "experts"])
+    .optional()
+    .describe("Of a mixture of experts, only the routers or only the experts."),
   weights: z
     .union([z.string(), moduleNames.min(1)])
     .optional()
     .describe("Of those, only these: parts of their names such as [mlp], or a regex.")
     .meta(derived("all")),
 });
+
+/** What `parts` stands for: weights at or below these paths of a block. */
+const PART_PATHS = { routers: "router", experts: "experts" } as const;
 
 export type FreezeOptions = z.input<typeof freezeSchema>;
 
@@ -40,7 +47,7 @@ function bindFreeze(given: FreezeOptions, model: ModelDescription): BoundMethod 
 }
 
 function chosenWeights(
-  { blocks, weights }: z.output<typeof freezeSchema>,
+  { blocks, parts, weights }: z.output<typeof freezeSchema>,
   model: ModelDescription,
 ): WeightSpec[] {
   const { layers } = model.dimensions;
@@ -51,10 +58,13 @@ function chosenWeights(
       seen: `${blocks} of ${layers}`,
       fix: `use at most ${layers}, or method: full`,
     });
-  const last = blocks ?? (weights === undefined ? Math.min(DEFAULT_BLOCKS, layers) : undefined);
-  const inBlocks = model.weights.filter(
+  const isNamed = weights !== undefined || parts !== undefined;
+  const last = blocks ?? (isNamed ? undefined : Math.min(DEFAULT_BLOCKS, layers));
+  const ofParts = parts ? weightsOfParts(parts, model) : model.weights;
+  const inBlocks = ofParts.filter(
     ({ name }) => last === undefined || blockOf(name) >= layers - last,
   );
+  if (inBlocks.length === 0) throw noParts(parts!, `the last ${last} blocks have none`);
   if (weights === undefined) return inBlocks;
   if (typeof weights === "string") {
     const pattern = compilePattern(`^(?:${weights})$`, weights, "method.weights");
@@ -66,6 +76,22 @@ function chosenWeights(
   const unknown = weights.filter((part) => !inBlocks.some(({ name }) => hasPart(name, part)));
   if (unknown.length > 0) throw noWeights(unknown, inBlocks, model);
   return inBlocks.filter(({ name }) => weights.some((part) => hasPart(name, part)));
+}
+
+/** @throws TunesmithError (config) for a model without experts */
+function weightsOfParts(parts: keyof typeof PART_PATHS, model: ModelDescription): WeightSpec[] {
+  const paths = model.blocks.flatMap((block) => block[PART_PATHS[parts]] ?? []);
+  if (paths.length === 0) throw noParts(parts, `a ${model.modelType}, which has no experts`);
+  return model.weights.filter(({ name }) => paths.some((path) => name.startsWith(`${path}.`)));
+}
+
+function noParts(parts: string, seen: string): TunesmithError {
+  return new TunesmithError("config", {
+    where: "method.parts",
+    rule: `the blocks that are trained have ${parts}`,
+    seen,
+    fix: "leave parts out, or use weights and blocks to say what is trained",
+  });
 }
 
 /** The number of the block that a weight is of; -1 for those outside. */
@@ -97,11 +123,12 @@ function noWeights(
 export const freeze = {
   schema: freezeSchema,
   learningRate: 2e-5,
-  describe: ({ blocks, weights }) =>
+  describe: ({ blocks, parts, weights }) =>
     [
       "freeze tuning",
+      ...(parts ? [`${parts} only`] : []),
       ...(weights ? [[weights].flat().join(", ")] : []),
-      ...(blocks || !weights ? [`last ${blocks ?? DEFAULT_BLOCKS} blocks`] : []),
+      ...(blocks || !(weights || parts) ? [`last ${blocks ?? DEFAULT_BLOCKS} blocks`] : []),
     ].join(", "),
   bind: bindFreeze,
 } satisfies MethodDefinition<FreezeOptions>;

@@ -1,7 +1,8 @@
 // Losses that keep a router from sending everything to few experts, with their gradients: in plain
 // numbers, since they are of a handful of sums over all tokens.
 
-import type { AuxiliaryLoss } from "../method.ts";
+import { multiply, stopGradient, sum, type Tensor, topMask } from "../tensor/index.ts";
+import type { AuxiliaryLoss, Scope } from "./architecture.ts";
 
 /** Sums over the tokens of one layer, [experts] each. */
 export interface LayerRouting {
@@ -12,7 +13,8 @@ export interface LayerRouting {
 }
 
 /**
- * Mixtral's load balancing, which MixLoRA has: experts · Σ f P, with f_i the share of tokens that have
+ * Load balancing as Transformers' `load_balancing_loss_func` has it (Switch Transformer, Fedus et al. 2021,
+ * equations 4 to 6): experts · Σ f P, with f_i the share of tokens that have
  * expert i among their `topK` and P_i its mean probability, over the tokens of all layers together.
  * Gradients are of the sums of probabilities, one a layer.
  */
@@ -33,23 +35,6 @@ export function loadBalance(
   return { loss, gradient: Float32Array.from(slope) };
 }
 
-/**
- * The squared coefficient of variation, variance / mean² (the unbiased variance, as LoRAMoE takes it of
- * the routers' sums over each row), and its gradient.
- */
-export function variation(values: Float32Array): { loss: number; gradient: Float32Array } {
-  const count = values.length;
-  if (count < 2) return { loss: 0, gradient: new Float32Array(count) };
-  const mean = values.reduce((sum, value) => sum + value, 0) / count;
-  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (count - 1);
-  const square = mean ** 2 + 1e-10;
-  const gradient = values.map(
-    (value) =>
-      (2 * (value - mean)) / ((count - 1) * square) - (2 * variance * mean) / (count * square ** 2),
-  );
-  return { loss: variance / square, gradient };
-}
-
 /** Losses of several statistics, each with its gradient, as one. */
 export function weightedSum(
   parts: Iterable<readonly [name: string, part: { loss: number; gradient: Float32Array }]>,
@@ -65,4 +50,38 @@ export function weightedSum(
     );
   }
   return { loss, gradients };
+}
+
+const countsOf = (path: string) => `${path} counts`;
+const probabilitiesOf = (path: string) => `${path} probabilities`;
+
+/** Reports what `balancing` is made of. */
+export function reportRouting(
+  path: string,
+  probabilities: Tensor,
+  topK: number,
+  scope: Pick<Scope, "realPositions" | "statistic">,
+): void {
+  const real = scope.realPositions();
+  const counts = sum(multiply(topMask(stopGradient(probabilities), topK), real), [0]);
+  scope.statistic(countsOf(path), counts);
+  scope.statistic(probabilitiesOf(path), sum(multiply(probabilities, real), [0]));
+}
+
+/** The balancing loss of the modules at `paths` together. */
+export function balancing(
+  statistics: ReadonlyMap<string, Float32Array>,
+  paths: readonly string[],
+  topK: number,
+  weight: number,
+): AuxiliaryLoss {
+  const layers = paths.map((path) => ({
+    counts: statistics.get(countsOf(path))!,
+    probabilities: statistics.get(probabilitiesOf(path))!,
+  }));
+  const { loss, gradient } = loadBalance(layers, topK);
+  const shares = paths.map(
+    (path) => [probabilitiesOf(path), { loss: loss / paths.length, gradient }] as const,
+  );
+  return weightedSum(shares, weight);
 }

@@ -1,0 +1,26 @@
+// What a method cannot do on some models, whatever its options: told when it is bound, before work starts.
+
+import { type Fault, TunesmithError } from "../errors.ts";
+import type { BoundMethod, ModelDescription } from "./method.ts";
+
+/** @throws TunesmithError (config) for a method that the model has no place for */
+export function checkFits(method: BoundMethod, model: ModelDescription): void {
+  const { slidingWindow, maximumPositions } = model.dimensions;
+  const faults: Fault[] = [];
+  if (method.prefix && slidingWindow !== undefined && slidingWindow < maximumPositions)
+    faults.push({
+      where: `method.name (${method.name})`,
+      rule: "every position sees the keys that are put in front",
+      seen: `a ${model.modelType} whose positions see ${slidingWindow} at most`,
+      fix: 'use prompt or p-tuning, whose virtual tokens are positions, or "sliding_window": null in config.json where no text is longer',
+    });
+  const routed = model.blocks.find(({ experts }) => experts !== undefined);
+  if (method.module && routed)
+    faults.push({
+      where: `method.name (${method.name})`,
+      rule: "every feed-forward is one module, which gets experts of its own",
+      seen: `${routed.experts}: a ${model.modelType} has experts there already`,
+      fix: "use lora on attention or on the experts, or freeze with parts: routers or experts",
+    });
+  if (faults.length > 0) throw new TunesmithError("config", faults);
+}
