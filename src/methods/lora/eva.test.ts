@@ -105,6 +105,23 @@ describe("refuses", () => {
     );
   });
 
+  it("layers inside experts, which see only rows that are sent to them", () => {
+    const routed = describeModel({
+      model_type: "mixtral",
+      num_local_experts: 2,
+      num_experts_per_tok: 1,
+      tie_word_embeddings: false,
+    });
+    const probe = (targets: string[]) =>
+      methodDefinition("lora").fromData!.probe(
+        { ...options, targets } as LoraOptions,
+        routed,
+        plainProducts,
+      );
+    expect(() => probe(["v_proj", "w2"])).toThrow(/in an expert[\s\S]*targets:/);
+    expect(probe(["v_proj"])!.modules.size).toBe(2);
+  });
+
   it("the output matrix", () => {
     expect(() => probeOf({ targets: ["lm_head"], layersToTransform: undefined })).toThrow(
       "init: eva adapts the layers inside the blocks",
