@@ -108,6 +108,7 @@ describe("refuses", () => {
   it("layers inside experts, which see only rows that are sent to them", () => {
     const routed = describeModel({
       model_type: "mixtral",
+      max_position_embeddings: 128,
       num_local_experts: 2,
       num_experts_per_tok: 1,
       tie_word_embeddings: false,
