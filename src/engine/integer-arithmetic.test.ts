@@ -4,7 +4,13 @@ import { describe, expect, it } from "vitest";
 import { casePath } from "../hub/testing/cases.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { createOptimizer, zeroGradients } from "../runtime/optimizer.ts";
+import { createRandom } from "../runtime/random.ts";
+import { arrayDifference } from "../runtime/testing/array-difference.ts";
+import { randomFloats } from "../runtime/testing/evaluate.ts";
+import { createBufferPool, floatData, floats } from "../runtime/values.ts";
+import { createBind } from "./bind.ts";
 import { createDecoder } from "./decoding/decoder.ts";
+import { createHeadRunner } from "./head/head-runner.ts";
 import { openModel } from "./load.ts";
 import {
   batchOf,
@@ -18,6 +24,9 @@ const LORA: MethodOptions = { name: "lora", rank: 4, targets: ["q_proj", "v_proj
 const batch = batchOf(randomRows([12, 12, 12]));
 const open = (method: MethodOptions = LORA, memory: "fast" | "lean" = "fast") =>
   openTiny("base", { method, arithmetic: "int8", memory });
+
+const randomStates = (rows: number, width: number) =>
+  floats(randomFloats(createRandom(2), rows * width), [rows, width]);
 
 /** Cosine between all gradients of two runs. */
 function cosine(a: Differentiated, b: Differentiated): number {
@@ -75,19 +84,50 @@ describe("training in 8-bit integers", () => {
     expect(losses.at(-1)).toBeLessThan(0.9 * losses[0]!);
   });
 
-  it("keeps two bytes a linear weight, and reads a checkpoint's own int8 as it is", async () => {
+  it("keeps two bytes a linear weight and one of the output matrix beside its own", async () => {
     const model = await open();
     await differentiate(model, [batch]);
     const exact = await openTiny("base");
     const linear = exact.architecture.weights.filter(({ role }) => role === "linear");
     const numbers = linear.reduce((sum, { shape: [a, b] }) => sum + a! * b!, 0);
     const scales = linear.reduce((sum, { shape }) => sum + shape[0]!, 0);
-    expect(exact.weights.bytes - model.weights.bytes).toBe(4 * numbers - 2 * numbers - 4 * scales);
+    const { vocabularySize, hiddenSize } = exact.architecture.dimensions;
+    expect(exact.weights.bytes - model.weights.bytes).toBe(
+      4 * numbers - 2 * numbers - 4 * scales - vocabularySize * hiddenSize,
+    );
     const { codes } = model.weights.integers(linear[0]!.name)!;
     const kept = model.weights.quantized(linear[0]!.name)!;
     expect(kept.type === "int8" && kept.values).toBe(codes.data);
     await model.dispose();
     await exact.dispose();
+  });
+});
+
+describe("the head in 8-bit integers", () => {
+  it("has the exact loss of the states that it is given, and about their gradient", async () => {
+    // A method without blocks under it: what reaches the output matrix is the same in both.
+    const method: MethodOptions = { name: "prompt", virtualTokens: 2 };
+    const models = [
+      await openTiny("base", { method, arithmetic: "int8" }),
+      await openTiny("base", { method }),
+    ] as const;
+    const states = randomStates(6, models[0].architecture.dimensions.hiddenSize);
+    const labels = Int32Array.from([3, 1, 4, 1, 5, 9]);
+    const results = [];
+    for (const { architecture, weights, parameterSet: parameters, runtime } of models) {
+      const pool = createBufferPool();
+      const bind = createBind(weights, parameters);
+      const parts = { architecture, weights, parameters, runtime, pool, bind, method: undefined };
+      const head = createHeadRunner({ ...parts, logitBytes: 2 ** 20 });
+      const given = pool.take(states.dims);
+      results.push({ loss: await head.lossWithGradients(states, labels, 1, given, {}), given });
+    }
+    const [rounded, exact] = results as [(typeof results)[0], (typeof results)[0]];
+    expect(rounded.loss).toBe(exact.loss);
+    const difference = arrayDifference(floatData(rounded.given), floatData(exact.given));
+    expect(difference).toBeLessThan(0.02);
+    expect(difference).toBeGreaterThan(0);
+    for (const model of models) await model.dispose();
   });
 });
 

@@ -18,6 +18,14 @@ export const bytes = (data: Uint8Array, shape: Shape): Value =>
 export const wholeNumbers = (data: Int8Array, shape: Shape): Value =>
   new ort.Tensor("int8", data, shape);
 
+/** Some rows (along the first axis) of a value, in its own memory. */
+export function rowsFrom(value: Value, start: number, end: number): Value {
+  const [, ...inner] = value.dims;
+  const width = sizeOf(inner);
+  const data = (value.data as Float32Array).subarray(start * width, end * width);
+  return new ort.Tensor(value.type as "float32", data, [end - start, ...inner]);
+}
+
 export const floatData = (value: Value): Float32Array => value.data as Float32Array;
 
 export interface BufferPool {

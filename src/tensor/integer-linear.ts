@@ -29,7 +29,12 @@ export function integerRows(x: Tensor): IntegerRows {
   return { scales, codes: node("rowCodes", [x, scales], x.shape, {}, "uint8") };
 }
 
-function integerMatmul({ codes, scales }: IntegerRows, weight: Tensor, columns?: Tensor): Tensor {
+/** Rows [rows, inner] times int8 [inner, columns], in whole numbers, and times a scale a column. */
+export function integerMatmul(
+  { codes, scales }: IntegerRows,
+  weight: Tensor,
+  columns?: Tensor,
+): Tensor {
   const [rows, inner] = codes.shape as [number, number];
   const width = weight.shape[1]!;
   if (weight.dtype !== "int8" || weight.shape[0] !== inner)

@@ -44,6 +44,8 @@ export function createDecoderHead(
             hiddenSize,
           ]);
         case "targetRows":
+        case "outputCodes":
+        case "outputScales":
         case "targetColumns":
         case "lossWeights":
           throw new Error(`logits do not depend on ${feed.kind}`);

@@ -4,7 +4,7 @@
 import type { BoundMethod } from "../../methods/index.ts";
 import type { BoundArchitecture } from "../../models/index.ts";
 import type { Runtime, Value } from "../../runtime/kernel.ts";
-import { type BufferPool, floatData, floats, integers } from "../../runtime/values.ts";
+import { type BufferPool, floatData, floats, integers, rowsFrom } from "../../runtime/values.ts";
 import type { Bind, RunValues } from "../bind.ts";
 import { addInto, type ParameterSet } from "../parameters.ts";
 import { remember } from "../remember.ts";
@@ -63,7 +63,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
       if (hooked)
         return compileHookedHead(runtime, { ...options, method: hooked }, { rows, gradients });
       const tracer = createTracer(options, HEAD_SHAPE);
-      return compileHead(runtime, architecture, tracer, { rows, gradients });
+      return compileHead(runtime, architecture, tracer, { rows, gradients, inIntegers });
     });
   /** What the blocks of the output matrix are cut from; a hooked module has none. */
   const outputMatrix = () => {
@@ -72,6 +72,9 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
       output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
     );
   };
+  // A trained output matrix changes at every step, so it is multiplied as it is.
+  const inIntegers = !output && weights.arithmetic === "int8";
+  const rounded = () => weights.integerRows(architecture.outputName);
   const rowsOf = (data: Float32Array, start: number, end: number) =>
     floats(data.subarray(start * hiddenSize, end * hiddenSize), [end - start, hiddenSize]);
 
@@ -91,6 +94,10 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
             return own[feed.kind]!;
           case "outputBlock":
             return rowsOf(matrix, feed.start, feed.end);
+          case "outputCodes":
+            return rowsFrom(rounded().codes, feed.start, feed.end);
+          case "outputScales":
+            return rowsFrom(rounded().scales, feed.start, feed.end);
           default:
             return bind(feed, slot, { seed });
         }

@@ -16,6 +16,8 @@ import {
   exp,
   gradient,
   input,
+  integerMatmul,
+  integerRows,
   linear,
   log,
   matmul,
@@ -46,13 +48,19 @@ export function vocabularyBlocks(size: number): [start: number, end: number][] {
 
 export type HeadFeed =
   | { readonly kind: "x" | "targetRows" | "targetColumns" | "lossWeights" }
-  | { readonly kind: "outputBlock"; readonly start: number; readonly end: number }
+  | {
+      readonly kind: "outputBlock" | "outputCodes" | "outputScales";
+      readonly start: number;
+      readonly end: number;
+    }
   | Binding;
 
 export interface HeadOptions {
   readonly rows: number;
   /** Which outputs to make, see `Head`. */
   readonly gradients: { readonly x: boolean; readonly output: boolean } | "loss" | "logits";
+  /** Whether the way back is multiplied in whole numbers; logits and loss never are. */
+  readonly inIntegers?: boolean;
 }
 
 /**
@@ -75,7 +83,7 @@ export async function compileHead(
   runtime: Runtime,
   architecture: BoundArchitecture,
   tracer: Tracer,
-  { rows, gradients }: HeadOptions,
+  { rows, gradients, inIntegers = false }: HeadOptions,
 ): Promise<Head> {
   const { hiddenSize, vocabularySize } = architecture.dimensions;
   const x = input("x", [rows, hiddenSize]);
@@ -125,9 +133,15 @@ export async function compileHead(
   if (gradients === "loss") return finish([losses]);
 
   const rowFactor = divide(lossWeights, total);
-  const mixed = blocks
-    .map(({ matrix }, i) => matmul(exponentials[i]!, matrix))
-    .reduce((sumSoFar, part) => add(part, sumSoFar));
+  const weighted = ({ start, end, matrix }: (typeof blocks)[number], i: number) => {
+    if (!inIntegers) return matmul(exponentials[i]!, matrix);
+    const codes = input(`output codes ${start}`, matrix.shape, "int8");
+    const scales = input(`output scales ${start}`, [end - start]);
+    feeds.set(codes, { kind: "outputCodes", start, end });
+    feeds.set(scales, { kind: "outputScales", start, end });
+    return integerMatmul(integerRows(multiply(exponentials[i]!, scales)), codes);
+  };
+  const mixed = blocks.map(weighted).reduce((sumSoFar, part) => add(part, sumSoFar));
   const normedGradient = subtract(multiply(rowFactor, mixed), multiply(lossWeights, targetRows));
   const parameters = tracer.parameterInputs();
   const wanted = [...(gradients.x ? [x] : []), ...parameters.values()];

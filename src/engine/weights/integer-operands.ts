@@ -15,8 +15,21 @@ export type IntegerOperands = { readonly [Part in keyof IntegerWeight]: Value };
 
 const TILE = 64;
 
+/** What products with a matrix's columns alone read. */
+export type RowOperands = Pick<IntegerOperands, "codes" | "scales">;
+
 /** `codes` is the tensor's own memory. */
-export function integerOperands({ values, scales, shape }: Int8Tensor): IntegerOperands {
+export const rowOperands = ({ values, scales, shape }: Int8Tensor): RowOperands => ({
+  codes: wholeNumbers(values, shape),
+  scales: floats(
+    scales.map((largest) => largest / 127),
+    [shape[0]!],
+  ),
+});
+
+/** The same with the codes in the other order besides. */
+export function integerOperands(tensor: Int8Tensor): IntegerOperands {
+  const { values, shape } = tensor;
   const [rows, columns] = shape as [number, number];
   const transposed = new Int8Array(values.length);
   // In tiles, so that neither side's lines leave the cache before they are used up.
@@ -28,12 +41,5 @@ export function integerOperands({ values, scales, shape }: Int8Tensor): IntegerO
         for (let column = left; column < right; column++)
           transposed[column * rows + row] = values[row * columns + column]!;
     }
-  return {
-    codes: wholeNumbers(values, [rows, columns]),
-    transposed: wholeNumbers(transposed, [columns, rows]),
-    scales: floats(
-      scales.map((largest) => largest / 127),
-      [rows],
-    ),
-  };
+  return { ...rowOperands(tensor), transposed: wholeNumbers(transposed, [columns, rows]) };
 }

@@ -15,7 +15,13 @@ import type { WeightSpec } from "../../models/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
 import { floats } from "../../runtime/values.ts";
 import { sameShape, sizeOf } from "../../tensor/index.ts";
-import { type Arithmetic, type IntegerOperands, integerOperands } from "./integer-operands.ts";
+import {
+  type Arithmetic,
+  type IntegerOperands,
+  integerOperands,
+  type RowOperands,
+  rowOperands,
+} from "./integer-operands.ts";
 import { loadQuantized, type QuantizedSource } from "./quantized-weights.ts";
 
 export interface WeightStore {
@@ -29,8 +35,12 @@ export interface WeightStore {
   /** Copies rows of a matrix (an embedding) into `target`, one after another. */
   readRows(name: string, rows: ArrayLike<number>, target: Float32Array): void;
   has(name: string): boolean;
-  /** The weight for products in whole numbers, where it is kept as int8 and they are asked for. */
+  /** How products with frozen weights are computed. */
+  readonly arithmetic: Arithmetic;
+  /** A linear weight for products in whole numbers, where they are asked for. */
   integers(name: string): IntegerOperands | undefined;
+  /** Any matrix in whole numbers, row by row, for products with its columns alone. */
+  integerRows(name: string): RowOperands;
   /** The weight as it is kept, where that is quantised. */
   quantized(name: string): QuantizedTensor | undefined;
   /**
@@ -90,6 +100,7 @@ export async function loadWeights(
 
   const scratch = new Map<string, Float32Array>();
   const integers = new Map<string, IntegerOperands>();
+  const integerRows = new Map<string, RowOperands>();
   const get = (name: string): Stored => {
     const entry = stored.get(name);
     if (!entry) throw new Error(`weight ${name} is not in the store`);
@@ -129,6 +140,7 @@ export async function loadWeights(
       }
     },
     has: (name) => stored.has(name),
+    arithmetic,
     integers(name) {
       const entry = stored.get(name);
       if (arithmetic === "float32" || entry?.spec.role !== "linear") return undefined;
@@ -138,6 +150,11 @@ export async function loadWeights(
         integers.set(name, operands);
       }
       return operands;
+    },
+    integerRows(name) {
+      const rows = integerRows.get(name) ?? rowOperands(asInt8(get(name)));
+      integerRows.set(name, rows);
+      return rows;
     },
     quantized(name) {
       const entry = stored.get(name);
@@ -149,6 +166,7 @@ export async function loadWeights(
       const put = (entry: Stored) => {
         stored.set(name, entry);
         integers.delete(name);
+        integerRows.delete(name);
       };
       put({ spec, floats: floats(data, spec.shape) });
       return () => put(before);
@@ -158,6 +176,7 @@ export async function loadWeights(
       let total = 0;
       for (const entry of stored.values()) total += bytesHeld(entry);
       for (const { transposed } of integers.values()) total += sizeOf(transposed.dims);
+      for (const { codes } of integerRows.values()) total += sizeOf(codes.dims);
       return total;
     },
   };
