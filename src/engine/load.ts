@@ -124,7 +124,7 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   const quantization = chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
   const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
-  if (asked) checkMethodOverQuantized(asked, frozen);
+  if (asked) checkMethodOverQuantized(asked, frozen, arithmetic);
   const weights = await loadWeights(frozen, dtype, arithmetic);
   if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const frozenParts = { architecture, weights, runtime };

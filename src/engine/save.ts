@@ -15,6 +15,7 @@ import {
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
 import { createRequantizationMeter, type RequantizationLoss } from "./weights/requantization.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 export interface Trained extends MethodParts {
   readonly checkpoint: Checkpoint;
@@ -61,7 +62,7 @@ export async function saveMerged(
 ): Promise<RequantizationLoss | undefined> {
   const { checkpoint, architecture, method } = trained;
   const { weights: specs, outputPath, outputName } = architecture;
-  if (method) checkMergeable(method);
+  if (method) checkMergeable(method, trained.weights);
   await mkdir(directory, { recursive: true });
   const outputUse = `${outputPath}.weight`;
   // A tied head that was trained apart from the embedding (or the other way round) is tied no more.
@@ -93,8 +94,21 @@ export async function saveMerged(
   return meter.result();
 }
 
-/** @throws TunesmithError (config) for a method whose effect is no change of weights */
-export function checkMergeable({ name, unmergeable }: BoundMethod): void {
+/**
+ * @throws TunesmithError (config) for a method whose effect is no change of weights, and where products
+ *   in whole numbers have left no weights to merge into
+ */
+export function checkMergeable(
+  { name, unmergeable }: BoundMethod,
+  { arithmetic }: Pick<WeightStore, "arithmetic">,
+): void {
+  if (arithmetic === "int8")
+    throw new TunesmithError("config", {
+      where: `merging ${name}`,
+      rule: "an adapter becomes part of the weights that the model was published with",
+      seen: "arithmetic: int8, which keeps them rounded",
+      fix: "save the adapter, then `tunesmith merge`; or load the model without arithmetic",
+    });
   if (unmergeable)
     throw new TunesmithError("config", {
       where: `merging ${name}`,

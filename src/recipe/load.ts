@@ -270,13 +270,23 @@ function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
       seen: "model.quantization: none",
       fix: "leave model.quantization out, or use method lora",
     });
-  const { arithmetic, quantization = "int8" } = model;
+  const usual = methodDefinition(method.name).quantization?.type;
+  const { arithmetic, quantization = usual ?? "int8" } = model;
   if (arithmetic === "int8" && quantization !== "int8")
     faults.push({
       where: locate(["model", "arithmetic"], "value"),
       rule: "products in 8-bit integers read weights that are kept as int8",
-      seen: `model.quantization: ${quantization}`,
-      fix: "leave model.quantization out, or model.arithmetic",
+      seen: `model.quantization: ${quantization}${model.quantization ? "" : ` (usual for ${method.name})`}`,
+      fix: usual
+        ? "use method lora, set model.quantization: int8, or leave model.arithmetic out"
+        : "leave model.quantization out, or model.arithmetic",
+    });
+  if (arithmetic === "int8" && model.quantization === undefined && isLoftq(method))
+    faults.push({
+      where: locate(["method", "init"], "value"),
+      rule: "LoftQ's adapter belongs to the rounded weights, products in int8 to the published model",
+      seen: "init: loftq with model.arithmetic: int8",
+      fix: "set model.quantization: int8 too, and use the adapter on that; or another init",
     });
   if (train.earlyStopping !== undefined && data.eval === 0)
     faults.push({
@@ -287,6 +297,8 @@ function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
     });
   return faults;
 }
+
+const isLoftq = (method: ParsedRecipe["method"]) => "init" in method && method.init === "loftq";
 
 function originsOf(
   recipe: ParsedRecipe,

@@ -93,11 +93,10 @@ export async function prepare(
       quantized: [...checkpoint.tensors.values()].find(({ quantization }) => quantization)
         ?.quantization,
     });
-    checkMethodOverQuantized(method, {
-      checkpoint,
-      specs: architecture.weights,
-      quantization: quantizationOf(resolved.recipe),
-    });
+    const specs = architecture.weights;
+    const quantization = quantizationOf(resolved.recipe);
+    const { arithmetic } = resolved.recipe.model;
+    checkMethodOverQuantized(method, { checkpoint, specs, quantization }, arithmetic);
     return {
       ...resolved,
       modelPath,

@@ -45,7 +45,11 @@ const modelSchema = z.strictObject({
     .enum(["none", ...QUANTIZATION_TYPES])
     .optional()
     .describe("Linear weights in memory in 4 bits (nf4, fp4) or 8 (int8), whatever the file has.")
-    .meta(derived("nf4 for method qlora, that of a quantised checkpoint, otherwise none")),
+    .meta(
+      derived(
+        "nf4 for method qlora, int8 for arithmetic in int8, that of a quantised checkpoint, otherwise none",
+      ),
+    ),
   doubleQuantization: z
     .boolean()
     .optional()

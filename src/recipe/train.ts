@@ -100,7 +100,8 @@ function quantizedHere({ recipe, origins }: Prepared): Pick<CardSubject, "quanti
   const quantization = quantizationOf(recipe);
   const isOwn = origins.get("model.quantization")?.kind === "checkpoint";
   // Rounding for speed alone: the adapter is meant for the model as it was published.
-  const isForSpeed = recipe.model.arithmetic === "int8";
+  const isForSpeed =
+    recipe.model.arithmetic === "int8" && origins.get("model.quantization")?.kind === "derived";
   return quantization && !isOwn && !isForSpeed ? { quantization: quantization.type } : {};
 }
 

@@ -197,7 +197,7 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       const view = await choose(choice);
       if (!view.method || view === base) return;
       const parts: MethodParts = { ...view, parameters: view.parameterSet };
-      checkMergeable(view.method);
+      checkMergeable(view.method, weights);
       if (architecture.outputName !== `${architecture.outputPath}.weight` && isUntied(parts))
         throw untiedHead(view.method.name);
       const changed = architecture.weights.flatMap(({ name }) => {

@@ -42,7 +42,7 @@ export function chooseQuantization(
   usual: QuantizationOptions | undefined,
   arithmetic: Arithmetic = "float32",
 ): QuantizationOptions | undefined {
-  if (arithmetic === "int8") return forIntegers(asked, checkpoint);
+  if (arithmetic === "int8") return forIntegers(asked, checkpoint, usual);
   if (asked.type === undefined && isQuantized(checkpoint)) return undefined;
   const type = asked.type ?? usual?.type;
   if (type === undefined) return undefined;
@@ -52,17 +52,21 @@ export function chooseQuantization(
 }
 
 function forIntegers(
-  { type = "int8" }: Partial<QuantizationOptions>,
+  asked: Partial<QuantizationOptions>,
   { tensors }: Checkpoint,
+  usual: QuantizationOptions | undefined,
 ): QuantizationOptions | undefined {
   const own = [...tensors.values()].find(({ quantization }) => quantization)?.quantization;
+  const type = asked.type ?? usual?.type ?? "int8";
   const kept = own ?? type;
   if (kept === "int8") return own ? undefined : { type: kept };
   throw new TunesmithError("config", {
     where: "arithmetic",
     rule: "products in 8-bit integers read weights that are kept as int8",
     seen: own ? `a checkpoint quantised to ${own}` : `quantization: ${type}`,
-    fix: own ? "leave arithmetic out, or use the unquantised model" : "leave quantization out",
+    fix: own
+      ? "leave arithmetic out, or use the unquantised model"
+      : "set quantization: int8, or leave arithmetic out",
   });
 }
 
@@ -157,10 +161,16 @@ function checkSameType(
  * Refuses methods that change weights which are kept quantised.
  * @throws TunesmithError (config) naming what each would change
  */
-export function checkMethodOverQuantized(method: BoundMethod, source: QuantizedSource): void {
+export function checkMethodOverQuantized(
+  method: BoundMethod,
+  source: QuantizedSource,
+  arithmetic: Arithmetic = "float32",
+): void {
   const quantized = new Set(quantizedSpecs(source).map(({ name }) => name));
   const trained = [...method.replaces.keys()].filter((name) => quantized.has(name));
   const taken = [...(method.takenFromBase?.keys() ?? [])].filter((name) => quantized.has(name));
+  const plain =
+    arithmetic === "float32" ? "load the model without quantization" : "leave arithmetic out";
   const faults: Fault[] = [];
   const named = (names: readonly string[]) =>
     names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0]!;
@@ -169,14 +179,21 @@ export function checkMethodOverQuantized(method: BoundMethod, source: QuantizedS
       where: `method ${method.name}`,
       rule: "quantised weights are frozen: a method over them trains tensors of its own",
       seen: `it trains ${named(trained)}`,
-      fix: "load the model without quantization, or train an adapter such as method qlora",
+      fix: `${plain}, or train an adapter such as method lora`,
+    });
+  else if (arithmetic === "int8" && method.saved === "checkpoint")
+    faults.push({
+      where: `method ${method.name}`,
+      rule: "what writes a whole checkpoint reads its weights unrounded",
+      seen: "arithmetic: int8, which keeps them as int8",
+      fix: plain,
     });
   if (taken.length > 0)
     faults.push({
       where: `method ${method.name}: init`,
       rule: "an initialisation that takes a part out of the weights needs them unquantised",
       seen: `it would change ${named(taken)}`,
-      fix: "use init: true, or load the model without quantization",
+      fix: `use init: true, or ${plain}`,
     });
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }

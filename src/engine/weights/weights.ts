@@ -171,7 +171,11 @@ export async function loadWeights(
       put({ spec, floats: floats(data, spec.shape) });
       return () => put(before);
     },
-    drop: (name) => void stored.delete(name),
+    drop(name) {
+      stored.delete(name);
+      integers.delete(name);
+      integerRows.delete(name);
+    },
     get bytes() {
       let total = 0;
       for (const entry of stored.values()) total += bytesHeld(entry);
