@@ -1,9 +1,9 @@
 // One method on the quickstart's task: trains it, or lets a peer train its own, and examines what
 // came out. Prints one line of JSON; one process is one run.
 //
-//     node bench/quality-run.ts --write-batches FOLDER --steps 250    # first
-//     node bench/quality-run.ts --method '{"name":"lora"}' --batches FOLDER --learning-rate 0.003 --steps 250
-//     node bench/quality-run.ts --peer '{"config":"LoraConfig"}' --batches FOLDER --learning-rate 0.003 --steps 250
+//     node bench/quality-run.ts --write-batches FOLDER --steps 200    # first
+//     node bench/quality-run.ts --method '{"name":"lora"}' --batches FOLDER --learning-rate 0.003 --steps 200
+//     node bench/quality-run.ts --peer '{"config":"LoraConfig"}' --batches FOLDER --learning-rate 0.003 --steps 200
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -56,7 +56,7 @@ const flags = flagsOrExit("node bench/quality-run.ts [flags], one run of bench/q
   });
   return {
     ...values,
-    steps: readCount("steps", values.steps, 250),
+    steps: readCount("steps", values.steps, 200),
     threads: readCount("threads", values.threads, 2),
   };
 });

@@ -22,7 +22,7 @@ import { measureAll, say } from "./session.ts";
 import { readCount } from "./workload.ts";
 
 const USAGE =
-  "npm run bench:quality -- [--sweep] [--jobs 1] [--seeds 2] [--peer-seeds 2] [--steps 300] " +
+  "npm run bench:quality -- [--sweep] [--jobs 1] [--seeds 2] [--peer-seeds 2] [--steps 200] " +
   "[--python PATH] [--only LABEL]…";
 
 const flags = flagsOrExit(USAGE, () => {
@@ -43,7 +43,7 @@ const flags = flagsOrExit(USAGE, () => {
     seeds,
     jobs: readCount("jobs", values.jobs, 1),
     peerSeeds: readCount("peer-seeds", values["peer-seeds"], seeds),
-    steps: readCount("steps", values.steps, values.sweep ? 200 : 300),
+    steps: readCount("steps", values.steps, 200),
   };
 });
 const { jobs, seeds, peerSeeds, steps, python, only } = flags;

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { casePath } from "../hub/testing/cases.ts";
-import type { MethodOptions } from "../methods/index.ts";
+import { type MethodOptions, methodNames } from "../methods/index.ts";
 import { createOptimizer, zeroGradients } from "../runtime/optimizer.ts";
 import { createRandom } from "../runtime/random.ts";
 import { arrayDifference } from "../runtime/testing/array-difference.ts";
@@ -11,7 +11,10 @@ import { createBufferPool, floatData, floats } from "../runtime/values.ts";
 import { createBind } from "./bind.ts";
 import { createDecoder } from "./decoding/decoder.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
-import { openModel } from "./load.ts";
+import { type OpenOptions, openModel } from "./load.ts";
+import { expectLearning, expectOwnTensors } from "./testing/contract-checks.ts";
+import { openingOf } from "./testing/contract-subjects.ts";
+import { METHODS } from "./testing/method-entries.ts";
 import {
   batchOf,
   type Differentiated,
@@ -100,6 +103,47 @@ describe("training in 8-bit integers", () => {
     expect(kept.type === "int8" && kept.values).toBe(codes.data);
     await model.dispose();
     await exact.dispose();
+  });
+});
+
+describe("every method over 8-bit integers", () => {
+  it.each(methodNames)("%s learns, or says why it cannot", async (name) => {
+    const entry = METHODS[name][0]!;
+    const options = {
+      ...openingOf(entry),
+      arithmetic: "int8",
+      quantization: { type: "int8" },
+    } as const;
+    if (name === "full" || name === "freeze") {
+      await expect(openTiny("base", options)).rejects.toThrow("leave arithmetic out");
+      return;
+    }
+    const model = await openTiny("base", options);
+    expectOwnTensors(model);
+    await expectLearning(model, entry.learningRate);
+    await model.dispose();
+  });
+
+  it("reaches experts", async () => {
+    const method: MethodOptions = { name: "lora", rank: 2, targets: "all-linear" };
+    const model = await openTiny("mixtral", { method, arithmetic: "int8" });
+    await expectLearning(model, 1e-2);
+    await model.dispose();
+  });
+
+  it.each<[string, OpenOptions, string]>([
+    ["QLoRA, which is for 4 bits", { method: { name: "qlora" } }, "quantization: nf4"],
+    ["routers alone", { method: { name: "freeze", parts: "routers" } }, "whole checkpoint"],
+    ["PiSSA", { method: { name: "lora", init: "pissa" } }, "leave arithmetic out"],
+  ])("refuses %s", async (_, options, told) => {
+    const opening = openTiny("mixtral", { ...options, arithmetic: "int8" });
+    await expect(opening).rejects.toThrow(told);
+  });
+
+  it("merges into the published weights alone", async () => {
+    const model = await open();
+    await expect(model.merge("nowhere")).rejects.toThrow("published");
+    await model.dispose();
   });
 });
 

@@ -144,16 +144,18 @@ function weightBytes({ architecture, checkpoint, recipe }: Prepared): number {
   const quantization = quantizationOf(recipe);
   const specs = architecture.weights;
   const quantized = new Set(quantizedSpecs({ checkpoint, specs, quantization }));
+  const inIntegers = recipe.model.arithmetic === "int8";
   return specs.reduce((sum, spec) => {
     const { name, shape } = spec;
     if (quantization && quantized.has(spec)) {
       // Products in whole numbers read the codes in both orders.
-      const twice = recipe.model.arithmetic === "int8" ? sizeOf(shape) : 0;
-      return sum + quantizedBytes(shape, quantization) + twice;
+      return sum + quantizedBytes(shape, quantization) + (inIntegers ? sizeOf(shape) : 0);
     }
+    // The way back through the output matrix reads codes beside it.
+    const codes = inIntegers && name === architecture.outputName ? sizeOf(shape) : 0;
     const dtype = checkpoint.tensors.get(name)?.dtype;
     const isHalf = recipe.model.dtype === "auto" && (dtype === "F16" || dtype === "BF16");
-    return sum + sizeOf(shape) * (isHalf ? 2 : 4);
+    return sum + codes + sizeOf(shape) * (isHalf ? 2 : 4);
   }, 0);
 }
 
