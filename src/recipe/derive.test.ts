@@ -74,6 +74,15 @@ it("quantises where the method, the recipe or the checkpoint says so", async () 
   expect(await modelOf({ model: { id: "owner/name", arithmetic: "int8" } })).toEqual({
     quantization: "int8",
   });
+  const rounded = { model: { id: "owner/name", arithmetic: "int8" } } as const;
+  await expect(derive({ ...rounded, method: { name: "qlora" } })).rejects.toThrow(
+    /nf4 \(usual for qlora\)[\s\S]*use method lora/,
+  );
+  await expect(derive({ ...rounded, method: { name: "lora", init: "loftq" } })).rejects.toThrow(
+    /LoftQ's adapter belongs to the rounded weights/,
+  );
+  const fourBits = { model: { ...rounded.model, quantization: "fp4" } } as const;
+  await expect(derive(fourBits)).rejects.toThrow(/kept as int8[\s\S]*fp4/);
   const contradiction = { model: { id: "owner/name", quantization: "none" } } as const;
   await expect(derive({ ...contradiction, method: { name: "qlora" } })).rejects.toThrow(
     /qlora is for a quantised model[\s\S]*use method lora/,
