@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Batch } from "../engine/batch.ts";
 import { tinyModelFolder } from "../engine/testing/tiny-models.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
 import { type LoadModelOptions, loadModel } from "./load-model.ts";
@@ -9,6 +10,7 @@ import { type LoadModelOptions, loadModel } from "./load-model.ts";
 const folder = tinyModelFolder("base");
 const open = (options: LoadModelOptions = {}) => loadModel(folder, { threads: 1, ...options });
 const lora = { name: "lora", rank: 2, init: false } as const;
+const eva = { name: "lora", rank: 2, init: "eva" } as const;
 const batch = { inputIds: [[5, 9, 14, 3]], labels: [[5, 9, 14, 3]] };
 
 let scratch: string;
@@ -117,6 +119,30 @@ describe("loadModel", () => {
     ["a method that is not trained", { method: lora, trainable: false }, "leave one of them out"],
   ])("refuses %s", async (_name, options, message) => {
     await expect(open(options)).rejects.toThrow(message);
+  });
+
+  it("looks at data that come one by one", async () => {
+    const data: AsyncIterable<Batch> = {
+      async *[Symbol.asyncIterator]() {
+        yield batch;
+      },
+    };
+    await using model = await open({ method: eva, data });
+    expect(Object.keys(model.parameters).length).toBeGreaterThan(0);
+  });
+
+  it("refuses data to look at that can be gone through once only", async () => {
+    const once = [batch].values();
+    let passes = 0;
+    const data = {
+      [Symbol.iterator]() {
+        if (++passes > 3) throw new Error("goes through them without an end");
+        return once;
+      },
+    };
+    await expect(open({ method: eva, data })).rejects.toThrow(
+      /gone through again[\s\S]*pass 2[\s\S]*array/,
+    );
   });
 
   it("is disposed once, after the calls before, and refuses the ones after", async () => {

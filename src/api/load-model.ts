@@ -20,8 +20,11 @@ export interface LoadModelOptions {
   readonly adapters?: Readonly<Record<string, string>>;
   /** What to train, such as `{ name: "lora", rank: 8 }`. */
   readonly method?: MethodOptions;
-  /** What `init: "eva"` looks at, over and over until it has seen enough; nothing else reads it. */
-  readonly data?: Iterable<Batch>;
+  /**
+   * What `init: "eva"` looks at, over and over until it has seen enough (an array, not a generator);
+   * nothing else reads it.
+   */
+  readonly data?: Iterable<Batch> | AsyncIterable<Batch>;
   /**
    * Whether the model can be trained. Default: whether there is an adapter or a method. True without
    * either trains every weight; false with an adapter only runs it.

@@ -112,6 +112,8 @@ async function look(
   const network = createNetwork({ ...parts, method, parameters: none, memory: "lean" });
   let seen = 0;
   for (let pass = 0; ; pass++) {
+    signal?.throwIfAborted();
+    const before = seen;
     for await (const batch of batches(pass)) {
       signal?.throwIfAborted();
       const positions = countingPositions(batch, probe.onlyLabelled);
@@ -122,12 +124,22 @@ async function look(
         await probe.see(readers(path), { data, rows: positions.length, columns });
       });
       const { settled, modules } = probe.settle();
-      onProgress?.({ batches: ++seen, settled, modules });
+      seen++;
+      onProgress?.({ batches: seen, settled, modules });
       if (settled === modules) return probe.decide();
     }
     probe.endPass();
+    if (seen === before) throw usedUp(pass);
   }
 }
+
+const usedUp = (pass: number) =>
+  new TunesmithError("data", {
+    where: "method.init: the data it looks at",
+    rule: "can be gone through again, until every layer has shown enough",
+    seen: `no batch in pass ${pass + 1}`,
+    fix: "pass what starts anew whenever it is gone through, such as an array, and no generator",
+  });
 
 /** A method that changes nothing and reports each input once, under the path of its first reader. */
 function reporter({ modules }: DataProbe) {

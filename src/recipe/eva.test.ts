@@ -90,6 +90,15 @@ it("stops while it looks", async () => {
   await expect(stopped).rejects.toThrow("enough");
 });
 
+it("does not begin to look where it is to stop", async () => {
+  const batches = () => {
+    throw new Error("looked");
+  };
+  const data = { batches, signal: AbortSignal.abort(new Error("enough")) };
+  const opening = openModel(join(folder, "model"), { method: EVA, data, threads: 1 });
+  await expect(opening).rejects.toThrow("enough");
+});
+
 it("refuses a batch that shows too little", async () => {
   const method = { ...EVA, rank: 16, evaRho: 2 };
   const recipe = recipeOf("small", method, 2);
