@@ -103,7 +103,7 @@ it("refuses a batch that shows too little", async () => {
   const method = { ...EVA, rank: 16, evaRho: 2 };
   const recipe = recipeOf("small", method, 2);
   await expect(run({ ...recipe, train: { batchSize: 1 } } as RecipeInput)).rejects.toThrow(
-    /positions[\s\S]*larger train\.batchSize/,
+    /positions[\s\S]*larger batches \(a recipe's train\.batchSize/,
   );
 });
 

@@ -224,5 +224,5 @@ const tooFewPositions = (group: Group | undefined, useLabelMask: boolean) =>
     seen: group
       ? `no batch that has ${group.count} for ${group.paths[0]}`
       : "data without any batch",
-    fix: `use a larger train.batchSize, or a lower rank${useLabelMask ? ", or evaUseLabelMask: false" : ""}`,
+    fix: `use larger batches (a recipe's train.batchSize), or a lower rank${useLabelMask ? ", or evaUseLabelMask: false" : ""}`,
   });
