@@ -6,6 +6,7 @@ import type { BoundArchitecture } from "../../models/index.ts";
 import type { Kernel, Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../tensor/index.ts";
+import { createBind } from "../bind.ts";
 import { expertCounts } from "../blocks.ts";
 import { columnsOf, enterExperts } from "../experts/pieces.ts";
 import { checkBatch } from "../inputs.ts";
@@ -220,11 +221,11 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     return { states: floatData(x), sequence };
   };
 
+  const bindAny = createBind(weights, parameters);
   const bind = (binding: Binding, slot: number): Value => {
-    if (binding.kind === "weight") return weights.value(binding.name, slot);
-    if (binding.kind === "integers") return weights.integers(binding.name)![binding.part];
-    if (binding.kind === "parameter") return parameters.value(binding.spec);
-    throw new Error(`decoding does not feed ${binding.kind} inputs`);
+    if (binding.kind === "shared" || binding.kind === "dropout")
+      throw new Error(`decoding does not feed ${binding.kind} inputs`);
+    return bindAny(binding, slot, {});
   };
   const fixPrefix = createFixedPrefixes(runtime, bind);
   const embed = createTokenEmbedding(model, batch, bind, shapeOf);
