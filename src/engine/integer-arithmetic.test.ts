@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { casePath } from "../hub/testing/cases.ts";
 import { type MethodOptions, methodNames } from "../methods/index.ts";
+import type { Runtime } from "../runtime/kernel.ts";
 import { createOptimizer, zeroGradients } from "../runtime/optimizer.ts";
 import { createRandom } from "../runtime/random.ts";
 import { arrayDifference } from "../runtime/testing/array-difference.ts";
@@ -21,9 +22,11 @@ import {
   differentiate,
   openTiny,
   randomRows,
+  type TinyModel,
 } from "./testing/tiny-models.ts";
 
 const LORA: MethodOptions = { name: "lora", rank: 4, targets: ["q_proj", "v_proj", "down_proj"] };
+const DORA = { name: "dora", rank: 4 } as const;
 const batch = batchOf(randomRows([12, 12, 12]));
 const open = (method: MethodOptions = LORA, memory: "fast" | "lean" = "fast") =>
   openTiny("base", { method, arithmetic: "int8", memory });
@@ -52,20 +55,18 @@ async function gradients(...opened: Parameters<typeof open>): Promise<Differenti
 }
 
 describe("training in 8-bit integers", () => {
-  it.each<MethodOptions>([
-    LORA,
-    { name: "ia3" },
-    { name: "prompt", virtualTokens: 4 },
-    { name: "dora", rank: 4 },
-  ])("has about the exact loss and gradients: $name", async (method) => {
-    const exact = await openTiny("base", { method });
-    const expected = await differentiate(exact, [batch]);
-    await exact.dispose();
-    const rounded = await gradients(method);
-    expect(Math.abs(rounded.loss / expected.loss - 1)).toBeLessThan(0.01);
-    expect(rounded.loss).not.toBe(expected.loss);
-    expect(cosine(rounded, expected)).toBeGreaterThan(0.95);
-  });
+  it.each<MethodOptions>([LORA, { name: "ia3" }, { name: "prompt", virtualTokens: 4 }, DORA])(
+    "has about the exact loss and gradients: $name",
+    async (method) => {
+      const exact = await openTiny("base", { method });
+      const expected = await differentiate(exact, [batch]);
+      await exact.dispose();
+      const rounded = await gradients(method);
+      expect(Math.abs(rounded.loss / expected.loss - 1)).toBeLessThan(0.01);
+      expect(rounded.loss).not.toBe(expected.loss);
+      expect(cosine(rounded, expected)).toBeGreaterThan(0.95);
+    },
+  );
 
   it("is the same, bit for bit, whether the backward pass reads or computes again", async () => {
     const [fast, lean] = [await gradients(LORA, "fast"), await gradients(LORA, "lean")];
@@ -174,22 +175,48 @@ describe("the head in 8-bit integers", () => {
 });
 
 describe("a model in 8-bit integers", () => {
-  it("continues a text with the numbers of a whole reading", async () => {
-    const model = await openTiny("base", { arithmetic: "int8" });
-    const row = randomRows([9], 7)[0]!;
-    const { logits } = await model.forward({ inputIds: [row] });
-    const decoder = createDecoder(model);
-    await decoder.append([row.slice(0, 6)]);
-    await decoder.append([row.slice(6, 7)]);
-    const [last] = await decoder.append([row.slice(7)]);
-    const width = logits.shape[2]!;
-    const whole = (logits.data as Float32Array).subarray(8 * width);
-    const largest = Math.max(...whole.map(Math.abs));
-    whole.forEach((value, i) => {
-      expect(Math.abs(value - last![i]!)).toBeLessThan(1e-4 * largest);
-    });
-    await model.dispose();
-  });
+  // Layers of one kernel would each have memory of their own to widen weights into.
+  it.each<[string, number, TinyModel, MethodOptions?]>([
+    ["all layers in one kernel", 1, "base"],
+    ["with 16-bit norms and embeddings", 1, "f16-weights"],
+    ["with lora", 1, "base", LORA],
+    ["a kernel a layer with dora, which reads weights itself", 2, "base", DORA],
+    ["and if it does so in the second alone", 2, "base", { ...DORA, layersToTransform: [1] }],
+  ])(
+    "continues a text with the numbers of a whole reading: %s",
+    async (_, kernels, name, method) => {
+      const model = await openTiny(name, { arithmetic: "int8", method });
+      const { vocabularySize } = model.architecture.dimensions;
+      const row = randomRows([9], 7)[0]!.map((id) => id % vocabularySize);
+      const { logits } = await model.forward({ inputIds: [row] });
+      let runs = 0;
+      const runtime: Runtime = {
+        ...model.runtime,
+        async compile(...graph) {
+          const kernel = await model.runtime.compile(...graph);
+          return {
+            run(...values) {
+              runs++;
+              return kernel.run(...values);
+            },
+          };
+        },
+      };
+      const decoder = createDecoder({ ...model, runtime });
+      await decoder.append([row.slice(0, 6)]);
+      await decoder.append([row.slice(6, 7)]);
+      runs = 0;
+      const [last] = await decoder.append([row.slice(7)]);
+      expect(runs).toBe(kernels + 1); // the head's besides
+      const width = logits.shape[2]!;
+      const whole = (logits.data as Float32Array).subarray(8 * width);
+      const largest = Math.max(...whole.map(Math.abs));
+      whole.forEach((value, i) => {
+        expect(Math.abs(value - last![i]!)).toBeLessThan(1e-4 * largest);
+      });
+      await model.dispose();
+    },
+  );
 
   it.each([
     ["weights that are asked for in 4 bits", { quantization: { type: "nf4" } as const }, undefined],

@@ -2,7 +2,7 @@
 // kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
 // Weights are fed from where training holds them, and a method's hooks apply as in training.
 
-import type { BoundArchitecture } from "../../models/index.ts";
+import type { Scope } from "../../models/index.ts";
 import type { Kernel, Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../tensor/index.ts";
@@ -12,13 +12,13 @@ import { columnsOf, enterExperts } from "../experts/pieces.ts";
 import { checkBatch } from "../inputs.ts";
 import { remember } from "../remember.ts";
 import { type Binding, createTracer, type TraceShape } from "../trace.ts";
-import type { WeightStore } from "../weights/weights.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { createDecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
 import { createFixedPrefixes, type FixedPrefix } from "./fixed-prefix.ts";
 import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
+import { layerGroups } from "./layer-groups.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
 import { padded, roundedLength } from "./rounded-length.ts";
 import { createTokenEmbedding } from "./token-embedding.ts";
@@ -40,9 +40,6 @@ type GroupFeed =
   | { readonly kind: "fixed"; readonly value: Value }
   | Binding;
 
-/** Layers of one kernel: enough to spare most crossings into the runtime, few enough to compile fast. */
-const GROUP_LAYERS = 6;
-
 /** Shapes whose buffers are kept. */
 const KEPT_SHAPES = 8;
 
@@ -55,8 +52,6 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
   const cache = createKeyValueCache(dimensions, batch, capacity);
   const experts = expertCounts(architecture, method);
-  const longest = isWidened(architecture, weights) ? 1 : GROUP_LAYERS;
-  const groups = layerGroups(layers, longest, (layer) => experts[layer]! > 0);
   const expertRuns = createExpertRuns(model, experts);
   const virtualCount = method?.virtualTokens?.count ?? 0;
   const positionOffset = method?.positionOffset ?? 0;
@@ -73,6 +68,13 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       kernels.set(key, compiled);
     }
     return compiled;
+  };
+
+  const traceLayer = (layer: number, states: Tensor, scope: Scope) => {
+    const attended = architecture.attention(layer, states, scope);
+    return experts[layer]! > 0
+      ? enterExperts(architecture.sparse(layer)!, attended, scope)
+      : architecture.feedForward(layer, attended, scope);
   };
 
   const compileGroup = async (
@@ -103,12 +105,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       added.push(attended);
       return attended.output;
     });
-    const y = group.reduce((states, layer) => {
-      const attended = architecture.attention(layer, states, tracer.scope);
-      return experts[layer]! > 0
-        ? enterExperts(architecture.sparse(layer)!, attended, tracer.scope)
-        : architecture.feedForward(layer, attended, tracer.scope);
-    }, x);
+    const y = group.reduce((states, layer) => traceLayer(layer, states, tracer.scope), x);
     for (const { keys, values, computed } of fixed) {
       const [ofKeys, ofValues] = (await computed) as [Value, Value];
       feeds
@@ -153,6 +150,22 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     training: false,
     rotaryLength: rotaryLength(sequence),
   });
+
+  const widened = new Set(
+    architecture.weights
+      .filter(({ name, role }) => role === "linear" && weights.isWidened(name))
+      .map(({ name }) => name),
+  );
+  /** Products in whole numbers widen nothing; a method that reads a weight itself does. */
+  const needsScratch = (layer: number): boolean => {
+    if (widened.size === 0) return false;
+    const { scope, bindings } = createTracer(model, shapeOf(1));
+    traceLayer(layer, input("x", [batch, hiddenSize]), scope);
+    return [...bindings.values()].some(
+      (binding) => binding.kind === "weight" && widened.has(binding.name),
+    );
+  };
+  const groups = layerGroups({ layers, needsScratch, ends: (layer) => experts[layer]! > 0 });
 
   /** Reads at most `chunk` new tokens a row; returns the states [batch · sequence, hidden] behind them. */
   const readChunk = async (tokens: readonly (readonly number[])[]) => {
@@ -263,30 +276,4 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     },
     truncate: (row, length) => cache.truncate(row, virtualCount + length),
   };
-}
-
-/** Runs of consecutive layers, each ending with the first of its layers that `ends` one. */
-function layerGroups(
-  layers: number,
-  longest: number,
-  ends: (layer: number) => boolean,
-): number[][] {
-  const runs: number[][] = [[]];
-  for (let layer = 0; layer < layers; layer++) {
-    runs.at(-1)!.push(layer);
-    if (ends(layer) && layer < layers - 1) runs.push([]);
-  }
-  return runs.flatMap((run) => evenParts(run, Math.ceil(run.length / longest)));
-}
-
-/** A list cut into parts that are as equal in length as they can be. */
-function evenParts(list: readonly number[], count: number): number[][] {
-  const bound = (i: number) => Math.round((list.length * i) / count);
-  return Array.from({ length: count }, (_, i) => list.slice(bound(i), bound(i + 1)));
-}
-
-/** Whether weights are 16-bit in memory, so that every layer of a group needs scratch to widen them. */
-function isWidened(architecture: BoundArchitecture, weights: WeightStore): boolean {
-  const held = architecture.weights.filter(({ name }) => weights.has(name));
-  return weights.bytes < held.reduce((total, { shape }) => total + 4 * sizeOf(shape), 0);
 }

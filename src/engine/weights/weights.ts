@@ -35,6 +35,8 @@ export interface WeightStore {
   /** Copies rows of a matrix (an embedding) into `target`, one after another. */
   readRows(name: string, rows: ArrayLike<number>, target: Float32Array): void;
   has(name: string): boolean;
+  /** Whether `value` has to widen a weight, into memory that each slot has its own of. */
+  isWidened(name: string): boolean;
   /** How products with frozen weights are computed. */
   readonly arithmetic: Arithmetic;
   /** A linear weight for products in whole numbers, where they are asked for. */
@@ -140,6 +142,7 @@ export async function loadWeights(
       }
     },
     has: (name) => stored.has(name),
+    isWidened: (name) => stored.has(name) && !("floats" in get(name)),
     arithmetic,
     integers(name) {
       const entry = stored.get(name);
