@@ -88,19 +88,25 @@ export interface EngineModel extends Model {
 /**
  * Opens a model folder or GGUF file.
  * @throws TunesmithError (checkpoint) for files that are damaged or do not fit each other, (config)
- *   for a method that does not fit the model
+ *   for a method that does not fit the model, for arithmetic that this processor has not
  */
 export async function openModel(path: string, options: OpenOptions = {}): Promise<EngineModel> {
   const checkpoint = await openCheckpoint(path);
+  const runtime = createRuntime({ threads: options.threads });
   try {
-    return await assemble(checkpoint, options);
+    return await assemble(checkpoint, runtime, options);
   } catch (error) {
+    await runtime.dispose();
     await checkpoint.close();
     throw error;
   }
 }
 
-async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<EngineModel> {
+async function assemble(
+  checkpoint: Checkpoint,
+  runtime: Runtime,
+  options: OpenOptions,
+): Promise<EngineModel> {
   const { adapter: adapterFolder, dtype = "auto", memory = "fast", seed = 0 } = options;
   const { arithmetic = "float32" } = options;
   const architecture = architectureFor(checkpoint.config, `${checkpoint.source}/config.json`);
@@ -111,7 +117,6 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
   );
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
-  const runtime = createRuntime({ threads: options.threads });
   const asked =
     methodOptions &&
     (adapter
@@ -122,20 +127,13 @@ async function assemble(checkpoint: Checkpoint, options: OpenOptions): Promise<E
     methodOptions && !adapter ? probeFor(methodOptions, description, options, runtime) : undefined;
   const usual = methodOptions && methodDefinition(methodOptions.name).quantization;
   const quantization = chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
+  if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
   const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
   if (asked) checkMethodOverQuantized(asked, frozen, arithmetic);
   const weights = await loadWeights(frozen, dtype, arithmetic);
-  if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const frozenParts = { architecture, weights, runtime };
-  const decided =
-    probe &&
-    (await decide(methodOptions!, probe, description, options, frozenParts).catch(
-      async (error: unknown) => {
-        await runtime.dispose();
-        throw error;
-      },
-    ));
+  const decided = probe && (await decide(methodOptions!, probe, description, options, frozenParts));
   const method = decided?.method ?? asked;
   const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
   const first = firstValues(

@@ -5,7 +5,8 @@ import { relative } from "node:path";
 import { quantizedSpecs } from "../engine/weights/quantized-weights.ts";
 import { quantizedBytes } from "../hub/index.ts";
 import { countParameters } from "../methods/index.ts";
-import { createRuntime } from "../runtime/kernel.ts";
+import { checkIntegerProducts } from "../runtime/integer-products.ts";
+import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
 import { completeSettings, planSteps } from "../train/index.ts";
 import { type DataPreview, openRecipeData } from "./data.ts";
@@ -61,14 +62,22 @@ export async function planRecipe(
   options: PrepareOptions = {},
 ): Promise<Plan> {
   const prepared = await prepare(source, options);
+  const { compute, model } = prepared.recipe;
+  const runtime = createRuntime({ threads: compute.threads });
   try {
-    return await planPrepared(prepared, options);
+    if (model.arithmetic === "int8") await checkIntegerProducts(runtime);
+    return await planPrepared(prepared, runtime, options);
   } finally {
+    await runtime.dispose();
     await prepared.checkpoint.close();
   }
 }
 
-async function planPrepared(prepared: Prepared, options: PrepareOptions): Promise<Plan> {
+async function planPrepared(
+  prepared: Prepared,
+  runtime: Runtime,
+  options: PrepareOptions,
+): Promise<Plan> {
   const { recipe, architecture } = prepared;
   const method = bindRecipeMethod(prepared);
   const data = await openRecipeData(prepared, options);
@@ -98,7 +107,7 @@ async function planPrepared(prepared: Prepared, options: PrepareOptions): Promis
     stepTargets: rowsPerStep * tokensPerRow * (report.targets / report.tokens),
     steps: totalSteps ?? 0,
   });
-  const productSpeed = await productSpeedHere(recipe.compute.threads);
+  const productSpeed = await measureProductSpeed(runtime);
   const { memory } = await inspectMachine();
   return {
     file: prepared.file && relative(process.cwd(), prepared.file),
@@ -157,13 +166,4 @@ function weightBytes({ architecture, checkpoint, recipe }: Prepared): number {
     const isHalf = recipe.model.dtype === "auto" && (dtype === "F16" || dtype === "BF16");
     return sum + codes + sizeOf(shape) * (isHalf ? 2 : 4);
   }, 0);
-}
-
-async function productSpeedHere(threads: number): Promise<number> {
-  const runtime = createRuntime({ threads });
-  try {
-    return await measureProductSpeed(runtime);
-  } finally {
-    await runtime.dispose();
-  }
 }
