@@ -7,7 +7,7 @@ import type { Value } from "../runtime/kernel.ts";
 import type { BufferPool } from "../runtime/values.ts";
 import type { RunValues } from "./bind.ts";
 import { createExpertPasses } from "./experts/expert-passes.ts";
-import type { Part, Passed, Passes, SegmentRequest } from "./passes.ts";
+import type { Part, Passed, Passes, SegmentRequest, StatisticGradients } from "./passes.ts";
 
 /** A layer that was run forward. */
 export interface BlockPassed {
@@ -20,7 +20,7 @@ export interface BlockPassed {
   backward(
     outputGradient: Value | undefined,
     run: RunValues,
-    ofStatistics?: ReadonlyMap<string, Float32Array>,
+    ofStatistics?: StatisticGradients,
   ): Promise<Value | undefined>;
   /** Lets go of what forward left, but for y. */
   forget(): void;

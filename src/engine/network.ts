@@ -3,9 +3,10 @@
 
 import { TunesmithError } from "../errors.ts";
 import type { BoundMethod } from "../methods/index.ts";
-import type { AuxiliaryLossOf, BoundArchitecture } from "../models/index.ts";
+import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
+import { auxiliaryLoss } from "./auxiliary-loss.ts";
 import type { Batch } from "./batch.ts";
 import { createBind, type RunValues } from "./bind.ts";
 import { type BlockPassed, createBlocks } from "./blocks.ts";
@@ -169,7 +170,7 @@ export function createNetwork(options: NetworkOptions): Network {
 
     const passed = [...below.done, ...(last ? [last] : [])];
     const auxiliary = auxiliaryLoss(
-      [method?.auxiliaryLoss, architecture.auxiliaryLoss],
+      { architecture: architecture.auxiliaryLoss, method: method?.auxiliaryLoss },
       passed,
       training,
     );
@@ -259,28 +260,4 @@ function checkUnpacked({ segmentIds }: Batch, method: BoundMethod | undefined): 
     seen: "packed rows",
     fix: "set data.packing: false",
   });
-}
-
-/** Losses over what all segments reported, together; their gradients already scaled. */
-function auxiliaryLoss(
-  losses: readonly (AuxiliaryLossOf | undefined)[],
-  passed: readonly BlockPassed[],
-  { auxiliaryScale = 1 }: GradientOptions,
-) {
-  const given = losses.filter((loss) => loss !== undefined);
-  if (given.length === 0) return undefined;
-  const statistics = new Map(
-    passed.flatMap(({ reported: { segment, statistics: values } }) =>
-      segment.statistics.map(({ name }, i) => [name, floatData(values[i]!)] as const),
-    ),
-  );
-  const results = given.map((loss) => loss(statistics));
-  // Each reads statistics of its own, so no gradient is two losses'.
-  const gradients = results.flatMap((result) => [...result.gradients]);
-  return {
-    loss: results.reduce((sum, { loss }) => sum + loss, 0),
-    gradients: new Map(
-      gradients.map(([name, gradient]) => [name, gradient.map((value) => value * auxiliaryScale)]),
-    ),
-  };
 }

@@ -16,7 +16,7 @@ import {
 import { addInto, type ParameterSet } from "./parameters.ts";
 import { remember } from "./remember.ts";
 import { compileSegment, type Segment, type Step } from "./segment.ts";
-import { createTracer, type TraceShape } from "./trace.ts";
+import { createTracer, type Reporter, type TraceShape } from "./trace.ts";
 import type { WeightStore } from "./weights/weights.ts";
 
 /**
@@ -48,6 +48,11 @@ export interface SegmentRequest {
   readonly ofInput: boolean;
 }
 
+/** Gradients of what was reported, by who did and then by name. */
+export type StatisticGradients = Readonly<
+  Partial<Record<Reporter, ReadonlyMap<string, Float32Array>>>
+>;
+
 /** A segment that was run forward, and what its backward pass needs. */
 export interface Passed {
   readonly segment: Segment;
@@ -62,13 +67,13 @@ export interface Passes {
   /**
    * Adds parameter gradients and lets go of what forward left, but for y. Returns the gradient of the
    * segment's input, or undefined where nothing before it is trained; `outputGradient` is let go of too.
-   * @param ofStatistics gradients of statistics by name; what is missing is zero
+   * @param ofStatistics gradients of statistics; what is missing is zero
    */
   backward(
     passed: Passed,
     outputGradient: Value | undefined,
     run: RunValues,
-    ofStatistics?: ReadonlyMap<string, Float32Array>,
+    ofStatistics?: StatisticGradients,
   ): Promise<Value | undefined>;
   /** Lets go of what forward left, but for y. */
   forget(passed: Passed): void;
@@ -160,14 +165,14 @@ export function createPasses(options: PassesOptions): Passes {
       await runStep(segment.forward, { x, saved }, run, [y, ...statistics, ...saved]);
       return { segment, x, y, statistics, saved };
     },
-    async backward(passed, outputGradient, run, ofStatistics = new Map()) {
+    async backward(passed, outputGradient, run, ofStatistics = {}) {
       const { segment, x, saved } = passed;
       let inputGradient: Value | undefined;
       if (segment.backward && outputGradient) {
         const ofInput = segment.givesInputGradient ? [pool.take(x.dims)] : [];
         const ofParameters = segment.trained.map((spec) => pool.take(spec.shape));
-        const statisticGradients = segment.statistics.map(({ name, shape }) =>
-          floats(ofStatistics.get(name) ?? new Float32Array(sizeOf(shape)), shape),
+        const statisticGradients = segment.statistics.map(({ reporter, name, shape }) =>
+          floats(ofStatistics[reporter]?.get(name) ?? new Float32Array(sizeOf(shape)), shape),
         );
         await runStep(segment.backward, { x, saved, outputGradient, statisticGradients }, run, [
           ...ofInput,

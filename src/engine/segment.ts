@@ -12,7 +12,7 @@ import {
   type Tensor,
   topologicalOrder,
 } from "../tensor/index.ts";
-import type { Binding, Tracer } from "./trace.ts";
+import { type Binding, REPORTERS, type Reporter, type Tracer } from "./trace.ts";
 
 /** What a kernel's input is: a value of this segment, or something bound by name. */
 export type Feed = { readonly kind: "x" | "outputGradient" } | IndexedFeed | Binding;
@@ -30,13 +30,19 @@ export interface Segment {
   readonly outputShape: Shape;
   /** Outputs: the segment's output, the statistics, then what is saved. */
   readonly forward: Step;
-  /** What hooks reported, by name; each has a gradient to be given to the backward kernel. */
-  readonly statistics: readonly { readonly name: string; readonly shape: Shape }[];
+  /** What was reported; each has a gradient to be given to the backward kernel. */
+  readonly statistics: readonly Statistic[];
   readonly savedShapes: readonly Shape[];
   /** Outputs: the gradient of x (where wanted), then that of each parameter. */
   readonly backward?: Step;
   readonly givesInputGradient: boolean;
   readonly trained: readonly ParameterSpec[];
+}
+
+export interface Statistic {
+  readonly reporter: Reporter;
+  readonly name: string;
+  readonly shape: Shape;
 }
 
 export interface SegmentOptions {
@@ -59,17 +65,22 @@ export async function compileSegment(
 ): Promise<Segment> {
   const x = input("x", options.inputShape);
   const y = trace(x);
-  const statistics = [...tracer.statistics];
+  const statistics = REPORTERS.flatMap((reporter) =>
+    [...tracer.statistics[reporter]].map(([name, value]) => ({ reporter, name, value })),
+  );
+  const reported = statistics.map(({ value }) => value);
   const parameters = tracer.parameterInputs();
   const trained = [...parameters.keys()];
   const { inputNeedsGradient } = options;
   const differentiable = options.differentiate && (inputNeedsGradient || trained.length > 0);
 
   const seed = input("outputGradient", y.shape);
-  const statisticSeeds = statistics.map(([name, { shape }]) => input(`gradient ${name}`, shape));
+  const statisticSeeds = statistics.map(({ reporter, name, value }) =>
+    input(`gradient ${reporter} ${name}`, value.shape),
+  );
   const seeds: [Tensor, Tensor][] = [
     [y, seed],
-    ...statistics.map(([, value], i): [Tensor, Tensor] => [value, statisticSeeds[i]!]),
+    ...reported.map((value, i): [Tensor, Tensor] => [value, statisticSeeds[i]!]),
   ];
   const wanted = [...(inputNeedsGradient ? [x] : []), ...parameters.values()];
   const gradients = differentiable
@@ -77,11 +88,7 @@ export async function compileSegment(
     : [];
   const saved =
     differentiable && options.memory === "fast"
-      ? chooseSaved(
-          [y, ...statistics.map(([, value]) => value)],
-          gradients,
-          isCostly(options.costlyInnerLength),
-        )
+      ? chooseSaved([y, ...reported], gradients, isCostly(options.costlyInnerLength))
       : [];
 
   const feedOf = (tensor: Tensor): Feed => {
@@ -101,8 +108,8 @@ export async function compileSegment(
   };
   return {
     outputShape: y.shape,
-    forward: await compile([y, ...statistics.map(([, value]) => value), ...saved], new Set()),
-    statistics: statistics.map(([name, { shape }]) => ({ name, shape })),
+    forward: await compile([y, ...reported, ...saved], new Set()),
+    statistics: statistics.map(({ value: { shape }, ...rest }) => ({ ...rest, shape })),
     savedShapes: saved.map((tensor) => tensor.shape),
     backward: differentiable ? await compile(gradients, new Set(saved)) : undefined,
     givesInputGradient: inputNeedsGradient,

@@ -70,9 +70,13 @@ export interface Tracer {
   output(x: Tensor): Tensor;
   /** The graph inputs of trained tensors, if they were used. */
   parameterInputs(): Map<ParameterSpec, Tensor>;
-  /** What hooks reported so far. */
-  readonly statistics: ReadonlyMap<string, Tensor>;
+  /** What was reported so far, by who did and then by name. */
+  readonly statistics: Readonly<Record<Reporter, ReadonlyMap<string, Tensor>>>;
 }
+
+/** Who reports statistics: each has a loss of its own, which is of these alone. */
+export const REPORTERS = ["architecture", "method"] as const;
+export type Reporter = (typeof REPORTERS)[number];
 
 export type Attend = (
   inputs: AttentionInputs,
@@ -163,17 +167,20 @@ export function createTracer(
     return sum(multiply(rows, shares), [1]);
   };
 
-  const statistics = new Map<string, Tensor>();
-  const reports = {
+  const statistics = {
+    architecture: new Map<string, Tensor>(),
+    method: new Map<string, Tensor>(),
+  };
+  const reportsOf = (reporter: Reporter) => ({
     training: shape.training,
     realPositions() {
       const shares = reshape(shared("rowWeights"), [shape.batch * shape.sequence, 1]);
       return toFloat(greaterOrEqual(shares, constant(1e-9)));
     },
-    statistic: (name: string, value: Tensor) => void statistics.set(name, value),
-  };
+    statistic: (name: string, value: Tensor) => void statistics[reporter].set(name, value),
+  });
   const methodScope: MethodScope = {
-    ...reports,
+    ...reportsOf("method"),
     batch: shape.batch,
     sequence: shape.sequence,
     parameter,
@@ -215,7 +222,7 @@ export function createTracer(
   };
 
   const scope: Scope = {
-    ...reports,
+    ...reportsOf("architecture"),
     weight,
     linear: (path, x) =>
       method?.linear?.(path, x, (input) => base(path, input), methodScope) ?? base(path, x),

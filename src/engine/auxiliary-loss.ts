@@ -1,0 +1,39 @@
+// Losses beside the objective's: the method's and the architecture's, each of what it reported itself
+// from all layers together.
+
+import type { AuxiliaryLossOf } from "../models/index.ts";
+import { floatData } from "../runtime/values.ts";
+import type { BlockPassed } from "./blocks.ts";
+import type { GradientOptions } from "./model.ts";
+import type { StatisticGradients } from "./passes.ts";
+import { REPORTERS, type Reporter } from "./trace.ts";
+
+/** Their sum, and gradients that are already scaled; undefined where there is none. */
+export function auxiliaryLoss(
+  losses: Readonly<Record<Reporter, AuxiliaryLossOf | undefined>>,
+  passed: readonly BlockPassed[],
+  { auxiliaryScale = 1 }: GradientOptions,
+): { readonly loss: number; readonly gradients: StatisticGradients } | undefined {
+  let total: number | undefined;
+  const scaled: Partial<Record<Reporter, ReadonlyMap<string, Float32Array>>> = {};
+  for (const reporter of REPORTERS) {
+    const lossOf = losses[reporter];
+    if (!lossOf) continue;
+    const { loss, gradients } = lossOf(statisticsOf(reporter, passed));
+    total = (total ?? 0) + loss;
+    scaled[reporter] = new Map(
+      [...gradients].map(([name, values]) => [name, values.map((value) => value * auxiliaryScale)]),
+    );
+  }
+  return total === undefined ? undefined : { loss: total, gradients: scaled };
+}
+
+/** What one reported, by name. */
+const statisticsOf = (own: Reporter, passed: readonly BlockPassed[]) =>
+  new Map(
+    passed.flatMap(({ reported: { segment, statistics } }) =>
+      segment.statistics.flatMap(({ reporter, name }, i) =>
+        reporter === own ? [[name, floatData(statistics[i]!)] as const] : [],
+      ),
+    ),
+  );
