@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { MethodOptions } from "../methods/index.ts";
+import { arrayDifference } from "../runtime/testing/array-difference.ts";
 import type { EngineModel } from "./load.ts";
 import { batch } from "./testing/contract-batches.ts";
 import { slopeError } from "./testing/contract-checks.ts";
@@ -57,4 +58,40 @@ describe.each(CASES)("%s beside the balance of routers", (_, method, withoutLoss
     moved("mixtral-balanced", method, async (model) => {
       expect(await slopeError(model, batch)).toBeLessThan(0.01);
     }));
+});
+
+/** V − I at each place of a fusion, by V's name. */
+const excesses = ({ parameters }: EngineModel) =>
+  new Map(
+    parameters
+      .filter(({ name }) => name.endsWith(".value.weight"))
+      .map(({ name, data, shape: [width] }) => [
+        name,
+        data.map((value, i) => value - (i % (width! + 1) === 0 ? 1 : 0)),
+      ]),
+  );
+
+const gradients = ({ parameters }: EngineModel) =>
+  new Map(parameters.map(({ name, gradient }) => [name, gradient.slice()]));
+
+describe.each(["base", "mixtral", "qwen2-moe-mixed"] as const)("AdapterFusion on %s", (tiny) => {
+  const method: MethodOptions = { ...FUSION, regularization: 0.3 };
+
+  it("adds the distance of every V from the identity", () =>
+    moved(tiny, method, (model, added) => {
+      const all = [...excesses(model).values()].flatMap((excess) => [...excess]);
+      expect(all.length).toBeGreaterThan(0);
+      expect(added).toBeCloseTo(0.3 * all.reduce((sum, value) => sum + value * value, 0), 4);
+    }));
+
+  it("pulls every V towards it", async () => {
+    const without = await moved(tiny, { ...method, regularization: 0 }, gradients);
+    await moved(tiny, method, (model) => {
+      for (const [name, excess] of excesses(model)) {
+        const rest = without.get(name)!;
+        const wanted = rest.map((value, i) => value + 0.6 * excess[i]!);
+        expect(arrayDifference(gradients(model).get(name)!, wanted), name).toBeLessThan(1e-5);
+      }
+    });
+  });
 });

@@ -31,9 +31,11 @@ export function auxiliaryLoss(
 /** What one reported, by name. */
 const statisticsOf = (own: Reporter, passed: readonly BlockPassed[]) =>
   new Map(
-    passed.flatMap(({ reported: { segment, statistics } }) =>
-      segment.statistics.flatMap(({ reporter, name }, i) =>
-        reporter === own ? [[name, floatData(statistics[i]!)] as const] : [],
+    passed
+      .flatMap(({ reported }) => reported)
+      .flatMap(({ segment, statistics }) =>
+        segment.statistics.flatMap(({ reporter, name }, i) =>
+          reporter === own ? [[name, floatData(statistics[i]!)] as const] : [],
+        ),
       ),
-    ),
   );

@@ -14,8 +14,8 @@ export interface BlockPassed {
   readonly y: Value;
   /** Whether anything trained has a part in y. */
   readonly isTrained: boolean;
-  /** The segment that hooks report from. */
-  readonly reported: Passed;
+  /** The segments that hooks report from. */
+  readonly reported: readonly Passed[];
   /** See `Passes.backward`. */
   backward(
     outputGradient: Value | undefined,
@@ -62,7 +62,7 @@ export function createBlocks({ architecture, method, passes, pool }: BlocksOptio
         return {
           y: passed.y,
           isTrained,
-          reported: passed,
+          reported: [passed],
           backward: (gradient, own, ofStatistics) =>
             passes.backward(passed, gradient, own, ofStatistics),
           forget: () => passes.forget(passed),
@@ -72,9 +72,9 @@ export function createBlocks({ architecture, method, passes, pool }: BlocksOptio
       return {
         y: rest.y,
         isTrained: rest.isTrained,
-        reported: passed,
+        reported: [passed, rest.joined],
         async backward(gradient, own, ofStatistics) {
-          const ofEntered = await rest.backward(gradient, own);
+          const ofEntered = await rest.backward(gradient, own, ofStatistics);
           return passes.backward(passed, ofEntered, own, ofStatistics);
         },
         forget() {

@@ -96,8 +96,9 @@ export function createNetwork(options: NetworkOptions): Network {
         run,
       );
       isTrained = passed.isTrained;
-      const { segment, statistics } = passed.reported;
-      for (const [i, { name }] of segment.statistics.entries()) await visit?.(name, statistics[i]!);
+      for (const { segment, statistics } of passed.reported)
+        for (const [i, { name }] of segment.statistics.entries())
+          await visit?.(name, statistics[i]!);
       if (training) done.push(passed);
       else passed.forget();
       x = passed.y;

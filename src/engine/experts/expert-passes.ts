@@ -4,7 +4,7 @@
 import type { Value } from "../../runtime/kernel.ts";
 import { type BufferPool, floatData } from "../../runtime/values.ts";
 import type { RunValues } from "../bind.ts";
-import type { Passed, Passes, SegmentRequest } from "../passes.ts";
+import type { Passed, Passes, SegmentRequest, StatisticGradients } from "../passes.ts";
 import { expertRowCount, gatherColumns, rowsInColumn, scatterAddColumns } from "./expert-rows.ts";
 import { columnsOf } from "./pieces.ts";
 
@@ -14,8 +14,14 @@ export interface ExpertsPassed {
   readonly y: Value;
   /** Whether anything trained has a part in y. */
   readonly isTrained: boolean;
-  /** The gradient of what `toExperts` made, from that of y. */
-  backward(outputGradient: Value | undefined, run: RunValues): Promise<Value | undefined>;
+  /** What joined them, which hooks report from as well. */
+  readonly joined: Passed;
+  /** The gradient of what `toExperts` made, from that of y; see `Passes.backward`. */
+  backward(
+    outputGradient: Value | undefined,
+    run: RunValues,
+    ofStatistics?: StatisticGradients,
+  ): Promise<Value | undefined>;
   forget(): void;
 }
 
@@ -80,12 +86,13 @@ export function createExpertPasses(
       return {
         y: join.y,
         isTrained: ofInput || (request.gradients && join.segment.trained.length > 0),
+        joined: join,
         forget() {
           for (const { passed } of experts) passes.forget(passed);
           passes.forget(join);
         },
-        async backward(outputGradient, run) {
-          const ofJoined = await passes.backward(join, outputGradient, run);
+        async backward(outputGradient, run, ofStatistics) {
+          const ofJoined = await passes.backward(join, outputGradient, run, ofStatistics);
           if (!ofJoined) {
             for (const { passed } of experts) passes.forget(passed);
             return undefined;
