@@ -25,14 +25,17 @@ export interface TargetOptions {
   readonly embeddings?: boolean;
 }
 
-/** Every linear module of the layers, or every router, which nothing means that does not name it. */
+/**
+ * Every linear module of the layers, in the model's order: those of a role, or of several. Routers are
+ * of their own, as nothing means one that does not name it.
+ */
 export function linearModules(
   model: ModelDescription,
-  wanted: "linear" | "router" = "linear",
+  roles: readonly ("linear" | "router")[] = ["linear"],
 ): LinearModule[] {
   const biases = new Set(model.weights.filter((w) => w.role === "bias").map((w) => w.name));
   return model.weights
-    .filter((weight) => weight.role === wanted)
+    .filter(({ role }) => roles.some((wanted) => role === wanted))
     .map((weight) => {
       const path = weight.name.replace(/\.weight$/, "");
       return {
@@ -113,7 +116,7 @@ export function compilePattern(source: string, shown: string, where: string): Re
 export function selectTargets(model: ModelDescription, options: TargetOptions): LinearModule[] {
   const { targets, exclude = [], layers, embeddings = false } = options;
   const { output, embedding } = outerModules(model);
-  const named = [...linearModules(model, "router"), output, ...(embeddings ? [embedding] : [])];
+  const named = [...linearModules(model, ["router"]), output, ...(embeddings ? [embedding] : [])];
   const outer = targets === "all-linear" ? [] : named;
   const modules = [...linearModules(model), ...outer];
   const names = [...new Set(modules.map((module) => module.path.split(".").at(-1)!))];

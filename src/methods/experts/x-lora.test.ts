@@ -10,6 +10,7 @@ import { readAdapter } from "../../hub/index.ts";
 import { writeSafetensors } from "../../hub/safetensors/safetensors-writer.ts";
 import { casePath } from "../../hub/testing/cases.ts";
 import { temporaryFolder } from "../../hub/testing/files.ts";
+import { arrayDifference } from "../../runtime/testing/array-difference.ts";
 import { bindMethod } from "../registry.ts";
 import { describeModel } from "../testing/description.ts";
 import { type XLoraOptions, xLoraSchema } from "./x-lora-options.ts";
@@ -135,4 +136,21 @@ it("a text is continued as it is read", async () => {
     expect(value).toBeCloseTo(wanted[i]!, 4);
   });
   await model.dispose();
+});
+
+it("a LoRA that it mixes with no other is that LoRA, on routers and experts as well", async () => {
+  const inputIds = [[5, 17, 4, 33, 46, 8]];
+  const targets = ["q_proj", "gate", "w2"];
+  const lora = await openTiny("mixtral", { method: { name: "lora", rank: 2, targets } });
+  for (const { data } of lora.parameters)
+    for (let i = 0; i < data.length; i++) data[i]! += 0.2 * Math.sin(1 + 3.7 * i);
+  const folder = temporaryFolder();
+  await lora.saveAdapter(folder);
+  const wanted = (await lora.forward({ inputIds })).logits.data;
+  await lora.dispose();
+  const method: XLoraOptions = { name: "x-lora", adapters: [folder], layerwise: true };
+  const mixture = await openTiny("mixtral", { method });
+  const found = (await mixture.forward({ inputIds })).logits.data;
+  expect(arrayDifference(found, wanted)).toBeLessThan(1e-5);
+  await mixture.dispose();
 });

@@ -28,7 +28,7 @@ function bindXLora(given: XLoraOptions, model: ModelDescription): BoundMethod {
   const experts = options.adapters.map((folder, number) =>
     xLoraExpert({ folder, number, isTrained: options.trainAdapters }, model),
   );
-  const modules = linearModules(model).filter(({ path }) =>
+  const modules = linearModules(model, ["linear", "router"]).filter(({ path }) =>
     experts.some(({ sites }) => sites.has(path)),
   );
   const classifier = xLoraClassifier(options, model.dimensions.hiddenSize, modules.length);
