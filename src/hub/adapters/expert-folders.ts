@@ -1,5 +1,5 @@
 // A mixture over LoRA adapters, PEFT's X-LoRA: the classifier in adapter_model.safetensors, and the experts
-// wherever its configuration says they are; here they lie beside it besides, in folders expert-0, expert-1, …
+// wherever its configuration says they are. Written here, they lie beside it, in folders expert-0, expert-1, …
 // In memory it is one adapter: an expert's tensors have its number in front of their keys, and its
 // configuration is in `experts`.
 
@@ -24,7 +24,7 @@ export const hasExperts = ({ peft_type, adapters }: JsonObject): boolean =>
 /** The key of an expert's tensor among those of the mixture. */
 export const expertKey = (expert: number, key: string): string => `${expert}.${key}`;
 
-const expertFolder = (folder: string, expert: number) => join(folder, `expert-${expert}`);
+const folderName = (expert: number): string => `expert-${expert}`;
 
 /**
  * The folders of a mixture's experts, in their order: those beside the classifier, or else where its
@@ -32,7 +32,7 @@ const expertFolder = (folder: string, expert: number) => join(folder, `expert-${
  */
 export function expertFolders({ adapters }: JsonObject, folder: string): string[] {
   return Object.entries(adapters as JsonObject).map(([, path], expert) => {
-    const beside = expertFolder(folder, expert);
+    const beside = join(folder, folderName(expert));
     const isThere = statSync(join(beside, ADAPTER_CONFIG), { throwIfNoEntry: false }) !== undefined;
     return isThere ? beside : String(path);
   });
@@ -85,7 +85,7 @@ export async function withExperts(
   return { config: { ...config, experts }, tensors: all };
 }
 
-/** Writes the experts into their folders; returns the classifier. */
+/** Writes the experts into their folders; returns the classifier, whose configuration names these. */
 export async function writeExperts(
   folder: string,
   { config, tensors }: Adapter,
@@ -97,10 +97,12 @@ export async function writeExperts(
     const prefix = expertKey(expert, "");
     const ofExpert = [...tensors].filter(([key]) => key.startsWith(prefix));
     for (const [key] of ofExpert) rest.delete(key);
-    const path = expertFolder(folder, expert);
+    const path = join(folder, folderName(expert));
     await mkdir(path, { recursive: true });
     const plain = ofExpert.map(([key, tensor]) => [key.slice(prefix.length), tensor] as const);
     await write(path, { config: expertConfig, tensors: new Map(plain) });
   }
-  return { config: own, tensors: rest };
+  // Not where they were read from: the folder may go to another machine, and tells nothing of this one.
+  const adapters = Object.keys(own.adapters as JsonObject).map((name, i) => [name, folderName(i)]);
+  return { config: { ...own, adapters: Object.fromEntries(adapters) }, tensors: rest };
 }

@@ -1,7 +1,7 @@
 // X-LoRA: what cannot be mixed is told at once, scalings are what the options say, and files of PEFT's
 // that are not whole are made whole.
 
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createDecoder } from "../../engine/decoding/decoder.ts";
@@ -100,6 +100,16 @@ it("only what is trained is counted as such, and adapters stay as they are", asy
   await model.saveAdapter(folder);
   for (const [number, source] of [FIRST, SECOND].entries())
     expect(await readAdapter(join(folder, `expert-${number}`))).toEqual(await readAdapter(source));
+  // No path of this machine is in the file, and the folder is whole wherever it goes.
+  const config = JSON.parse(readFileSync(join(folder, "adapter_config.json"), "utf8"));
+  expect(config.adapters).toEqual({ 0: "expert-0", 1: "expert-1" });
+  const elsewhere = temporaryFolder();
+  cpSync(folder, elsewhere, { recursive: true });
+  rmSync(folder, { recursive: true });
+  const again = await openTiny("base", { adapter: elsewhere });
+  const inputIds = [[5, 17, 4]];
+  expect(await again.forward({ inputIds })).toEqual(await model.forward({ inputIds }));
+  await again.dispose();
   await model.dispose();
 });
 

@@ -2,7 +2,6 @@
 // gives each of them a scaling for every token, from the last states of a first pass through the model.
 // Reference: PEFT's `XLoraModel`.
 
-import { resolve } from "node:path";
 import type { JsonObject } from "../../hub/index.ts";
 import { add, constant, linear, multiply, slice, type Tensor } from "../../tensor/index.ts";
 import type { BoundMethod, MethodDefinition, MethodScope, ModelDescription } from "../method.ts";
@@ -114,8 +113,8 @@ function savedConfig(
 ): JsonObject {
   return {
     ...toPeftConfig(xLoraLayout, options, model, modules),
-    // PEFT asks for these names.
-    adapters: Object.fromEntries(options.adapters.map((folder, i) => [String(i), resolve(folder)])),
+    // PEFT asks for these names; what is written tells the folders of the copies.
+    adapters: Object.fromEntries(options.adapters.map((folder, i) => [String(i), folder])),
     hidden_size: model.dimensions.hiddenSize,
     experts: experts.map(({ config }) => config),
   };
