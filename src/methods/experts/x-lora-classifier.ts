@@ -36,21 +36,31 @@ export function xLoraClassifier(
 }
 
 /**
- * What the classifier says of each adapter at a layer, [rows, adapters].
+ * All of the classifier but its last layer, which all layers of the model share: [rows, size].
  * @param states [rows, hidden]
  */
-export function classify(
-  { layers, adapters, dropout, layerwise }: XLoraClassifier,
+export const innerStates = (
+  { layers, dropout }: XLoraClassifier,
   states: Tensor,
-  layer: number,
   scope: MethodScope,
-): Tensor {
-  const inner = layers
+): Tensor =>
+  layers
     .slice(0, -1)
     .reduce(
       (x, each, i) => scope.dropout(relu(dense(x, each, scope)), dropout, `classifier ${i}`),
       states,
     );
+
+/**
+ * What the classifier says of each adapter at a layer, [rows, adapters].
+ * @param inner its `innerStates`
+ */
+export function classify(
+  { layers, adapters, layerwise }: XLoraClassifier,
+  inner: Tensor,
+  layer: number,
+  scope: MethodScope,
+): Tensor {
   const last = layers.at(-1)!;
   if (!layerwise) return dense(inner, last, scope);
   const own = (x: Tensor) => slice(x, 0, layer * adapters, (layer + 1) * adapters);

@@ -11,6 +11,8 @@ import { writeSafetensors } from "../../hub/safetensors/safetensors-writer.ts";
 import { casePath } from "../../hub/testing/cases.ts";
 import { temporaryFolder } from "../../hub/testing/files.ts";
 import { arrayDifference } from "../../runtime/testing/array-difference.ts";
+import { input, type Tensor, topologicalOrder } from "../../tensor/index.ts";
+import type { MethodScope, ParameterSpec } from "../method.ts";
 import { bindMethod } from "../registry.ts";
 import { describeModel } from "../testing/description.ts";
 import { type XLoraOptions, xLoraSchema } from "./x-lora-options.ts";
@@ -163,4 +165,22 @@ it("a LoRA that it mixes with no other is that LoRA, on routers and experts as w
   const found = (await mixture.forward({ inputIds })).logits.data;
   expect(arrayDifference(found, wanted)).toBeLessThan(1e-5);
   await mixture.dispose();
+});
+
+it("a deep classifier is run once in a graph, however many layers it scales", () => {
+  const method = bind({ adapters: [FIRST, SECOND], layerwise: true, depth: 3 });
+  const states = input("states", [4, 64]);
+  const scope = {
+    training: false,
+    firstStates: () => states,
+    parameter: ({ key, shape }: ParameterSpec) => input(key, shape),
+    dropout: (x: Tensor) => x,
+  } as unknown as MethodScope;
+  const outputs = [0, 1].map((layer) => {
+    const path = `model.layers.${layer}.mlp.up_proj`;
+    expect(method.adapted).toContain(path);
+    return method.linear!(path, states, () => input(path, [4, 96]), scope);
+  });
+  const found = topologicalOrder(outputs).filter(({ operator }) => operator === "relu");
+  expect(found.length).toBe(2);
 });

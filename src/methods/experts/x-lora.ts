@@ -8,7 +8,12 @@ import type { BoundMethod, MethodDefinition, MethodScope, ModelDescription } fro
 import { completeOptions } from "../option-schema.ts";
 import { toPeftConfig } from "../peft-format.ts";
 import { type LinearModule, linearModules } from "../targets.ts";
-import { classify, type XLoraClassifier, xLoraClassifier } from "./x-lora-classifier.ts";
+import {
+  classify,
+  innerStates,
+  type XLoraClassifier,
+  xLoraClassifier,
+} from "./x-lora-classifier.ts";
 import { type Expert, type ExpertSite, xLoraExpert } from "./x-lora-experts.ts";
 import {
   checkTopK,
@@ -32,8 +37,12 @@ function bindXLora(given: XLoraOptions, model: ModelDescription): BoundMethod {
   );
   const classifier = xLoraClassifier(options, model.dimensions.hiddenSize, modules.length);
   const layerOf = new Map(modules.map(({ path }, layer) => [path, layer]));
-  const scalingsAt = perGraph((layer: number, scope: MethodScope) =>
-    siteScalings(classifier, options, layer, scope),
+  const innerAt = perGraph((_, scope) => {
+    const states = scope.firstStates();
+    return states && innerStates(classifier, states, scope);
+  });
+  const scalingsAt = perGraph((layer, scope) =>
+    siteScalings(classifier, options, innerAt(0, scope), layer, scope),
   );
   return {
     name: "x-lora",
@@ -81,13 +90,13 @@ function mixed(
 function siteScalings(
   classifier: XLoraClassifier,
   options: XLoraSettings,
+  inner: Tensor | undefined,
   layer: number,
   scope: MethodScope,
 ): (Tensor | undefined)[] {
-  const states = scope.firstStates();
-  if (!states)
+  if (!inner)
     return firstPassScalings(options).map((value) => (value === 0 ? undefined : constant(value)));
-  const all = scalings(classify(classifier, states, layer, scope), options);
+  const all = scalings(classify(classifier, inner, layer, scope), options);
   return options.adapters.map((_, i) => slice(all, 1, i, i + 1));
 }
 
