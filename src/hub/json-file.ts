@@ -1,5 +1,6 @@
 // JSON files that other tools wrote, read with errors that say which file and where in it.
 
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { TunesmithError } from "../errors.ts";
 
@@ -40,6 +41,17 @@ export function parseJsonObject(text: string, where: string): JsonObject {
 export async function readJsonObject(path: string): Promise<JsonObject | undefined> {
   const text = await readTextIfPresent(path);
   return text === undefined ? undefined : parseJsonObject(text, path);
+}
+
+/** The same at once, for what decides which tensors there are; the file has to be there. */
+export function readJsonObjectAtOnce(path: string): JsonObject {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  return parseJsonObject(text, path);
 }
 
 /** A text file's content, a byte-order mark removed; `undefined` where the file does not exist. */

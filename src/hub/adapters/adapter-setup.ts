@@ -1,7 +1,6 @@
 // A folder of several adapters with the fusion over them, as AdapterHub's library saves a setup:
 // adapter_setup.json, a folder for each adapter and one for the fusion, named by all of them.
 
-import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
@@ -9,9 +8,8 @@ import { writeFileAtomically } from "../atomic-file.ts";
 import {
   isJsonObject,
   type JsonObject,
-  parseJsonObject,
   readJsonObject,
-  unreadable,
+  readJsonObjectAtOnce,
 } from "../json-file.ts";
 import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
 import { ADAPTER_CONFIG, pythonJson } from "./peft-config.ts";
@@ -102,13 +100,7 @@ export async function writeAdapterSetup(
  */
 export function readFusedConfig(folder: string): JsonObject {
   const path = join(folder, ADAPTER_CONFIG);
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  const envelope = parseJsonObject(text, path);
+  const envelope = readJsonObjectAtOnce(path);
   if (isJsonObject(envelope.config)) return envelope;
   throw new TunesmithError("checkpoint", {
     where: path,

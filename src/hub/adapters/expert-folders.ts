@@ -3,11 +3,11 @@
 // In memory it is one adapter: an expert's tensors have its number in front of their keys, and its
 // configuration is in `experts`.
 
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
-import { isJsonObject, type JsonObject, parseJsonObject, unreadable } from "../json-file.ts";
+import { isJsonObject, type JsonObject, readJsonObjectAtOnce } from "../json-file.ts";
 import type { AdapterTensors } from "./adapter-tensors.ts";
 import { ADAPTER_CONFIG } from "./peft-config.ts";
 
@@ -44,13 +44,7 @@ export function expertFolders({ adapters }: JsonObject, folder: string): string[
  */
 export function readExpertConfig(folder: string): JsonObject {
   const path = join(folder, ADAPTER_CONFIG);
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  const config = parseJsonObject(text, path);
+  const config = readJsonObjectAtOnce(path);
   if (config.peft_type === "LORA") return config;
   throw new TunesmithError("checkpoint", {
     where: path,
