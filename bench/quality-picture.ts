@@ -75,7 +75,7 @@ function panel(rows: readonly QualityRow[], { title, of }: Axis): string {
   const places = placeLabels(points, marks, PANEL);
   const [right, bottom] = [PANEL.x + PANEL.width, PANEL.y + PANEL.height];
   return [
-    ...SHARES.filter((share) => up(share) >= PANEL.y).map(
+    ...SHARES.filter((share) => up(share) > PANEL.y).map(
       (share) =>
         line({ x: PANEL.x, y: up(share) }, { x: right, y: up(share) }, "#80808038") +
         text({ x: PANEL.x - 8, y: up(share) + 4 }, `${100 * share} %`, "end"),
