@@ -39,12 +39,13 @@ const title =
   "SmolLM2 LoRA (needs TUNESMITH_SLOW, TUNESMITH_SMOLLM2 and lora.json of `real-model.py lora`)";
 describe.runIf(wanted && existsSync(reference))(title, () => {
   it.each([
-    { arithmetic: "float32", exactness: 1e-4 },
-    // Rounding changes the loss itself; what is learned is examined in float32.
-    { arithmetic: "int8", exactness: 0.02 },
+    // PEFT's own two seeds differ by 0.7 % of what they gain.
+    { arithmetic: "float32", exactness: 1e-4, least: 0.97, most: 1.03 },
+    // Rounding changes the loss itself and costs a part of the gain (92 % when decision 7 was made).
+    { arithmetic: "int8", exactness: 0.02, least: 0.88, most: 0.97 },
   ] as const)(
-    "lowers the held-out loss by what PEFT reaches with the same settings, in $arithmetic",
-    async ({ arithmetic, exactness }) => {
+    "lowers the held-out loss by the share of PEFT's gain that is known of $arithmetic",
+    async ({ arithmetic, exactness, least, most }) => {
       const stored = JSON.parse(readFileSync(reference, "utf8")) as LoraCase;
       const own = await runLora(path, stored.method, stored.optimizer, { arithmetic });
       const [first] = stored.runs;
@@ -55,9 +56,9 @@ describe.runIf(wanted && existsSync(reference))(title, () => {
       const gains = stored.runs.map(({ heldOut }) => heldOut.before - heldOut.after);
       const gain = own.heldOut.before - own.heldOut.after;
       console.log({ arithmetic, gain, gainsOfPeft: gains, before: own.heldOut.before });
-      // PEFT's own two seeds differ by 0.7 % of what they gain.
       const mean = gains.reduce((sum, each) => sum + each, 0) / gains.length;
-      expect(Math.abs(gain - mean)).toBeLessThan(0.03 * mean);
+      expect(gain / mean).toBeGreaterThan(least);
+      expect(gain / mean).toBeLessThan(most);
     },
     40 * MINUTES,
   );
