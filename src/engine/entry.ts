@@ -6,9 +6,10 @@ import type { BoundArchitecture } from "../models/index.ts";
 import type { Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData } from "../runtime/values.ts";
 import type { RunValues } from "./bind.ts";
+import { embedTokens } from "./embedding.ts";
 import type { ParameterSet } from "./parameters.ts";
 import type { Passed, Passes } from "./passes.ts";
-import { gatherRows, scatterAddRows } from "./rows.ts";
+import { scatterAddRows } from "./rows.ts";
 import type { TraceShape } from "./trace.ts";
 import { putVirtualStates, takeVirtualGradients } from "./virtual-tokens.ts";
 import type { WeightStore } from "./weights/weights.ts";
@@ -22,7 +23,8 @@ export interface Entered {
   readonly tokenIds: readonly number[];
   readonly shape: TraceShape;
   readonly virtualTokens?: Passed;
-  readonly embed?: Passed;
+  /** What the method and then the architecture did to embedded tokens. */
+  readonly steps: readonly Passed[];
 }
 
 export interface Entry {
@@ -42,14 +44,24 @@ export interface EntryOptions {
 
 export function createEntry(options: EntryOptions): Entry {
   const { architecture, method, weights, parameters, pool, passes } = options;
-  const { hiddenSize } = architecture.dimensions;
+  const { hiddenSize, embeddingScale } = architecture.dimensions;
   const embedding = method?.replaces.get(architecture.embeddingName);
 
   const lookUp = (ids: readonly number[]): Value => {
     const x = pool.take([ids.length, hiddenSize]);
-    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, floatData(x));
-    else weights.readRows(architecture.embeddingName, ids, floatData(x));
+    const trained = embedding && parameters.parameter(embedding).data;
+    embedTokens(architecture, weights, ids, floatData(x), trained);
     return x;
+  };
+
+  const throughSteps = async (
+    steps: readonly Passed[],
+    arrived: Value | undefined,
+    run: RunValues,
+  ) => {
+    let gradient = arrived;
+    for (const step of steps.toReversed()) gradient = await passes.backward(step, gradient, run);
+    return gradient;
   };
 
   return {
@@ -71,19 +83,25 @@ export function createEntry(options: EntryOptions): Entry {
         isTrained ||= gradients && segment.trained.length > 0;
         if (!gradients) passes.forget(virtualTokens);
       }
-      if (!method?.embed) return { x, isTrained, tokenIds, shape, virtualTokens };
-      const embed = await passes.forward(
-        { layer: 0, part: "embed", shape, rows: tokenIds.length, gradients, ofInput: isTrained },
-        x,
-        run,
-      );
-      isTrained ||= gradients && embed.segment.trained.length > 0;
-      if (!gradients) passes.forget(embed);
-      return { x: embed.y, isTrained, tokenIds, shape, virtualTokens, embed };
+      const steps: Passed[] = [];
+      for (const part of ["embed", "enter"] as const) {
+        if (!(part === "embed" ? method?.embed : architecture.enter)) continue;
+        const given = steps.at(-1)?.y ?? x;
+        const rows = tokenIds.length;
+        const passed = await passes.forward(
+          { layer: 0, part, shape, rows, gradients, ofInput: isTrained },
+          given,
+          run,
+        );
+        isTrained ||= gradients && passed.segment.trained.length > 0;
+        if (!gradients) passes.forget(passed);
+        steps.push(passed);
+      }
+      return { x: steps.at(-1)?.y ?? x, isTrained, tokenIds, shape, virtualTokens, steps };
     },
 
-    async leave({ tokenIds, shape, virtualTokens, embed }, arrived, run) {
-      const gradient = embed ? await passes.backward(embed, arrived, run) : arrived;
+    async leave({ tokenIds, shape, virtualTokens, steps }, arrived, run) {
+      const gradient = await throughSteps(steps, arrived, run);
       if (virtualTokens) {
         const ofStates = gradient && pool.take(virtualTokens.segment.outputShape);
         if (ofStates)
@@ -98,7 +116,7 @@ export function createEntry(options: EntryOptions): Entry {
       if (!gradient) return;
       if (embedding) {
         const target = parameters.parameter(embedding).gradient;
-        scatterAddRows(floatData(gradient), tokenIds, hiddenSize, target);
+        scatterAddRows(floatData(gradient), tokenIds, hiddenSize, target, embeddingScale);
       }
       pool.give(gradient);
     },

@@ -1,11 +1,12 @@
 // The inputs that all layers of a batch share: positions, rotary tables and the attention mask.
 
 import { TunesmithError } from "../errors.ts";
-import type { BoundArchitecture } from "../models/index.ts";
+import { type BoundArchitecture, type Reach, rotaryPairs } from "../models/index.ts";
 import type { Value } from "../runtime/kernel.ts";
 import { floats, integers } from "../runtime/values.ts";
+import { sizeOf } from "../tensor/index.ts";
 import type { Batch } from "./batch.ts";
-import type { BatchInput } from "./trace.ts";
+import { type BatchInput, REACH_INPUTS, REACHES, type ReachInputName } from "./trace.ts";
 import { VIRTUAL_SEGMENT } from "./virtual-tokens.ts";
 
 /** Added to the score of a position that must not be seen; finite, so that no row becomes NaN. */
@@ -80,11 +81,17 @@ export function sharedInputs(
       furthest = Math.max(furthest, position);
       positions[b * sequence + t] = BigInt(position);
     }
-  const tables = architecture.rotaryTables(furthest + 1);
   const length = Math.max(sequence, furthest + 1);
-  const half = architecture.dimensions.headSize / 2;
   const { slidingWindow = sequence } = architecture.dimensions;
-  const mask = attentionMask(batch, hidesPadding, slidingWindow);
+  const maskOf = (window: number) => attentionMask(batch, hidesPadding, window);
+  const mask = maskOf(Number.POSITIVE_INFINITY);
+  const masks = { global: mask, local: slidingWindow < sequence ? maskOf(slidingWindow) : mask };
+  const byReach = REACHES.map((reach) => {
+    const names = REACH_INPUTS[reach];
+    const { cosines, sines } = rotaryValues(architecture, furthest + 1, length, reach);
+    const values = floats(masks[reach], [mask.length / sequence ** 2, 1, sequence, sequence]);
+    return { [names.mask]: values, [names.cosines]: cosines, [names.sines]: sines };
+  });
   return {
     batch: rows,
     sequence,
@@ -92,20 +99,31 @@ export function sharedInputs(
     rotaryLength: length,
     values: {
       positions: integers(positions, [rows, sequence]),
-      cosines: floats(extend(tables.cosines, length * half), [length, half]),
-      sines: floats(extend(tables.sines, length * half), [length, half]),
-      mask: floats(mask, [mask.length / (sequence * sequence), 1, sequence, sequence]),
+      ...(Object.assign({}, ...byReach) as Record<ReachInputName, Value>),
       rowWeights: floats(rowWeights(batch), [rows, sequence]),
       tokenIds: integers(BigInt64Array.from(batch.inputIds.flat(), BigInt), [rows, sequence]),
     },
   };
 }
 
-function extend(table: Float32Array, length: number): Float32Array {
-  if (table.length === length) return table;
-  const longer = new Float32Array(length);
-  longer.set(table);
-  return longer;
+/**
+ * Rotary tables of `rows` rows, of which the first `positions` are used: a kernel wants as many as its
+ * sequence is long.
+ */
+export function rotaryValues(
+  { rotaryTables, dimensions }: Pick<BoundArchitecture, "rotaryTables" | "dimensions">,
+  positions: number,
+  rows: number,
+  reach: Reach,
+): { readonly cosines: Value; readonly sines: Value } {
+  const shape = [rows, rotaryPairs(dimensions)];
+  const extended = (table: Float32Array) => {
+    const longer = new Float32Array(sizeOf(shape));
+    longer.set(table.subarray(0, longer.length));
+    return floats(longer, shape);
+  };
+  const { cosines, sines } = rotaryTables(positions, reach);
+  return { cosines: extended(cosines), sines: extended(sines) };
 }
 
 /** The share of each real position in its row's mean, [batch · seq]; padding has none. */

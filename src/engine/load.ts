@@ -30,12 +30,14 @@ import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapters
 import { otherBaseWarning } from "./adapters/base-name.ts";
 import { adapterValues, bindAdapter } from "./adapters/bind-adapter.ts";
 import { checkEncoder } from "./computed-tensors.ts";
+import { embedTokens } from "./embedding.ts";
 import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import { saveMerged, saveTrained, type Trained } from "./save.ts";
 import { type DecisionSources, decide, probeFor } from "./starting-data.ts";
+import { checkpointView } from "./weights/checkpoint-view.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
 import type { RequantizationLoss } from "./weights/requantization.ts";
@@ -103,13 +105,14 @@ export async function openModel(path: string, options: OpenOptions = {}): Promis
 }
 
 async function assemble(
-  checkpoint: Checkpoint,
+  opened: Checkpoint,
   runtime: Runtime,
   options: OpenOptions,
 ): Promise<EngineModel> {
   const { adapter: adapterFolder, dtype = "auto", memory = "fast", seed = 0 } = options;
   const { arithmetic = "float32" } = options;
-  const architecture = architectureFor(checkpoint.config, `${checkpoint.source}/config.json`);
+  const architecture = architectureFor(opened.config, `${opened.source}/config.json`);
+  const checkpoint = checkpointView(opened, architecture);
   const description = modelDescription(
     architecture,
     checkpoint.config.model_type,
@@ -202,14 +205,14 @@ function refuseIdleOptions(method: MethodOptions): void {
 /** The checkpoint's tokens; the tokenizer is read where a text is asked about. */
 function vocabularyOf(
   checkpoint: Checkpoint,
-  { embeddingName, dimensions }: BoundArchitecture,
+  architecture: BoundArchitecture,
   weights: WeightStore,
 ): Vocabulary {
   return {
     ids: async (text) => (await checkpoint.loadTokenizer()).encode(text),
     async embeddings(ids) {
-      const rows = new Float32Array(ids.length * dimensions.hiddenSize);
-      weights.readRows(embeddingName, ids, rows);
+      const rows = new Float32Array(ids.length * architecture.dimensions.hiddenSize);
+      embedTokens(architecture, weights, ids, rows);
       return rows;
     },
   };

@@ -81,7 +81,10 @@ export function createNetwork(options: NetworkOptions): Network {
     own: Pick<TraceShape, "skipsPadding" | "isFirstPass"> = {},
     visit?: (name: string, value: Value) => Promise<void>,
   ) => {
-    const splitsLast = !readsWholeRows && !(training && architecture.auxiliaryLoss);
+    const splitsLast =
+      architecture.feedForward !== undefined &&
+      !readsWholeRows &&
+      !(training && architecture.auxiliaryLoss);
     const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
     const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength, ...own };
     const entered = await enter(batch.inputIds.flat(), shape, run);

@@ -21,7 +21,7 @@ import type { WeightStore } from "./weights/weights.ts";
 
 /**
  * What a segment computes: a layer or half of one, a piece of a sparse feed-forward (`experts.ts`), the
- * last norm, or what a method does to embedded tokens.
+ * last norm, what a method does to embedded tokens, or what the architecture does to them before blocks.
  */
 export type Part =
   | "block"
@@ -32,6 +32,7 @@ export type Part =
   | "expert"
   | "fromExperts"
   | "finalNorm"
+  | "enter"
   | "embed"
   | "virtualTokens";
 
@@ -109,7 +110,7 @@ export function createPasses(options: PassesOptions): Passes {
       const { layer, part, shape, rows, gradients, ofInput } = request;
       const tracer = createTracer(options, shape);
       const attention = (x: Tensor) => architecture.attention(layer, x, tracer.scope);
-      const feedForward = (x: Tensor) => architecture.feedForward(layer, x, tracer.scope);
+      const feedForward = (x: Tensor) => architecture.feedForward?.(layer, x, tracer.scope) ?? x;
       const toExperts = (x: Tensor) => enterExperts(sparse[layer]!, x, tracer.scope);
       const parts: Record<Part, (x: Tensor) => Tensor> = {
         attention,
@@ -120,6 +121,7 @@ export function createPasses(options: PassesOptions): Passes {
         toExperts,
         expert: (x) => weightedExpert(sparse[layer]!, request.expert!, x, tracer.scope),
         fromExperts: (x) => leaveExperts(sparse[layer]!, x, tracer.scope),
+        enter: (x) => architecture.enter!(x, tracer.scope),
         embed: (x) => method!.embed!(x, tracer.methodScope),
         virtualTokens: () => method!.virtualTokens!.states(tracer.methodScope),
       };

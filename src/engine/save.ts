@@ -14,6 +14,7 @@ import {
 } from "../hub/index.ts";
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
+import { transposeInto } from "./weights/checkpoint-view.ts";
 import { createRequantizationMeter, type RequantizationLoss } from "./weights/requantization.ts";
 import type { WeightStore } from "./weights/weights.ts";
 
@@ -69,13 +70,16 @@ export async function saveMerged(
   const untied = outputUse !== outputName && isUntied(trained);
 
   const meter = createRequantizationMeter(trained.weights);
-  const tensors: TensorToWrite[] = specs.map(({ name, shape }) => ({
+  const tensors: TensorToWrite[] = specs.map(({ name, shape, isTransposed }) => ({
     name,
-    shape,
+    shape: isTransposed ? shape.toReversed() : shape,
     ...inStoredType(checkpoint, name, () => {
       const data = mergedWeight(trained, name);
       meter.add(name, data);
-      return data;
+      if (!isTransposed) return data;
+      const turned = new Float32Array(data.length);
+      transposeInto(data, shape[0]!, shape[1]!, turned);
+      return turned;
     }),
   }));
   if (untied) {

@@ -6,6 +6,8 @@ import {
   type AttentionInputs,
   type BoundArchitecture,
   causalAttention,
+  type Reach,
+  rotaryPairs,
   type Scope,
 } from "../models/index.ts";
 import type { IntegerRows, IntegerWeight, Shape, Tensor } from "../tensor/index.ts";
@@ -42,7 +44,22 @@ export type Binding =
 export type SharedName = BatchInput | "firstStates";
 
 /** Those that follow from the batch. */
-export type BatchInput = "positions" | "cosines" | "sines" | "mask" | "tokenIds" | "rowWeights";
+export type BatchInput = "positions" | ReachInputName | "tokenIds" | "rowWeights";
+
+export const REACHES: readonly Reach[] = ["global", "local"];
+
+/** Those that depend on how far attention looks back. */
+interface ReachInput {
+  readonly mask: "mask" | "localMask";
+  readonly cosines: "cosines" | "localCosines";
+  readonly sines: "sines" | "localSines";
+}
+export type ReachInputName = ReachInput[keyof ReachInput];
+
+export const REACH_INPUTS: Readonly<Record<Reach, ReachInput>> = {
+  global: { mask: "mask", cosines: "cosines", sines: "sines" },
+  local: { mask: "localMask", cosines: "localCosines", sines: "localSines" },
+};
 
 /** Sizes that a trace is made for. */
 export interface TraceShape {
@@ -87,13 +104,13 @@ export type Attend = (
 /** Attention within the sequence itself, as in training. */
 export function selfAttention(architecture: BoundArchitecture, shape: TraceShape): Attend {
   const { batch, sequence } = shape;
-  return ({ queries, keys, values, scale }, shared, prefix) =>
+  return ({ queries, keys, values, reach = "global", ...scores }, shared, prefix) =>
     causalAttention(
       queries,
       keys,
       values,
-      shared("mask"),
-      scale,
+      shared(REACH_INPUTS[reach].mask),
+      scores,
       { ...architecture.dimensions, batch, sequence },
       prefix,
     );
@@ -111,7 +128,7 @@ export function createTracer(
   shape: TraceShape,
   attend: Attend = selfAttention(architecture, shape),
 ): Tracer {
-  const { headSize, hiddenSize } = architecture.dimensions;
+  const { hiddenSize } = architecture.dimensions;
   const { rotaryLength = shape.sequence } = shape;
   const shapes = new Map(architecture.weights.map((weight) => [weight.name, weight.shape]));
   const bindings = new Map<Tensor, Binding>();
@@ -140,11 +157,16 @@ export function createTracer(
     const name = use === outputUse ? architecture.outputName : use;
     return once(name, shapes.get(name)!, { kind: "weight", name });
   };
+  const rotaryTable = [rotaryLength, rotaryPairs(architecture.dimensions)];
+  const mask = [shape.maskBatch, 1, shape.sequence, shape.sequence];
   const sharedShapes: Record<SharedName, Shape> = {
     positions: [shape.batch, shape.sequence],
-    cosines: [rotaryLength, headSize / 2],
-    sines: [rotaryLength, headSize / 2],
-    mask: [shape.maskBatch, 1, shape.sequence, shape.sequence],
+    cosines: rotaryTable,
+    localCosines: rotaryTable,
+    sines: rotaryTable,
+    localSines: rotaryTable,
+    mask,
+    localMask: mask,
     tokenIds: [shape.batch, shape.sequence],
     rowWeights: [shape.batch, shape.sequence],
     firstStates: [shape.batch * shape.sequence, hiddenSize],
@@ -229,14 +251,17 @@ export function createTracer(
     module: (path, x, run) => method?.module?.(path, x, run, methodScope) ?? run(x),
     residual: (path, x, output) =>
       method?.residual?.(path, x, output, methodScope) ?? add(x, output),
-    rotate(x, heads) {
+    positions: () => reshape(shared("positions"), [shape.batch * shape.sequence]),
+    rotate(x, heads, reach = "global") {
       const rows = [shape.batch, shape.sequence, x.shape[1]!];
+      const { cosines, sines } = REACH_INPUTS[reach];
       const rotated = rotary(
         reshape(x, rows),
         shared("positions"),
-        shared("cosines"),
-        shared("sines"),
+        shared(cosines),
+        shared(sines),
         heads,
+        architecture.rotatesNeighbours,
       );
       return reshape(rotated, x.shape);
     },

@@ -14,9 +14,20 @@ export interface Dimensions {
   readonly headSize: number;
   /** The longest sequence the model was made for. */
   readonly maximumPositions: number;
-  /** How many positions each one sees, itself included, where it does not see all before it. */
+  /** How many positions one sees where attention is local, itself included. */
   readonly slidingWindow?: number;
+  /** Elements of each head that are rotated, the first ones; all by default, 0 for none. */
+  readonly rotarySize?: number;
+  /** Factor on the rows of the embedding, which is part of that module. Default 1. */
+  readonly embeddingScale?: number;
 }
+
+/** Columns of the rotary tables: half as many as elements of a head are rotated. */
+export const rotaryPairs = ({ headSize, rotarySize = headSize }: Dimensions): number =>
+  rotarySize / 2;
+
+/** How far attention looks back: to the first position, or as far as the sliding window. */
+export type Reach = "global" | "local";
 
 export interface WeightSpec {
   /** The tensor's name in the checkpoint, which is its path in Transformers' model. */
@@ -24,9 +35,12 @@ export interface WeightSpec {
   readonly shape: Shape;
   /**
    * `linear`: a matrix [out, in] that methods may adapt; `output`: the one in front of the logits;
-   * `router`: a matrix [experts, in], which methods adapt only where they are told to, as in PEFT.
+   * `router`: a matrix [experts, in], which methods adapt only where they are told to, as in PEFT;
+   * `positions`: a table with a row for every position.
    */
-  readonly role: "embedding" | "linear" | "output" | "router" | "norm" | "bias";
+  readonly role: "embedding" | "positions" | "linear" | "output" | "router" | "norm" | "bias";
+  /** Whether files hold a matrix the other way round, [in, out] (the Conv1D of GPT-2). */
+  readonly isTransposed?: true;
   /** The share of rows that go through it, where not all do. */
   readonly share?: number;
 }
@@ -53,6 +67,10 @@ export interface AttentionInputs {
   readonly values: Tensor;
   /** Factor on the scores. */
   readonly scale: number;
+  /** Scores are bent to lie below this, as cap · tanh(score / cap) (Gemma 2). Default: they are not. */
+  readonly scoreCap?: number;
+  /** Default "global". */
+  readonly reach?: Reach;
 }
 
 /** What a block may use while it is traced. Rows of activations are [batch · seq, width]. */
@@ -68,8 +86,10 @@ export interface Scope {
   module(path: string, x: Tensor, run: (x: Tensor) => Tensor): Tensor;
   /** The residual stream `x` with the output of the module at `path` added. */
   residual(path: string, x: Tensor, output: Tensor): Tensor;
-  /** Rotary embedding of [batch · seq, heads · headSize]. */
-  rotate(x: Tensor, heads: number): Tensor;
+  /** Rotary embedding of [batch · seq, heads · headSize], by the tables of `reach` ("global"). */
+  rotate(x: Tensor, heads: number, reach?: Reach): Tensor;
+  /** [batch · seq]: the position of every row, int64. */
+  positions(): Tensor;
   /** Attention over the positions that each row may see; [batch · seq, heads · headSize]. */
   attend(inputs: AttentionInputs): Tensor;
   /** Whether a training step is traced. */
@@ -102,10 +122,16 @@ export interface SparseFeedForward {
   leave(x: Tensor, output: Tensor, scope: Scope): Tensor;
 }
 
-/** Cosines and sines [length, headSize / 2] of the rotary embedding. */
+/** Cosines and sines [length, rotarySize / 2] of the rotary embedding. */
 export interface RotaryTables {
   readonly cosines: Float32Array;
   readonly sines: Float32Array;
+}
+
+/** What stands behind the output matrix. */
+export interface LogitShape {
+  /** Logits are bent to lie below this, as cap · tanh(logit / cap) (Gemma 2). */
+  readonly cap?: number;
 }
 
 /** A loss beside the objective's, made of what was reported with `statistic`. */
@@ -126,10 +152,15 @@ export interface Architecture<Config> {
   /** Every tensor that the checkpoint must hold, embedding first. */
   weights(config: Config): WeightSpec[];
   blockPaths(config: Config, layer: number): BlockPaths;
+  /** From embedded tokens [batch · seq, hidden] to what the first block is given; the same if absent. */
+  enter?(config: Config, x: Tensor, scope: Scope): Tensor;
   /** First half of a decoder block, on [batch · seq, hidden]: positions exchange information. */
   attention(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
-  /** Second half, on [rows, hidden]: every row for itself, so that unneeded rows can be left out. */
-  feedForward(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
+  /**
+   * Second half, on [rows, hidden]: every row for itself, so that unneeded rows can be left out.
+   * Absent where both halves read the block's input (parallel residuals): then all is in the first.
+   */
+  feedForward?(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
   /** The pieces of a layer's feed-forward, where it sends rows to experts. */
   sparse?(config: Config, layer: number): SparseFeedForward | undefined;
   /** A loss of the architecture's own in training, where the config asks for one. */
@@ -140,6 +171,17 @@ export interface Architecture<Config> {
   /** The module that makes logits, and the weight it reads: the embedding's where they are tied. */
   readonly outputPath: string;
   outputName(config: Config): string;
+  /** A bias of the output module is found by its name. */
+  logitShape?(config: Config): LogitShape;
   /** @param length positions wanted, which dynamic scaling depends on */
-  rotaryTables(config: Config, length: number): RotaryTables;
+  rotaryTables(config: Config, length: number, reach: Reach): RotaryTables;
+  /** Whether rotated pairs are neighbours (GLM), not elements of both halves. */
+  readonly rotatesNeighbours?: true;
+  /**
+   * What Transformers calls the base model, such as `model`: files of that alone hold names without it.
+   * Default `model`.
+   */
+  readonly basePrefix?: string;
+  /** Tensors that older files carry and that follow from the config. */
+  readonly ignoredTensors?: RegExp;
 }

@@ -16,9 +16,14 @@ import {
   softmax,
   subtract,
   sum,
+  tanh,
   transpose,
   withGradient,
 } from "../tensor/index.ts";
+import type { AttentionInputs } from "./architecture.ts";
+
+/** How scores are made from products of queries and keys, see `AttentionInputs`. */
+export type ScoreShape = Pick<AttentionInputs, "scale" | "scoreCap">;
 
 export interface AttentionShape {
   readonly batch: number;
@@ -56,7 +61,7 @@ export function causalAttention(
   keys: Tensor,
   values: Tensor,
   mask: Tensor,
-  scale: number,
+  { scale, scoreCap }: ScoreShape,
   { batch, sequence, heads, keyValueHeads, headSize }: AttentionShape,
   prefix?: AttentionPrefix,
 ): Tensor {
@@ -94,11 +99,12 @@ export function causalAttention(
       scale,
     });
     const visible = slice(slice(seen, 2, start, end), 3, 0, before + end);
-    const masked = add(reshape(scores, [batch, heads, end - start, before + end]), visible);
-    return reshape(softmax(masked), scores.shape);
+    const bent = capped(scores, scoreCap);
+    const masked = add(reshape(bent, [batch, heads, end - start, before + end]), visible);
+    return { bent, p: reshape(softmax(masked), scores.shape) };
   });
   const outputs = blocks.map(([start, end], i) =>
-    blockOf(matmul(probabilities[i]!, slice(v, 1, 0, before + end)), [start, end]),
+    blockOf(matmul(probabilities[i]!.p, slice(v, 1, 0, before + end)), [start, end]),
   );
   const output = concat(outputs, 3);
 
@@ -110,14 +116,17 @@ export function causalAttention(
     for (let i = blocks.length - 1; i >= 0; i--) {
       const block = blocks[i]!;
       const end = before + block[1];
-      const p = probabilities[i]!;
+      const { bent, p } = probabilities[i]!;
       const d = rowsOf(gradient, block);
       const own = reshape(outputs[i]!, d.shape);
       const delta = sum(multiply(d, own), [2]);
-      const scoreGradient = multiply(
+      const bentGradient = multiply(
         p,
         subtract(matmul(d, slice(v, 1, 0, end), { transposeB: true }), delta),
       );
+      const scoreGradient = scoreCap
+        ? multiply(bentGradient, capSlope(bent, scoreCap))
+        : bentGradient;
       queryGradients.unshift(blockOf(matmul(scoreGradient, slice(k, 1, 0, end), { scale }), block));
       const toKeys = matmul(scoreGradient, rowsOf(q, block), { transposeA: true, scale });
       const toValues = matmul(p, d, { transposeA: true });
@@ -127,6 +136,16 @@ export function causalAttention(
     return [concat(queryGradients, 3), keyGradient, valueGradient];
   });
   return reshape(transpose(differentiable, [0, 3, 1, 2, 4]), [batch * sequence, heads * headSize]);
+}
+
+/** cap · tanh(x / cap), or x where there is no cap. */
+export function capped(x: Tensor, cap: number | undefined): Tensor {
+  return cap === undefined ? x : multiply(tanh(multiply(x, constant(1 / cap))), constant(cap));
+}
+
+/** The slope of `capped`, from its output: 1 − (y / cap)². */
+function capSlope(y: Tensor, cap: number): Tensor {
+  return subtract(constant(1), multiply(multiply(y, y), constant(1 / cap ** 2)));
 }
 
 /** A mask [*, 1, seq, seq] with `count` columns in front that hide nothing. */

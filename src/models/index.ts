@@ -5,12 +5,14 @@ export type {
   AuxiliaryLossOf,
   BlockPaths,
   Dimensions,
+  Reach,
   RotaryTables,
   Routed,
   Scope,
   SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
-export { causalAttention, withFreeColumns } from "./attention.ts";
+export { rotaryPairs } from "./architecture.ts";
+export { capped, causalAttention, withFreeColumns } from "./attention.ts";
 export { balancing, reportRouting, weightedSum } from "./load-balancing.ts";
 export { architectureFor, type BoundArchitecture, supportedModelTypes } from "./registry.ts";

@@ -7,6 +7,7 @@ import type {
   Architecture,
   BlockPaths,
   Dimensions,
+  Reach,
   Routed,
   Scope,
   SparseFeedForward,
@@ -49,6 +50,8 @@ export interface Variant<Config extends LlamaLikeConfig> {
   readConfig(reader: ConfigReader): Config;
   readonly feedForward: FeedForward<Config>;
   biasedProjections?(config: Config): readonly AttentionProjection[];
+  /** How far a layer looks back. Default: local where the config has a window. */
+  reach?(config: Config, layer: number): Reach;
   /** Whether queries and keys are normed head by head before they are rotated (Qwen3). */
   readonly normsHeads?: true;
   readonly auxiliaryLoss?: NonNullable<Architecture<Config>["auxiliaryLoss"]>;
@@ -104,11 +107,16 @@ export function linearWeights(
   ];
 }
 
+/** All layers look back over the window, where there is one. */
+const windowReach = ({ slidingWindow }: Dimensions): Reach =>
+  slidingWindow === undefined ? "global" : "local";
+
 /** The architecture of a variant. */
 export function llamaLike<Config extends LlamaLikeConfig>(
   variant: Variant<Config>,
 ): Architecture<Config> {
   const { feedForward, biasedProjections = () => [], normsHeads } = variant;
+  const { reach: reachOf = windowReach } = variant;
   const pathsOf = (layer: number) => {
     const block = `model.layers.${layer}`;
     const feedForwardPath = `${block}.${feedForward.name}`;
@@ -203,6 +211,7 @@ export function llamaLike<Config extends LlamaLikeConfig>(
 
     attention(config, layer, x, scope) {
       const { block, attention: path } = pathsOf(layer);
+      const reach = reachOf(config, layer);
       const input = normed(config, `${block}.input_layernorm`, x, scope);
       const project = (name: AttentionProjection) => scope.linear(`${path}.${name}`, input);
       const queries = headsNormed(config, `${path}.q_norm`, project("q_proj"), scope);
@@ -210,10 +219,11 @@ export function llamaLike<Config extends LlamaLikeConfig>(
       const attended = scope.attend({
         path,
         input,
-        queries: scope.rotate(queries, config.heads),
-        keys: scope.rotate(keys, config.keyValueHeads),
+        queries: scope.rotate(queries, config.heads, reach),
+        keys: scope.rotate(keys, config.keyValueHeads, reach),
         values: project("v_proj"),
         scale: 1 / Math.sqrt(config.headSize),
+        reach,
       });
       return scope.residual(path, x, scope.linear(`${path}.o_proj`, attended));
     },

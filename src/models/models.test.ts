@@ -187,7 +187,7 @@ describe("attention", () => {
       const mask = input("mask", [1, 1, sequence, sequence]);
       const seed = input("seed", q.shape);
       const shape = { batch, sequence, heads, keyValueHeads, headSize };
-      const y = causalAttention(q, k, v, mask, 0.3, shape);
+      const y = causalAttention(q, k, v, mask, { scale: 0.3 }, shape);
       const gradients = gradient([[y, seed]], [q, k, v]) as Tensor[];
       const hidden = Float32Array.from({ length: sequence * sequence }, (_, i) =>
         i % sequence > Math.floor(i / sequence) ? -1e30 : 0,

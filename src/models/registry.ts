@@ -7,6 +7,8 @@ import type {
   AuxiliaryLossOf,
   BlockPaths,
   Dimensions,
+  LogitShape,
+  Reach,
   RotaryTables,
   Scope,
   SparseFeedForward,
@@ -36,12 +38,18 @@ export interface BoundArchitecture {
   readonly embeddingName: string;
   readonly outputPath: string;
   readonly outputName: string;
+  /** See `Architecture`; what is absent there is so here. */
+  readonly enter: ((x: Tensor, scope: Scope) => Tensor) | undefined;
   attention(layer: number, x: Tensor, scope: Scope): Tensor;
-  feedForward(layer: number, x: Tensor, scope: Scope): Tensor;
+  readonly feedForward: ((layer: number, x: Tensor, scope: Scope) => Tensor) | undefined;
   sparse(layer: number): SparseFeedForward | undefined;
   readonly auxiliaryLoss: AuxiliaryLossOf | undefined;
   finalNorm(x: Tensor, scope: Scope): Tensor;
-  rotaryTables(length: number): RotaryTables;
+  readonly logitShape: LogitShape;
+  rotaryTables(length: number, reach: Reach): RotaryTables;
+  readonly rotatesNeighbours: boolean;
+  readonly basePrefix: string;
+  readonly ignoredTensors: RegExp | undefined;
 }
 
 function bound<Config>(architecture: Architecture<Config>) {
@@ -51,6 +59,7 @@ function bound<Config>(architecture: Architecture<Config>) {
 function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArchitecture {
   const config = architecture.readConfig(json);
   const dimensions = architecture.dimensions(config);
+  const { enter, feedForward, rotatesNeighbours = false, basePrefix = "model" } = architecture;
   return {
     dimensions,
     blocks: Array.from({ length: dimensions.layers }, (_, layer) =>
@@ -61,11 +70,16 @@ function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArch
     outputPath: architecture.outputPath,
     outputName: architecture.outputName(config),
     attention: (layer, x, scope) => architecture.attention(config, layer, x, scope),
-    feedForward: (layer, x, scope) => architecture.feedForward(config, layer, x, scope),
+    enter: enter && ((x, scope) => enter(config, x, scope)),
+    feedForward: feedForward && ((layer, x, scope) => feedForward(config, layer, x, scope)),
     sparse: (layer) => architecture.sparse?.(config, layer),
     auxiliaryLoss: architecture.auxiliaryLoss?.(config),
     finalNorm: (x, scope) => architecture.finalNorm(config, x, scope),
-    rotaryTables: (length) => architecture.rotaryTables(config, length),
+    logitShape: architecture.logitShape?.(config) ?? {},
+    rotaryTables: (length, reach) => architecture.rotaryTables(config, length, reach),
+    rotatesNeighbours,
+    basePrefix,
+    ignoredTensors: architecture.ignoredTensors,
   };
 }
 

@@ -201,7 +201,11 @@ const loweringRules = {
   broadcast: (y, to) => to.emit("Expand", [to.nameOf(y.inputs[0]!), to.integers(y.shape)], y),
   rotary: (y, to) =>
     to.emit("RotaryEmbedding", y.inputs.map(to.nameOf), y, {
-      attributes: { num_heads: y.attributes.heads },
+      attributes: {
+        num_heads: y.attributes.heads,
+        rotary_embedding_dim: 2 * y.inputs[2]!.shape[1]!,
+        interleaved: Number(y.attributes.interleaved),
+      },
       microsoft: true,
     }),
   gatherRows: elementwise("Gather"),

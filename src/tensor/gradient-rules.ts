@@ -186,8 +186,9 @@ export const gradientRules = {
   // A rotation's transpose is the rotation by the opposite angle.
   rotary: (y, d) => {
     const [, positions, cosines, sines] = y.inputs;
+    const { heads, interleaved } = y.attributes;
     return [
-      () => rotary(d, positions!, cosines!, negate(sines!), y.attributes.heads),
+      () => rotary(d, positions!, cosines!, negate(sines!), heads, interleaved),
       none,
       none,
       none,

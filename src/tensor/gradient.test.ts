@@ -9,7 +9,7 @@ import {
   TOLERANCE,
 } from "../runtime/testing/finite-differences.ts";
 import { floats, integers } from "../runtime/values.ts";
-import { gelu } from "./activations.ts";
+import { gelu, geluTanh } from "./activations.ts";
 import { gradient } from "./gradient.ts";
 import { integerLinear, integerRows } from "./integer-linear.ts";
 import {
@@ -261,6 +261,12 @@ const CASES = {
     one("two heads", [[2, 3, 8]], (x) => rotary(x, positions, cosines, sines, 2), {
       fixed: rotaryFixed,
     }),
+    one("a part of each head", [[2, 3, 12]], (x) => rotary(x, positions, cosines, sines, 2), {
+      fixed: rotaryFixed,
+    }),
+    one("neighbours", [[2, 3, 12]], (x) => rotary(x, positions, cosines, sines, 2, true), {
+      fixed: rotaryFixed,
+    }),
   ],
   gatherRows: [
     one("rows taken more than once", [[4, 2]], (table) => gatherRows(table, rowIndices), {
@@ -299,6 +305,7 @@ const CASES = {
 
 const COMPOSED: GradientCase[] = [
   one("gelu", [[2, 5]], gelu),
+  one("geluTanh", [[2, 5]], geluTanh),
   one("meanLast", [[2, 5]], meanLast),
   one("sumTo a row", [[3, 4]], (x) => sumTo(x, [4])),
   one("sumTo a scalar", [[3, 4]], (x) => sumTo(x, [])),

@@ -61,8 +61,8 @@ describe("shapes that do not fit are told with the operator and the shapes", () 
     ["topMask: none", () => topMask(tensor(2, 3), 0), "[2, 3]"],
     [
       "rotary",
-      () => rotary(tensor(1, 2, 8), tensor(1, 2), tensor(2, 3), tensor(2, 3), 2),
-      "[1, 2, 8] and [2, 3]",
+      () => rotary(tensor(1, 2, 8), tensor(1, 2), tensor(2, 6), tensor(2, 6), 2),
+      "[1, 2, 8] and [2, 6]",
     ],
   ])("%s", (_name, build, seen) => {
     expect(build).toThrow(TunesmithError);

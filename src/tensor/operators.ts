@@ -163,14 +163,15 @@ export function rotary(
   cosines: Tensor,
   sines: Tensor,
   heads: number,
+  interleaved = false,
 ): Tensor {
-  const width = x.shape[2] ?? 0;
-  if (x.shape.length !== 3 || width / heads !== 2 * (cosines.shape[1] ?? 0))
-    throw shapeFault("rotary", "x is [batch, seq, heads·dim], tables are [positions, dim / 2]", [
+  const size = (x.shape[2] ?? 0) / heads;
+  if (x.shape.length !== 3 || size % 1 !== 0 || size < 2 * (cosines.shape[1] ?? 0))
+    throw shapeFault("rotary", "x is [batch, seq, heads·dim], tables are [positions, ≤ dim / 2]", [
       x,
       cosines,
     ]);
-  return node("rotary", [x, positions, cosines, sines], x.shape, { heads });
+  return node("rotary", [x, positions, cosines, sines], x.shape, { heads, interleaved });
 }
 
 export const toFloat = (x: Tensor): Tensor => node("toFloat", [x], x.shape, {});

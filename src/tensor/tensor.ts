@@ -59,10 +59,11 @@ export interface OperatorAttributes {
   concat: { readonly axis: number };
   broadcast: object;
   /**
-   * Rotary position embedding of [batch, seq, heads·dim] (Su et al. 2021; halves rotated as in
-   * Transformers): inputs x, positions [batch, seq] int64, cosines and sines [positions, dim / 2].
+   * Rotary position embedding of [batch, seq, heads·dim] (Su et al. 2021): inputs x, positions
+   * [batch, seq] int64, cosines and sines [positions, rotated / 2]. Of each head the first `rotated`
+   * elements turn in pairs: of both halves as in Transformers, or of neighbours where interleaved.
    */
-  rotary: { readonly heads: number };
+  rotary: { readonly heads: number; readonly interleaved: boolean };
   /** Rows of a table [n, width] at indices [...]: [..., width]. */
   gatherRows: object;
   /** Rows [..., width] summed into a table [n, width] at indices [...]. */

@@ -320,7 +320,11 @@ describe("a batch of eight adapters", () => {
       shape,
     );
     const x = input("x", [8 * sequence, 576]);
-    const y = architecture.feedForward(0, architecture.attention(0, x, tracer.scope), tracer.scope);
+    const y = architecture.feedForward!(
+      0,
+      architecture.attention(0, x, tracer.scope),
+      tracer.scope,
+    );
     let flops = 0;
     let bytes = 0;
     for (const tensor of topologicalOrder([y], new Set())) {

@@ -1,7 +1,12 @@
 // Attention of new tokens over those that came before, whose keys and values were kept, and over
 // each other. The two parts meet in one softmax, so the cache is read where it lies, never copied.
 
-import { type AttentionInputs, type Dimensions, withFreeColumns } from "../../models/index.ts";
+import {
+  type AttentionInputs,
+  capped,
+  type Dimensions,
+  withFreeColumns,
+} from "../../models/index.ts";
 import {
   add,
   broadcast,
@@ -33,7 +38,7 @@ export interface CachedAttention extends KeysAndValues {
  * @returns the output, and the new keys and values [batch, kv heads, seq, head size], to be kept
  */
 export function cachedAttention(
-  { queries, keys, values, scale }: AttentionInputs,
+  { queries, keys, values, scale, scoreCap }: AttentionInputs,
   past: KeysAndValues | undefined,
   mask: Tensor,
   { heads, keyValueHeads, headSize }: Dimensions,
@@ -62,7 +67,10 @@ export function cachedAttention(
     parts.map((part) => matmul(q, flat(part.keys), { transposeB: true, scale })),
     2,
   );
-  const masked = add(reshape(scores, [batch, heads, sequence, seen.shape[3]!]), seen);
+  const masked = add(
+    reshape(capped(scores, scoreCap), [batch, heads, sequence, seen.shape[3]!]),
+    seen,
+  );
   const probabilities = reshape(softmax(masked), scores.shape);
   let start = 0;
   const output = parts

@@ -3,7 +3,7 @@
 import type { Value } from "../../runtime/kernel.ts";
 import { floatData, floats } from "../../runtime/values.ts";
 import { compileHead, HEAD_SHAPE, type Head, OUTPUT_SLOT } from "../head/head.ts";
-import { compileHookedHead, isHeadHooked } from "../head/hooked-head.ts";
+import { compileWholeHead, isHeadWhole } from "../head/whole-head.ts";
 import { type Binding, createTracer } from "../trace.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
 
@@ -18,7 +18,7 @@ export function createDecoderHead(
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
   const output = method?.replaces.get(`${architecture.outputPath}.weight`);
-  const hooked = isHeadHooked(method, architecture) ? method : undefined;
+  const isWhole = isHeadWhole(method, architecture);
   const all = new Float32Array(batch * vocabularySize);
   let head: Promise<Head> | undefined;
 
@@ -29,11 +29,11 @@ export function createDecoderHead(
 
   return async (states) => {
     const wanted = { rows: batch, gradients: "logits" } as const;
-    head ??= hooked
-      ? compileHookedHead(runtime, { ...model, method: hooked }, wanted)
+    head ??= isWhole
+      ? compileWholeHead(runtime, model, wanted)
       : compileHead(runtime, architecture, createTracer(model, HEAD_SHAPE), wanted);
     const { step, blocks } = await head;
-    const matrix = hooked ? new Float32Array(0) : outputMatrix();
+    const matrix = isWhole ? new Float32Array(0) : outputMatrix();
     const inputs = step.feeds.map((feed, slot) => {
       switch (feed.kind) {
         case "x":

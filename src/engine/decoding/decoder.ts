@@ -2,16 +2,23 @@
 // kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
 // Weights are fed from where training holds them, and a method's hooks apply as in training.
 
-import type { Scope } from "../../models/index.ts";
+import type { Reach, Scope } from "../../models/index.ts";
 import type { Kernel, Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../tensor/index.ts";
 import { createBind } from "../bind.ts";
 import { expertCounts } from "../blocks.ts";
 import { columnsOf, enterExperts } from "../experts/pieces.ts";
-import { checkBatch } from "../inputs.ts";
+import { checkBatch, rotaryValues } from "../inputs.ts";
 import { remember } from "../remember.ts";
-import { type Binding, createTracer, type TraceShape } from "../trace.ts";
+import {
+  type Binding,
+  createTracer,
+  REACH_INPUTS,
+  REACHES,
+  type SharedName,
+  type TraceShape,
+} from "../trace.ts";
 import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { createDecoderHead } from "./decoder-head.ts";
@@ -35,7 +42,8 @@ interface LayerGroup {
 }
 
 type GroupFeed =
-  | { readonly kind: "x" | "mask" }
+  | { readonly kind: "x" }
+  | { readonly kind: "mask"; readonly reach: Reach }
   | { readonly kind: "keys" | "values"; readonly layer: number }
   | { readonly kind: "fixed"; readonly value: Value }
   | Binding;
@@ -58,7 +66,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
 
   const kernels = new Map<string, Promise<LayerGroup>>();
   const buffers = new Map<string, Value[]>();
-  let rotary: { readonly cosines: Value; readonly sines: Value } | undefined;
+  const rotary = new Map<Reach, ReturnType<typeof rotaryValues>>();
 
   const groupFor = (group: readonly number[], sequence: number, kept: number) => {
     const key = `${group[0]} ${sequence} ${kept} ${cache.capacity}`;
@@ -74,7 +82,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     const attended = architecture.attention(layer, states, scope);
     return experts[layer]! > 0
       ? enterExperts(architecture.sparse(layer)!, attended, scope)
-      : architecture.feedForward(layer, attended, scope);
+      : (architecture.feedForward?.(layer, attended, scope) ?? attended);
   };
 
   const compileGroup = async (
@@ -83,11 +91,14 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     kept: number,
   ): Promise<LayerGroup> => {
     const x = input("x", [batch * sequence, hiddenSize]);
-    const mask = input("mask", [batch, 1, sequence, kept + sequence]);
-    const feeds = new Map<Tensor, GroupFeed>([
-      [x, { kind: "x" }],
-      [mask, { kind: "mask" }],
-    ]);
+    const feeds = new Map<Tensor, GroupFeed>([[x, { kind: "x" }]]);
+    const masks = new Map<Reach, Tensor>();
+    const maskOf = (reach: Reach) => {
+      const mask = masks.get(reach) ?? input("mask", [batch, 1, sequence, kept + sequence]);
+      masks.set(reach, mask);
+      feeds.set(mask, { kind: "mask", reach });
+      return mask;
+    };
     const added: KeysAndValues[] = [];
     const pastOf = (layer: number): KeysAndValues | undefined => {
       if (kept === 0) return undefined;
@@ -101,6 +112,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       const layer = group[added.length]!;
       const given = prefix && fixPrefix(layer, prefix, tracer.bindings);
       if (given) fixed.push(given);
+      const mask = maskOf(inputs.reach ?? "global");
       const attended = cachedAttention(inputs, pastOf(layer), mask, dimensions, given ?? prefix);
       added.push(attended);
       return attended.output;
@@ -128,18 +140,14 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     );
   };
 
-  const rotaryTables = (length: number) => {
-    const shape = [length, headSize / 2];
-    if (rotary?.cosines.dims[0] !== length) {
-      const { cosines, sines } = architecture.rotaryTables(positionOffset + cache.capacity);
-      const table = (values: Float32Array) => {
-        const extended = new Float32Array(sizeOf(shape));
-        extended.set(values);
-        return floats(extended, shape);
-      };
-      rotary = { cosines: table(cosines), sines: table(sines) };
+  const rotaryTables = (length: number, reach: Reach) => {
+    let tables = rotary.get(reach);
+    if (tables?.cosines.dims[0] !== length) {
+      tables = rotaryValues(architecture, positionOffset + cache.capacity, length, reach);
+      rotary.set(reach, tables);
     }
-    return rotary!;
+    const { cosines, sines } = REACH_INPUTS[reach];
+    return { [cosines]: tables.cosines, [sines]: tables.sines };
   };
   /** The kernel wants a row for every position of a padded prompt, whether or not it is used. */
   const rotaryLength = (sequence: number) => positionOffset + Math.max(cache.capacity, sequence);
@@ -176,25 +184,30 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     const kept = lengths.some((length) => length > 0) ? cache.capacity : 0;
 
     const stateShape = [batch * sequence, hiddenSize];
-    const [first, second, mask] = buffersFor("states", [
+    const maskShape = [batch, 1, sequence, kept + sequence];
+    const [first, second, ...ofReach] = buffersFor("states", [
       stateShape,
       stateShape,
-      [batch, 1, sequence, kept + sequence],
-    ]) as [Value, Value, Value];
+      ...REACHES.map(() => maskShape),
+    ]) as [Value, Value, ...Value[]];
     // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
     const ids = tokens.flatMap((row) => padded(row, sequence));
-    await embed(ids, lengths, first);
-    cacheMask(lengths, kept, sequence, floatData(mask), dimensions.slidingWindow);
+    REACHES.forEach((reach, i) => {
+      const window = reach === "local" ? dimensions.slidingWindow : undefined;
+      cacheMask(lengths, kept, sequence, floatData(ofReach[i]!), window);
+    });
+    const masks = new Map(REACHES.map((reach, i) => [reach, ofReach[i]!]));
     const positions = new BigInt64Array(batch * sequence);
     counts.forEach((count, row) => {
       for (let t = 0; t < count; t++)
         positions[row * sequence + t] = BigInt(positionOffset + lengths[row]! + t);
     });
-    const shared = {
-      ...rotaryTables(rotaryLength(sequence)),
-      mask,
+    const shared: Partial<Record<SharedName, Value>> = {
+      ...Object.assign({}, ...REACHES.map((reach) => rotaryTables(rotaryLength(sequence), reach))),
       positions: integers(positions, [batch, sequence]),
     };
+
+    await embed(ids, lengths, shared.positions!, first);
 
     let [x, y] = [first, second];
     for (const group of groups) {
@@ -206,14 +219,14 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
           case "x":
             return x;
           case "mask":
-            return mask;
+            return masks.get(feed.reach)!;
           case "keys":
           case "values":
             return cache.layer(feed.layer)[feed.kind];
           case "fixed":
             return feed.value;
           case "shared":
-            return shared[feed.name as keyof typeof shared];
+            return shared[feed.name]!;
           default:
             return bind(feed, slot);
         }

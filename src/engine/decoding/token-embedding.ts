@@ -1,21 +1,28 @@
 // The states of new tokens in front of the first layer: rows of the table, a method's virtual tokens,
-// and what a method does to both.
+// what a method does to both, and what the architecture does before its blocks.
 
-import type { MethodScope } from "../../methods/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, type Tensor } from "../../tensor/index.ts";
-import { gatherRows } from "../rows.ts";
-import { type Binding, createTracer, type SharedName, type TraceShape } from "../trace.ts";
+import { embedTokens } from "../embedding.ts";
+import {
+  type Binding,
+  createTracer,
+  type SharedName,
+  type Tracer,
+  type TraceShape,
+} from "../trace.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
 
 /**
  * Embeds [batch · sequence] tokens that follow the `lengths` kept ones, into the target of so many
  * rows; the first of a row are virtual ones.
+ * @param positions [batch, sequence]
  */
 export type TokenEmbedding = (
   ids: readonly number[],
   lengths: readonly number[],
+  positions: Value,
   target: Value,
 ) => Promise<void>;
 
@@ -31,15 +38,15 @@ export function createTokenEmbedding(
   const embedding = method?.replaces.get(architecture.embeddingName);
   const virtualCount = method?.virtualTokens?.count ?? 0;
 
-  /** Compiles one of the method's own hooks; `x` is its input's shape. */
+  /** Compiles one of the steps; `xShape` is its input's. */
   const compileHook = async (
     shape: TraceShape,
     xShape: Shape,
-    hook: (x: Tensor, scope: MethodScope) => Tensor,
+    hook: (x: Tensor, tracer: Tracer) => Tensor,
   ) => {
     const tracer = createTracer(model, shape);
     const x = input("x", xShape);
-    const result = hook(x, tracer.methodScope);
+    const result = hook(x, tracer);
     const feeds = new Map<Tensor, Binding | { readonly kind: "x" }>([
       [x, { kind: "x" }],
       ...tracer.bindings,
@@ -55,31 +62,34 @@ export function createTokenEmbedding(
   };
   type Hook = ReturnType<typeof compileHook>;
   let virtualStates: Promise<Float32Array> | undefined;
-  const embedHooks = new Map<number, Hook>();
+  const steps = [
+    method?.embed && ((x: Tensor, { methodScope }: Tracer) => method.embed!(x, methodScope)),
+    architecture.enter && ((x: Tensor, { scope }: Tracer) => architecture.enter!(x, scope)),
+  ].filter((step) => step !== undefined);
+  const compiled = new Map<string, Hook>();
 
-  return async (ids, lengths, target) => {
+  return async (ids, lengths, positions, target) => {
     const sequence = ids.length / batch;
     const x = floatData(target);
-    if (embedding) gatherRows(parameters.parameter(embedding).data, ids, hiddenSize, x);
-    else weights.readRows(architecture.embeddingName, ids, x);
+    const trained = embedding && parameters.parameter(embedding).data;
+    embedTokens(architecture, weights, ids, x, trained);
     if (method?.virtualTokens) {
       const { states } = method.virtualTokens;
-      virtualStates ??= compileHook(shapeOf(1), [1], (_, scope) => states(scope)).then((hook) =>
-        hook(floats(new Float32Array(1), [1]), {}),
-      );
+      virtualStates ??= compileHook(shapeOf(1), [1], (_, { methodScope }) =>
+        states(methodScope),
+      ).then((hook) => hook(floats(new Float32Array(1), [1]), {}));
       const all = await virtualStates;
       lengths.forEach((length, row) => {
         const rest = all.subarray(length * hiddenSize, (length + sequence) * hiddenSize);
         if (length < virtualCount) x.set(rest, row * sequence * hiddenSize);
       });
     }
-    if (!method?.embed) return;
-    let hook = embedHooks.get(sequence);
-    if (!hook) {
-      hook = compileHook(shapeOf(sequence), target.dims, method.embed);
-      embedHooks.set(sequence, hook);
-    }
     const tokenIds = integers(BigInt64Array.from(ids, BigInt), [batch, sequence]);
-    x.set(await (await hook)(target, { tokenIds }));
+    for (const [index, step] of steps.entries()) {
+      const key = `${index} ${sequence}`;
+      const hook = compiled.get(key) ?? compileHook(shapeOf(sequence), target.dims, step);
+      compiled.set(key, hook);
+      x.set(await (await hook)(target, { tokenIds, positions }));
+    }
   };
 }

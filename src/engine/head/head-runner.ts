@@ -12,7 +12,7 @@ import { gatherRows, paddedRowCount, scatterAddRows } from "../rows.ts";
 import { createTracer } from "../trace.ts";
 import type { WeightStore } from "../weights/weights.ts";
 import { compileHead, HEAD_SHAPE, type Head, type HeadOptions, OUTPUT_SLOT } from "./head.ts";
-import { compileHookedHead, isHeadHooked } from "./hooked-head.ts";
+import { compileWholeHead, isHeadWhole } from "./whole-head.ts";
 
 export interface HeadRunner {
   /** Σ factor · (negative log-likelihood of labels[i] at row i of `states` [rows, hidden]). */
@@ -46,28 +46,27 @@ export interface HeadRunnerOptions {
 
 const KEPT_HEADS = 32;
 
-/** Tensors of the logits' size that a hooked head has at once, as a share of which rows are taken. */
-const HOOKED_COPIES = 4;
+/** Tensors of the logits' size that a head in one graph has at once, as a share of which rows are taken. */
+const WHOLE_COPIES = 4;
 
 export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   const { architecture, method, weights, parameters, runtime, pool, bind } = options;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
-  const hooked = isHeadHooked(method, architecture) ? method : undefined;
-  // Where the output module is hooked, its trained matrix is one of the parameters of the graph.
-  const output = hooked ? undefined : method?.replaces.get(`${architecture.outputPath}.weight`);
-  const limit = rowLimit(options.logitBytes / (hooked ? HOOKED_COPIES : 1), vocabularySize);
+  const isWhole = isHeadWhole(method, architecture);
+  // In a head of one graph, the trained matrix is one of the parameters of the graph.
+  const output = isWhole ? undefined : method?.replaces.get(`${architecture.outputPath}.weight`);
+  const limit = rowLimit(options.logitBytes / (isWhole ? WHOLE_COPIES : 1), vocabularySize);
   const heads = new Map<string, Promise<Head>>();
 
   const headFor = (rows: number, gradients: HeadOptions["gradients"]) =>
     remember(heads, JSON.stringify([rows, gradients]), KEPT_HEADS, () => {
-      if (hooked)
-        return compileHookedHead(runtime, { ...options, method: hooked }, { rows, gradients });
+      if (isWhole) return compileWholeHead(runtime, options, { rows, gradients });
       const tracer = createTracer(options, HEAD_SHAPE);
       return compileHead(runtime, architecture, tracer, { rows, gradients, inIntegers });
     });
-  /** What the blocks of the output matrix are cut from; a hooked module has none. */
+  /** What the blocks of the output matrix are cut from; a head of one graph has none. */
   const outputMatrix = () => {
-    if (hooked) return new Float32Array(0);
+    if (isWhole) return new Float32Array(0);
     return floatData(
       output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
     );
@@ -106,7 +105,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
 
   /** The labels as the head reads them: rows of the output matrix, or places in the flat logits. */
   const targetsOf = (matrix: Float32Array, labels: Int32Array, rows: number) => {
-    if (hooked) {
+    if (isWhole) {
       const columns = new BigInt64Array(rows);
       labels.forEach((label, row) => {
         columns[row] = BigInt(row * vocabularySize + label);

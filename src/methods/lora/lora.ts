@@ -64,6 +64,7 @@ export function bindLora(given: LoraOptions, model: ModelDescription): BoundMeth
   checkCombinations(options, selected, tokens, whole);
 
   const sites = new Map(selected.map((module) => [module.path, loraSite(module, options)]));
+  const { embeddingScale } = model.dimensions;
   const embedding = [...sites.values()].find(({ kind }) => kind === "embedding");
   const replaces = new Map(
     [...trainedBiases(model, bias, selected), ...whole].map(([use, spec]) => [
@@ -93,7 +94,7 @@ export function bindLora(given: LoraOptions, model: ModelDescription): BoundMeth
     },
     ...((embedding || tokens) && {
       embed(x: Tensor, scope: MethodScope) {
-        const known = embedding ? adaptedEmbedding(embedding, x, scope) : x;
+        const known = embedding ? adaptedEmbedding(embedding, x, scope, embeddingScale) : x;
         return tokens ? tokens.embed(known, scope) : known;
       },
     }),
@@ -186,10 +187,10 @@ function adaptedLinear(
   return add(change, base(x));
 }
 
-function adaptedEmbedding(site: LoraSite, x: Tensor, scope: MethodScope): Tensor {
+function adaptedEmbedding(site: LoraSite, x: Tensor, scope: MethodScope, scale = 1): Tensor {
   const rows = gatherRows(transpose(scope.parameter(site.a), [1, 0]), scope.tokenIds());
   const added = lowRank(site, reshape(rows, [x.shape[0]!, site.rank]), scope);
-  const y = add(added, x);
+  const y = add(scale === 1 ? added : multiply(added, constant(scale)), x);
   return site.dora ? multiply(doraScale(site, site.dora, scope), y) : y;
 }
 

@@ -78,7 +78,8 @@ export function tokenRows(model: ModelDescription, tokens: TrainableTokens): Tok
   return {
     parameters: all.map(({ spec }) => spec),
     paths: [...(embedding ? [embeddingPath] : []), ...(output ? [model.outputPath] : [])],
-    embed: (x, scope) => (embedding ? replaceRows(x, embedding, scope) : x),
+    embed: (x, scope) =>
+      embedding ? replaceRows(x, embedding, scope, model.dimensions.embeddingScale) : x,
     output: (x, logits, scope) =>
       output ? replaceColumns(x, logits, output, scope, `${model.outputPath}.weight`) : logits,
     mergeInto(use, data, values) {
@@ -93,7 +94,7 @@ export function tokenRows(model: ModelDescription, tokens: TrainableTokens): Tok
   };
 }
 
-function replaceRows(x: Tensor, { ids, spec }: Rows, scope: MethodScope): Tensor {
+function replaceRows(x: Tensor, { ids, spec }: Rows, scope: MethodScope, scale = 1): Tensor {
   const count = scope.batch * scope.sequence;
   const given = reshape(scope.tokenIds(), [count, 1]);
   const trained = constantTensor(BigInt64Array.from(ids, BigInt), [1, ids.length]);
@@ -103,7 +104,7 @@ function replaceRows(x: Tensor, { ids, spec }: Rows, scope: MethodScope): Tensor
     toFloat(greaterOrEqual(trained, given)),
   );
   const kept = subtract(constant(1), sum(isToken, [1]));
-  return add(multiply(x, kept), matmul(isToken, scope.parameter(spec)));
+  return add(multiply(x, kept), matmul(isToken, scope.parameter(spec), { scale }));
 }
 
 function replaceColumns(

@@ -1,9 +1,9 @@
-// The head where a method changes the output module: all columns of the logits are made at once,
-// through the method's hook, and the gradient is the graph's own. Slower than `head.ts`, which knows
-// what the output module is, and right for whatever a hook makes of it.
+// The head where the output module is more than a matrix: a method changes it, it has a bias, or its
+// logits are bent. All columns of the logits are made at once, and the gradient is the graph's own.
+// Slower than `head.ts`, which knows what the output module is, and right for whatever is made of it.
 
 import type { BoundMethod } from "../../methods/index.ts";
-import type { BoundArchitecture } from "../../models/index.ts";
+import { type BoundArchitecture, capped } from "../../models/index.ts";
 import type { Runtime } from "../../runtime/kernel.ts";
 import {
   add,
@@ -25,16 +25,18 @@ import {
 import { createTracer, type TracedModel } from "../trace.ts";
 import type { Head, HeadFeed, HeadOptions } from "./head.ts";
 
-/** Whether a method's hook stands around the output module. */
-export function isHeadHooked(
+/** Whether the output module is more than a matrix. */
+export function isHeadWhole(
   method: BoundMethod | undefined,
-  { outputPath }: BoundArchitecture,
-): method is BoundMethod {
-  return method?.linear !== undefined && (method.adapted?.includes(outputPath) ?? false);
+  { outputPath, logitShape, weights }: BoundArchitecture,
+): boolean {
+  const isAdapted = method?.linear !== undefined && method.adapted?.includes(outputPath) === true;
+  const hasBias = weights.some(({ name }) => name === `${outputPath}.bias`);
+  return isAdapted || hasBias || logitShape.cap !== undefined;
 }
 
 /** See `compileHead`; outputs are the same, but that a trained output matrix is among `trained`. */
-export async function compileHookedHead(
+export async function compileWholeHead(
   runtime: Runtime,
   model: TracedModel,
   { rows, gradients }: HeadOptions,
@@ -46,7 +48,8 @@ export async function compileHookedHead(
   const tracer = createTracer(model, shape);
   const x = input("x", [rows, hiddenSize]);
   const states = tracer.output(architecture.finalNorm(x, tracer.scope));
-  const logits = tracer.scope.linear(architecture.outputPath, states);
+  const products = tracer.scope.linear(architecture.outputPath, states);
+  const logits = capped(products, architecture.logitShape.cap);
   const feeds = new Map<Tensor, HeadFeed>([[x, { kind: "x" }]]);
   const finish = async (outputs: readonly Tensor[], trained: Head["trained"] = []) => {
     for (const [tensor, binding] of tracer.bindings) feeds.set(tensor, binding);
