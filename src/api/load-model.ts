@@ -4,6 +4,7 @@ import type { Batch } from "../engine/batch.ts";
 import { countTargets } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import type { Arithmetic } from "../engine/weights/integer-operands.ts";
+import type { ModelDtype } from "../engine/weights/model-dtype.ts";
 import { TunesmithError } from "../errors.ts";
 import { generate } from "../generate/index.ts";
 import { type QuantizationType, resolveModel } from "../hub/index.ts";
@@ -32,9 +33,10 @@ export interface LoadModelOptions {
   readonly trainable?: boolean;
   /**
    * "auto" (default) keeps a 16-bit checkpoint 16-bit in memory and a quantised one quantised;
-   * "float32" is faster and larger.
+   * "float32" is faster and larger; "q4" and "q8" are for running a model: small, and fastest token by
+   * token.
    */
-  readonly dtype?: "auto" | "float32";
+  readonly dtype?: ModelDtype;
   /** Keeps linear weights in 4 bits (nf4, fp4) or 8 (int8). Default: nf4 for method qlora. */
   readonly quantization?: QuantizationType;
   /** Whether the scales of 4-bit blocks are kept in 8 bits. Default true. */

@@ -1,6 +1,7 @@
 // The options that `generate` and `chat` share: which model, and how its next token is chosen.
 
 import type { Command } from "commander";
+import type { ModelDtype } from "../engine/weights/model-dtype.ts";
 import { type Fault, TunesmithError } from "../errors.ts";
 import type { QuantizationType } from "../hub/index.ts";
 import type { Sampling } from "../recipe/conversation.ts";
@@ -8,6 +9,7 @@ import type { Sampling } from "../recipe/conversation.ts";
 export interface SamplingFlags {
   readonly model: string;
   readonly adapter?: string;
+  readonly dtype?: ModelDtype;
   readonly quantization?: QuantizationType;
   readonly temperature?: string;
   readonly topP?: string;
@@ -23,6 +25,7 @@ export function addSamplingOptions(command: Command): Command {
   return command
     .requiredOption("--model <path|id>", "the model")
     .option("--adapter <folder>", "an adapter to use with it")
+    .option("--dtype <type>", "q4 or q8: small and fast; float32 or auto: exact")
     .option("--quantization <type>", "keep linear weights as nf4, fp4 or int8: smaller, slower")
     .option("--temperature <number>", "0 takes the likeliest token; higher is more varied")
     .option("--top-k <count>", "choose among so many of the likeliest tokens")

@@ -23,6 +23,8 @@ export function createBind(weights: WeightStore, parameters: ParameterSet): Bind
         return weights.value(binding.name, slot);
       case "integers":
         return weights.integers(binding.name)![binding.part];
+      case "blocks":
+        return weights.blocks(binding.name)!.parts[binding.part]!;
       case "parameter":
         return parameters.value(binding.spec);
       case "shared":

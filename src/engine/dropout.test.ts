@@ -43,7 +43,7 @@ it("scales what it keeps, so that the mean stays", async () => {
   };
   const shape = { batch: 1, sequence: 2, maskBatch: 1, training: true };
   const tracer = createTracer(
-    { architecture, method, weights: { integers: () => undefined } },
+    { architecture, method, weights: { integers: () => undefined, blocks: () => undefined } },
     shape,
   );
   const x = input("x", [2, 4]);
@@ -77,7 +77,7 @@ it("changes DoRA's part of the output alone, as in PEFT", async () => {
   );
   const shape = { batch: 1, sequence: 1, maskBatch: 1, training: true };
   const tracer = createTracer(
-    { architecture, method, weights: { integers: () => undefined } },
+    { architecture, method, weights: { integers: () => undefined, blocks: () => undefined } },
     shape,
   );
   const x = input("x", [1, 2]);

@@ -1,7 +1,7 @@
 // Opening a model: checkpoint, architecture, method and parameters put together.
 
 import { join } from "node:path";
-import { TunesmithError } from "../errors.ts";
+import { type Fault, TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
   type JsonObject,
@@ -39,6 +39,7 @@ import { saveMerged, saveTrained, type Trained } from "./save.ts";
 import { type DecisionSources, decide, probeFor } from "./starting-data.ts";
 import { checkpointView } from "./weights/checkpoint-view.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
+import { isForRunning, MODEL_DTYPES, type ModelDtype } from "./weights/model-dtype.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
 import type { RequantizationLoss } from "./weights/requantization.ts";
 import { takeStartingPart } from "./weights/starting-part.ts";
@@ -51,9 +52,10 @@ export interface OpenOptions extends DecisionSources {
   readonly method?: MethodOptions;
   /**
    * "auto" (default) keeps a 16-bit checkpoint 16-bit in memory and a quantised one quantised;
-   * "float32" is faster and larger.
+   * "float32" is faster and larger; "q4" and "q8" are for running a model: small, and fastest token by
+   * token.
    */
-  readonly dtype?: "auto" | "float32";
+  readonly dtype?: ModelDtype;
   /** Keeps the linear weights in 4 or 8 bits. Default: as the method wants them. */
   readonly quantization?: Partial<QuantizationOptions>;
   /** How products with frozen linear weights are computed; "int8" keeps those weights as int8. */
@@ -126,10 +128,13 @@ async function assemble(
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
   if (options.method) refuseIdleOptions(options.method);
+  checkDtype(dtype, options);
   const probe =
     methodOptions && !adapter ? probeFor(methodOptions, description, options, runtime) : undefined;
   const usual = methodOptions && methodDefinition(methodOptions.name).quantization;
-  const quantization = chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
+  const quantization = isForRunning(dtype)
+    ? undefined
+    : chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
   const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
@@ -191,6 +196,29 @@ async function assemble(
       await checkpoint.close();
     },
   };
+}
+
+/** @throws TunesmithError (config) for a dtype that there is not, and for what cannot be done in blocks */
+function checkDtype(
+  dtype: ModelDtype,
+  { method, quantization, arithmetic = "float32" }: OpenOptions,
+): void {
+  if (!MODEL_DTYPES.includes(dtype))
+    throw new TunesmithError("config", {
+      where: "dtype",
+      rule: `one of ${MODEL_DTYPES.join(", ")}`,
+      seen: String(dtype),
+      fix: "leave it out for weights as the file has them",
+    });
+  if (!isForRunning(dtype)) return;
+  const rule = `dtype ${dtype} keeps weights in blocks, to run a model as it is or with an adapter`;
+  const faults: Fault[] = [];
+  const fault = (seen: string, fix: string) => faults.push({ where: "dtype", rule, seen, fix });
+  if (method)
+    fault(`method ${method.name}`, "train with method qlora, or leave dtype out; then run in q4");
+  if (quantization?.type) fault(`quantization: ${quantization.type}`, "leave one of the two out");
+  if (arithmetic !== "float32") fault(`arithmetic: ${arithmetic}`, "leave one of the two out");
+  if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
 /** @throws TunesmithError (config) with every option that has no effect */

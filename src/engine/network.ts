@@ -144,6 +144,7 @@ export function createNetwork(options: NetworkOptions): Network {
   const lossOf = async (given: Batch, training?: GradientOptions): Promise<LossSum> => {
     checkBatch(given, vocabularySize);
     checkUnpacked(given, method);
+    if (training) checkTrainable(options.weights);
     const batch = withVirtualTokens(given, virtualCount);
     const { rows, labels } = targetRows(batch);
     const tokenCount = labels.length;
@@ -253,6 +254,17 @@ export function createNetwork(options: NetworkOptions): Network {
       pool.give(x);
     },
   };
+}
+
+/** @throws TunesmithError (config) for weights that a gradient cannot go through */
+function checkTrainable({ isForRunning }: WeightStore): void {
+  if (!isForRunning) return;
+  throw new TunesmithError("config", {
+    where: "dtype",
+    rule: "training differentiates the products with frozen weights",
+    seen: "q4 or q8, whose products are rounded",
+    fix: "load the model without dtype, or with quantization: nf4",
+  });
 }
 
 /** @throws TunesmithError (data) for packed rows, where a method cannot tell samples apart */

@@ -95,7 +95,7 @@ export interface PassesOptions {
 const KEPT_SHAPES = 24;
 
 export function createPasses(options: PassesOptions): Passes {
-  const { architecture, method, parameters, runtime, memory, pool, bind } = options;
+  const { architecture, method, parameters, memory, pool, bind } = options;
   const { layers, hiddenSize } = architecture.dimensions;
   const segments = new Map<string, Promise<Segment>>();
   const widths: Partial<Record<Part, number>> = {
@@ -125,7 +125,7 @@ export function createPasses(options: PassesOptions): Passes {
         embed: (x) => method!.embed!(x, tracer.methodScope),
         virtualTokens: () => method!.virtualTokens!.states(tracer.methodScope),
       };
-      return compileSegment(runtime, tracer, parts[part], {
+      return compileSegment(options, tracer, parts[part], {
         inputShape: [rows, widths[part] ?? hiddenSize],
         inputNeedsGradient: ofInput,
         differentiate: gradients,

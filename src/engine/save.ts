@@ -104,8 +104,15 @@ export async function saveMerged(
  */
 export function checkMergeable(
   { name, unmergeable }: BoundMethod,
-  { arithmetic }: Pick<WeightStore, "arithmetic">,
+  { arithmetic, isForRunning }: Pick<WeightStore, "arithmetic" | "isForRunning">,
 ): void {
+  if (isForRunning)
+    throw new TunesmithError("config", {
+      where: `merging ${name}`,
+      rule: "an adapter becomes part of the weights that the model was published with",
+      seen: "dtype q4 or q8, which keeps them rounded",
+      fix: "load the model without dtype",
+    });
   if (arithmetic === "int8")
     throw new TunesmithError("config", {
       where: `merging ${name}`,

@@ -12,7 +12,9 @@ import {
   type Tensor,
   topologicalOrder,
 } from "../tensor/index.ts";
+import { heldBy } from "./held-weights.ts";
 import { type Binding, REPORTERS, type Reporter, type Tracer } from "./trace.ts";
+import type { WeightStore } from "./weights/weights.ts";
 
 /** What a kernel's input is: a value of this segment, or something bound by name. */
 export type Feed = { readonly kind: "x" | "outputGradient" } | IndexedFeed | Binding;
@@ -58,7 +60,7 @@ export interface SegmentOptions {
 }
 
 export async function compileSegment(
-  runtime: Runtime,
+  { runtime, weights }: { runtime: Runtime; weights: Pick<WeightStore, "blocks"> },
   tracer: Tracer,
   trace: (x: Tensor) => Tensor,
   options: SegmentOptions,
@@ -104,7 +106,10 @@ export async function compileSegment(
     const given = topologicalOrder(outputs, stopAt).filter(
       (tensor) => stopAt.has(tensor) || tensor.operator === "input",
     );
-    return { kernel: await runtime.compile(outputs, given), feeds: given.map(feedOf) };
+    const feeds = new Map(given.map((tensor) => [tensor, feedOf(tensor)]));
+    const held = heldBy(feeds, weights);
+    const kernel = await runtime.compile(outputs, [...feeds.keys()], held);
+    return { kernel, feeds: [...feeds.values()] };
   };
   return {
     outputShape: y.shape,

@@ -10,9 +10,10 @@ import {
   rotaryPairs,
   type Scope,
 } from "../models/index.ts";
-import type { IntegerRows, IntegerWeight, Shape, Tensor } from "../tensor/index.ts";
+import type { BlockWeight, IntegerRows, IntegerWeight, Shape, Tensor } from "../tensor/index.ts";
 import {
   add,
+  blockLinear,
   constant,
   greaterOrEqual,
   input,
@@ -25,12 +26,14 @@ import {
   sum,
   toFloat,
 } from "../tensor/index.ts";
+import type { BlockOperands } from "./weights/block-weights.ts";
 import type { WeightStore } from "./weights/weights.ts";
 
 /** What to feed to a graph input. */
 export type Binding =
   | { readonly kind: "weight"; readonly name: string }
   | { readonly kind: "integers"; readonly name: string; readonly part: keyof IntegerWeight }
+  | { readonly kind: "blocks"; readonly name: string; readonly part: keyof BlockWeight }
   | { readonly kind: "parameter"; readonly spec: ParameterSpec }
   | { readonly kind: "shared"; readonly name: SharedName }
   | {
@@ -120,7 +123,7 @@ export function selfAttention(architecture: BoundArchitecture, shape: TraceShape
 export interface TracedModel {
   readonly architecture: BoundArchitecture;
   readonly method: BoundMethod | undefined;
-  readonly weights: Pick<WeightStore, "integers">;
+  readonly weights: Pick<WeightStore, "integers" | "blocks">;
 }
 
 export function createTracer(
@@ -223,8 +226,24 @@ export function createTracer(
     };
   };
   const roundedRows = new Map<Tensor, IntegerRows>();
-  const frozenProduct = (x: Tensor, name: string): Tensor => {
-    if (!weights.integers(name) || method?.replaces.has(name)) return linear(x, weight(name));
+  const inBlocks = (x: Tensor, name: string, operands: BlockOperands): Tensor => {
+    const { parts, bits, blockSize } = operands;
+    const part = (part: keyof BlockWeight) => {
+      const { dims, type } = parts[part]!;
+      return once(`${name} ${part}`, dims, { kind: "blocks", name, part }, type as "uint8");
+    };
+    const weight = {
+      codes: part("codes"),
+      scales: part("scales"),
+      ...(parts.zeros && { zeros: part("zeros") }),
+    };
+    return blockLinear(x, weight, { bits, blockSize });
+  };
+  const frozenProduct = (x: Tensor, use: string): Tensor => {
+    const name = use === outputUse ? architecture.outputName : use;
+    const blocks = method?.replaces.has(use) ? undefined : weights.blocks(name);
+    if (blocks) return inBlocks(x, name, blocks);
+    if (!weights.integers(name) || method?.replaces.has(name)) return linear(x, weight(use));
     const rows = roundedRows.get(x) ?? integerRows(x);
     roundedRows.set(x, rows);
     return integerLinear(x, integers(name), rows);

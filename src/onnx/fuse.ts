@@ -5,6 +5,8 @@ import type { Tensor } from "../tensor/index.ts";
 import { sameShape } from "../tensor/index.ts";
 import type { TensorOf } from "../tensor/tensor.ts";
 
+export type CacheOperator = "cachedKeys" | "cachedValues";
+
 export interface Fusions {
   /** Sums that are written as Gemm(a, b, addend). */
   readonly gemms: ReadonlyMap<
@@ -13,6 +15,8 @@ export interface Fusions {
   >;
   /** rmsNorm and inverseRms of the same input, each to the other. */
   readonly twins: ReadonlyMap<Tensor, Tensor>;
+  /** The caches that a `cachedAttention` writes. */
+  readonly caches: ReadonlyMap<Tensor, Readonly<Partial<Record<CacheOperator, Tensor>>>>;
   /** Tensors that another one's node computes. */
   readonly folded: ReadonlySet<Tensor>;
 }
@@ -44,6 +48,7 @@ export function planFusions(
 
   const gemms = new Map<Tensor, { product: TensorOf<"matmul"> & Tensor; addend: Tensor }>();
   const twins = new Map<Tensor, Tensor>();
+  const caches = new Map<Tensor, Partial<Record<CacheOperator, Tensor>>>();
   const folded = new Set<Tensor>();
   const norms = new Map<Tensor, Tensor[]>();
   for (const tensor of order) {
@@ -60,6 +65,10 @@ export function planFusions(
         folded.add(product);
         break;
       }
+    } else if (tensor.operator === "cachedKeys" || tensor.operator === "cachedValues") {
+      const attention = tensor.inputs[0]!;
+      caches.set(attention, { ...caches.get(attention), [tensor.operator]: tensor });
+      folded.add(tensor);
     } else if (tensor.operator === "rmsNorm" || tensor.operator === "inverseRms") {
       const others = norms.get(tensor.inputs[0]!) ?? [];
       norms.set(tensor.inputs[0]!, [...others, tensor]);
@@ -74,5 +83,5 @@ export function planFusions(
       folded.add(tensor);
     }
   }
-  return { gemms, twins, folded };
+  return { gemms, twins, caches, folded };
 }

@@ -1,3 +1,3 @@
 // Public names of the lowering layer.
 export { lower } from "./lower.ts";
-export { encodeModel } from "./proto.ts";
+export { encodeModel, type OnnxGraph } from "./proto.ts";

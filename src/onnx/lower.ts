@@ -145,6 +145,42 @@ function integerMatmul(y: TensorOf<"integerMatmul"> & Tensor, to: Target): void 
   to.emit("Mul", [product, rows], y);
 }
 
+function blockLinear(y: TensorOf<"blockLinear"> & Tensor, to: Target): void {
+  const { bits, blockSize } = y.attributes;
+  to.emit("MatMulNBits", y.inputs.map(to.nameOf), y, {
+    attributes: {
+      K: y.inputs[0]!.shape[1]!,
+      N: y.shape[1]!,
+      bits,
+      block_size: blockSize,
+      // Rows in 8-bit integers, as fast as the processor has them.
+      accuracy_level: 4,
+    },
+    microsoft: true,
+  });
+}
+
+function cachedAttention(y: TensorOf<"cachedAttention"> & Tensor, to: Target): void {
+  const { heads, keyValueHeads, scale, window, scoreCap } = y.attributes;
+  const name = to.nameOf(y);
+  const caches = to.fusions.caches.get(y);
+  const written = (["cachedKeys", "cachedValues"] as const).map((operator) => {
+    const cache = caches?.[operator];
+    return cache ? to.nameOf(cache) : `${name}_${operator}`;
+  });
+  to.emit("GroupQueryAttention", y.inputs.map(to.nameOf), y, {
+    attributes: {
+      num_heads: heads,
+      kv_num_heads: keyValueHeads,
+      scale: { float: scale },
+      ...(window && { local_window_size: window }),
+      ...(scoreCap && { softcap: { float: scoreCap } }),
+    },
+    outputs: [name, ...written],
+    microsoft: true,
+  });
+}
+
 const loweringRules = {
   input: nothing,
   constant: nothing,
@@ -178,6 +214,10 @@ const loweringRules = {
   rowScales,
   rowCodes,
   integerMatmul,
+  blockLinear,
+  cachedAttention,
+  cachedKeys: nothing,
+  cachedValues: nothing,
   inverse: (y, to) => to.emit("Inverse", y.inputs.map(to.nameOf), y, { microsoft: true }),
   sum: (y, to) =>
     to.emit("ReduceSum", [to.nameOf(y.inputs[0]!), to.integers(y.attributes.axes)], y),
@@ -221,14 +261,20 @@ const loweringRules = {
 /**
  * An ONNX graph with inputs `in0`, `in1`, … for `given` and outputs `out0`, `out1`, … .
  * Every given tensor stays an input, whether or not it is used, so that callers feed by position.
+ * @param held what is part of the model instead, to be handed over as `held0`, `held1`, …
  */
-export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): OnnxGraph {
-  const givenSet = new Set(given);
+export function lower(
+  outputs: readonly Tensor[],
+  given: readonly Tensor[],
+  held: readonly Tensor[] = [],
+): OnnxGraph {
+  const givenSet = new Set([...given, ...held]);
   const order = topologicalOrder(outputs, givenSet);
   const fusions = planFusions(order, outputs, givenSet);
   const nodes: OnnxNode[] = [];
   const constants = new Map<string, OnnxConstant>();
   const names = new Map<Tensor, string>(given.map((tensor, i) => [tensor, `in${i}`]));
+  for (const [i, tensor] of held.entries()) names.set(tensor, `held${i}`);
 
   // An output carries its own name from the start: a renaming node would copy it.
   const copies: [from: Tensor, name: string][] = [];
@@ -296,7 +342,7 @@ export function lower(outputs: readonly Tensor[], given: readonly Tensor[]): Onn
   });
   return {
     nodes,
-    constants: [...constants.values()],
+    constants: [...constants.values(), ...held.map((tensor, i) => described(tensor, `held${i}`))],
     inputs: given.map((tensor, i) => described(tensor, `in${i}`)),
     outputs: outputs.map((tensor, i) => described(tensor, `out${i}`)),
   };

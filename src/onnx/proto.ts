@@ -21,12 +21,15 @@ export interface OnnxNode {
 
 export interface OnnxValue {
   readonly name: string;
-  readonly type: "float32" | "int64" | "uint8" | "int8" | "bool";
+  /** "sequence": of float32 tensors, without a shape. */
+  readonly type: keyof typeof elementTypes | "sequence";
   readonly shape: readonly number[];
 }
 
+/** Values that are part of a model; without bytes, they are handed over beside it, by their name. */
 export interface OnnxConstant extends OnnxValue {
-  readonly bytes: Uint8Array;
+  readonly type: keyof typeof elementTypes;
+  readonly bytes?: Uint8Array;
 }
 
 export interface OnnxGraph {
@@ -36,7 +39,7 @@ export interface OnnxGraph {
   readonly outputs: readonly OnnxValue[];
 }
 
-const elementTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, bool: 9 } as const;
+const elementTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
 function encodeAttribute([name, value]: [string, AttributeValue]) {
@@ -49,12 +52,22 @@ function encodeAttribute([name, value]: [string, AttributeValue]) {
 
 const encodeValue = ({ name, type, shape }: OnnxValue) => ({
   name,
-  type: {
-    tensorType: {
-      elemType: elementTypes[type],
-      shape: { dim: shape.map((dimValue) => ({ dimValue })) },
-    },
-  },
+  type:
+    type === "sequence"
+      ? { sequenceType: { elemType: { tensorType: { elemType: elementTypes.float32 } } } }
+      : {
+          tensorType: {
+            elemType: elementTypes[type],
+            shape: { dim: shape.map((dimValue) => ({ dimValue })) },
+          },
+        },
+});
+
+const EXTERNAL = 1;
+
+const heldOutside = (name: string) => ({
+  dataLocation: EXTERNAL,
+  externalData: [{ key: "location", value: name }],
 });
 
 /** The graph as the bytes of an ONNX model (opset 21, ONNX Runtime's own operators version 1). */
@@ -82,7 +95,7 @@ export function encodeModel(graph: OnnxGraph): Uint8Array {
           name,
           dataType: elementTypes[type],
           dims: [...shape],
-          rawData: bytes,
+          ...(bytes ? { rawData: bytes } : heldOutside(name)),
         })),
       },
     }),

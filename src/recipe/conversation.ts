@@ -3,6 +3,7 @@
 import { freemem } from "node:os";
 import { openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
+import type { ModelDtype } from "../engine/weights/model-dtype.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
@@ -46,7 +47,12 @@ export interface ConversationOptions extends Attention {
   /** Folder, GGUF file or hub id. */
   readonly model: string;
   readonly adapter?: string;
-  /** Keeps linear weights in 4 or 8 bits: less memory, slower answers. */
+  /**
+   * "q4" and "q8" keep matrices in blocks of so many bits: less memory, and the fastest answers. Default:
+   * float32 where that fits into memory.
+   */
+  readonly dtype?: ModelDtype;
+  /** Keeps linear weights as training over them has them: less memory, slower answers. */
   readonly quantization?: QuantizationType;
 }
 
@@ -61,7 +67,7 @@ export interface ConversationOptions extends Attention {
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
   const path = await fetchModel(options.model, options);
   const { adapter, quantization: type, onWarning } = options;
-  const dtype = (await fitsWidened(path)) ? "float32" : "auto";
+  const dtype = options.dtype ?? ((await fitsWidened(path)) ? "float32" : "auto");
   const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
   const tokenizer = await model.loadTokenizer();
   const context = textContext(model);

@@ -8,6 +8,7 @@ import type { FormatName } from "../data/formats.ts";
 import type { LossMode } from "../data/tokenize.ts";
 import type { TruncationRule } from "../data/truncate.ts";
 import { ARITHMETICS } from "../engine/weights/integer-operands.ts";
+import { MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
 import { BLOCK_SIZES, QUANTIZATION_TYPES } from "../hub/index.ts";
 import { count, derived, methodSchemas } from "../methods/index.ts";
 import type { OptimizerName } from "../runtime/optimizer.ts";
@@ -38,9 +39,11 @@ const modelSchema = z.strictObject({
   id: z.string().optional().describe("A model of the hub, such as HuggingFaceTB/SmolLM2-135M."),
   revision: z.string().optional().describe("Branch, tag or commit of a hub model."),
   dtype: z
-    .enum(["auto", "float32"])
+    .enum(MODEL_DTYPES)
     .default("auto")
-    .describe("Frozen weights in memory: as the file has them, or widened to 32 bits."),
+    .describe(
+      "Frozen weights in memory: as the file has them, or widened to 32 bits; q4 and q8 for eval alone.",
+    ),
   quantization: z
     .enum(["none", ...QUANTIZATION_TYPES])
     .optional()

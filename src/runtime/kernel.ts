@@ -7,6 +7,7 @@ import { TunesmithError } from "../errors.ts";
 import { encodeModel, lower } from "../onnx/index.ts";
 import { printGraph, type Tensor } from "../tensor/index.ts";
 import { keepFreedMemory } from "./heap.ts";
+import { isStop, STOP, withStop } from "./uncopied-outputs.ts";
 
 /** A value in memory: typed array and shape, handed to ONNX Runtime without a copy. */
 export type Value = ort.Tensor;
@@ -21,8 +22,15 @@ export interface Kernel {
 }
 
 export interface Runtime {
-  /** The kernel that computes `outputs` from `given`; compiled once for every distinct graph. */
-  compile(outputs: readonly Tensor[], given: readonly Tensor[]): Promise<Kernel>;
+  /**
+   * The kernel that computes `outputs` from `given`; compiled once for every distinct graph.
+   * @param held values that are part of the kernel, which may keep them in a form of its own
+   */
+  compile(
+    outputs: readonly Tensor[],
+    given: readonly Tensor[],
+    held?: ReadonlyMap<Tensor, Value>,
+  ): Promise<Kernel>;
   /** How many kernels have been compiled so far, cached ones included. */
   readonly compiled: number;
   dispose(): Promise<void>;
@@ -47,12 +55,25 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
   const entries = new Map<string, Entry>(); // insertion order is order of last use
   let compiled = 0;
 
-  const entryFor = (key: string, outputs: readonly Tensor[], given: readonly Tensor[]): Entry => {
+  const heldIds = new WeakMap<Value, number>();
+  let heldCount = 0;
+  const idOf = (value: Value): number => {
+    const id = heldIds.get(value) ?? ++heldCount;
+    heldIds.set(value, id);
+    return id;
+  };
+
+  const entryFor = (
+    key: string,
+    outputs: readonly Tensor[],
+    given: readonly Tensor[],
+    held: ReadonlyMap<Tensor, Value>,
+  ): Entry => {
     let entry = entries.get(key);
     if (entry) entries.delete(key);
     else {
       compiled++;
-      entry = { session: createSession(outputs, given, threads), inUse: 0 };
+      entry = { session: createSession(outputs, given, held, threads), inUse: 0 };
       // What failed once may be tried again, and leaves nothing to release.
       entry.session.catch(() => entries.delete(key));
     }
@@ -73,14 +94,15 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
     get compiled() {
       return compiled;
     },
-    async compile(outputs, given) {
-      const key = printGraph(outputs, given);
-      await entryFor(key, outputs, given).session;
+    async compile(outputs, given, held = new Map()) {
+      const graph = printGraph(outputs, [...given, ...held.keys()]);
+      const key = [graph, ...[...held.values()].map(idOf)].join("\n");
+      await entryFor(key, outputs, given, held).session;
       await evict();
       return {
         async run(inputs, into) {
           // Looked up again: the kernel may have been evicted since, and is then made anew.
-          const entry = entryFor(key, outputs, given);
+          const entry = entryFor(key, outputs, given, held);
           const session = await entry.session;
           entry.inUse++;
           try {
@@ -101,20 +123,33 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
 async function createSession(
   outputs: readonly Tensor[],
   given: readonly Tensor[],
+  held: ReadonlyMap<Tensor, Value>,
   threads: number,
 ): Promise<ort.InferenceSession> {
-  return ort.InferenceSession.create(encodeModel(lower(outputs, given)), {
-    intraOpNumThreads: threads,
-    // Graphs arrive fused, and all weights are inputs: there is nothing to fold or prepack.
-    graphOptimizationLevel: "disabled",
-    // One heap for all kernels, instead of an arena for each that never shrinks.
-    enableCpuMemArena: false,
-    enableMemPattern: false,
-    logSeverityLevel: 3,
-    // Every kernel has threads of its own; those of the last one must not spin beside the next.
-    extra: { session: { force_spinning_stop: "1" } },
-    ...profiling(),
-  });
+  return ort.InferenceSession.create(
+    encodeModel(withStop(lower(outputs, given, [...held.keys()]))),
+    {
+      intraOpNumThreads: threads,
+      externalData: [...held.values()].map((value, i) => ({
+        path: `held${i}`,
+        data: bytesIn(value),
+      })),
+      // Graphs arrive fused: there is nothing to fold.
+      graphOptimizationLevel: "disabled",
+      // One heap for all kernels, instead of an arena for each that never shrinks.
+      enableCpuMemArena: false,
+      enableMemPattern: false,
+      logSeverityLevel: 3,
+      // Every kernel has threads of its own; those of the last one must not spin beside the next.
+      extra: { session: { force_spinning_stop: "1" } },
+      ...profiling(),
+    },
+  );
+}
+
+function bytesIn({ data }: Value): Uint8Array {
+  const { buffer, byteOffset, byteLength } = data as Float32Array<ArrayBuffer>;
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 const profiling = () =>
@@ -132,12 +167,13 @@ async function runSession(
   inputs.forEach((value, i) => {
     feeds[`in${i}`] = value;
   });
-  const fetches: Record<string, Value | null> = {};
+  const fetches: Record<string, Value | null> = into ? { [STOP]: null } : {};
   for (let i = 0; i < outputCount; i++) fetches[`out${i}`] = into?.[i] ?? null;
   try {
     const results = await session.run(feeds, fetches);
     return Array.from({ length: outputCount }, (_, i) => results[`out${i}`] as Value);
   } catch (cause) {
+    if (into && isStop(cause)) return [...into];
     throw explain(cause);
   }
 }

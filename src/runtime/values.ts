@@ -12,6 +12,9 @@ export const floats = (data: Float32Array, shape: Shape): Value =>
 export const integers = (data: BigInt64Array, shape: Shape): Value =>
   new ort.Tensor("int64", data, shape);
 
+export const counts = (data: Int32Array, shape: Shape): Value =>
+  new ort.Tensor("int32", data, shape);
+
 export const bytes = (data: Uint8Array, shape: Shape): Value =>
   new ort.Tensor("uint8", data, shape);
 

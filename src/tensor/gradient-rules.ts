@@ -117,6 +117,10 @@ export const gradientRules = {
   rowScales: notDifferentiable("rounding has none; see integerLinear"),
   rowCodes: notDifferentiable("rounding has none; see integerLinear"),
   integerMatmul: notDifferentiable("rounding has none; see integerLinear"),
+  blockLinear: notDifferentiable("weights in blocks are for running a model; see `quantize`"),
+  cachedAttention: notDifferentiable("it exists for generation"),
+  cachedKeys: notDifferentiable("it exists for generation"),
+  cachedValues: notDifferentiable("it exists for generation"),
   // d (A⁻¹) = −A⁻¹ · dA · A⁻¹ (Giles 2008, section 2.2.3).
   inverse: (y, d) => [
     () => {

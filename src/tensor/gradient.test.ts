@@ -10,6 +10,8 @@ import {
 } from "../runtime/testing/finite-differences.ts";
 import { floats, integers } from "../runtime/values.ts";
 import { gelu, geluTanh } from "./activations.ts";
+import { blockLinear } from "./block-linear.ts";
+import { cachedAttention } from "./cached-attention.ts";
 import { gradient } from "./gradient.ts";
 import { integerLinear, integerRows } from "./integer-linear.ts";
 import {
@@ -161,6 +163,24 @@ const rowIndicesFixed = [
 const coin = constantTensor(Float32Array.of(1, -1, -1, 1, 1, -1), [2, 3]);
 const heads = greaterOrEqual(coin, constant(0));
 
+/** One row of two positions with one head of 3 elements. */
+function attended(x: Tensor): ReturnType<typeof cachedAttention> {
+  const states = reshape(x, [1, 2, 3]);
+  const kept = input("kept", [1, 1, 4, 3]);
+  return cachedAttention(
+    {
+      queries: states,
+      keys: states,
+      values: states,
+      keptKeys: kept,
+      keptValues: kept,
+      lastPositions: input("last", [1], "int32"),
+      total: input("total", [1], "int32"),
+    },
+    { heads: 1, keyValueHeads: 1, scale: 1 },
+  );
+}
+
 const positions = input("positions", [2, 3], "int64");
 const cosines = input("cosines", [5, 2]);
 const sines = input("sines", [5, 2]);
@@ -227,6 +247,16 @@ const CASES = {
     // Without the gradient written by hand that integerLinear gives it.
     build: (x) => integerLinear(x, integerWeight(x.shape[1]!)).inputs[0]!,
   },
+  blockLinear: {
+    reason: /running a model/,
+    build: (x) => {
+      const codes = input("codes", [4, 1, 16], "uint8");
+      return blockLinear(x, { codes, scales: input("s", [4]) }, { bits: 4, blockSize: 32 });
+    },
+  },
+  cachedAttention: { reason: /generation/, build: (x) => attended(x).output },
+  cachedKeys: { reason: /generation/, build: (x) => attended(x).keys },
+  cachedValues: { reason: /generation/, build: (x) => attended(x).values },
   inverseRms: {
     reason: /gradient of rmsNorm only/,
     build: (x) => inverseRms(x, input("w", [3]), 1e-5),

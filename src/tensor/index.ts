@@ -1,5 +1,7 @@
 // Public names of the graph layer.
 export * from "./activations.ts";
+export * from "./block-linear.ts";
+export * from "./cached-attention.ts";
 export { gradient } from "./gradient.ts";
 export * from "./integer-linear.ts";
 export { broadcastShape } from "./node.ts";

@@ -1,7 +1,7 @@
 // A tensor is a node of a graph that has not been computed: an operator, its inputs and attributes,
 // and the shape and type that follow from them. A graph is whatever is reachable from its outputs.
 
-export type DType = "float32" | "int64" | "uint8" | "int8" | "bool";
+export type DType = "float32" | "int64" | "int32" | "uint8" | "int8" | "bool";
 export type Shape = readonly number[];
 
 /** Every operator with its attributes. The rule tables (shape, gradient, lowering) cover all of it. */
@@ -41,6 +41,19 @@ export interface OperatorAttributes {
    * (second input, [rows, 1]) and, where there is a fourth input, by column ([columns]).
    */
   integerMatmul: object;
+  /** See `blockLinear`. */
+  blockLinear: { readonly bits: 4 | 8; readonly blockSize: number };
+  /** See `cachedAttention`; `window` counts the positions that each one sees, itself included. */
+  cachedAttention: {
+    readonly heads: number;
+    readonly keyValueHeads: number;
+    readonly scale: number;
+    readonly window?: number;
+    readonly scoreCap?: number;
+  };
+  /** The cache behind a `cachedAttention`, its input. */
+  cachedKeys: object;
+  cachedValues: object;
   /** Matrix inverse over the last two of three axes. */
   inverse: object;
   /** Sum over axes, which stay with length 1. */

@@ -316,7 +316,7 @@ describe("a batch of eight adapters", () => {
   function cost(method: typeof one, sequence: number) {
     const shape = { batch: 8, sequence, maskBatch: 1, training: false };
     const tracer = createTracer(
-      { architecture, method, weights: { integers: () => undefined } },
+      { architecture, method, weights: { integers: () => undefined, blocks: () => undefined } },
       shape,
     );
     const x = input("x", [8 * sequence, 576]);

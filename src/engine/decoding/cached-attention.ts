@@ -1,94 +1,85 @@
-// Attention of new tokens over those that came before, whose keys and values were kept, and over
-// each other. The two parts meet in one softmax, so the cache is read where it lies, never copied.
+// Attention over the cache as ONNX Runtime computes it: heads of a multiple of eight elements, and several
+// rows at once only where each has a single new position.
 
+import type { AttentionInputs, Dimensions } from "../../models/index.ts";
 import {
-  type AttentionInputs,
-  capped,
-  type Dimensions,
-  withFreeColumns,
-} from "../../models/index.ts";
-import {
-  add,
   broadcast,
+  cachedAttention,
   concat,
-  matmul,
+  constant,
   reshape,
-  type Shape,
   slice,
-  softmax,
   type Tensor,
-  transpose,
 } from "../../tensor/index.ts";
 
-/** Keys and values, each [batch, kv heads, positions, head size], keys rotated. */
-export interface KeysAndValues {
-  readonly keys: Tensor;
-  readonly values: Tensor;
+/** The length of a head in the cache: what is beyond its own size is zero. */
+export const cachedHeadSize = (headSize: number): number => Math.ceil(headSize / 8) * 8;
+
+/** The rows of a batch that one attention takes: all, or one, by its index. */
+export type CachedRows = number | "all";
+
+/** How the rows of a batch go through attention. */
+export function attendedRows(batch: number, sequence: number): CachedRows[] {
+  return sequence === 1 || batch === 1 ? ["all"] : [...new Array(batch).keys()];
 }
 
-export interface CachedAttention extends KeysAndValues {
+/** The cache of some rows as graph inputs, see `CachedAttentionInputs`. */
+export interface CacheInputs {
+  readonly keptKeys: Tensor;
+  readonly keptValues: Tensor;
+  readonly lastPositions: Tensor;
+  readonly total: Tensor;
+}
+
+export interface AttendedRows {
   /** [batch · seq, heads · headSize] */
   readonly output: Tensor;
+  /** Keys, then values, for each of `attendedRows`: to be written where the cache of these rows lies. */
+  readonly written: readonly Tensor[];
 }
 
-/**
- * @param past what was kept, [batch, kv heads, capacity, head size]; absent where nothing was
- * @param mask [batch, 1, seq, capacity + seq], added to the scores: kept positions first, new ones after
- * @param prefix what a method puts before everything, seen always; [1 or batch, kv heads, length, head size]
- * @returns the output, and the new keys and values [batch, kv heads, seq, head size], to be kept
- */
-export function cachedAttention(
-  { queries, keys, values, scale, scoreCap }: AttentionInputs,
-  past: KeysAndValues | undefined,
-  mask: Tensor,
-  { heads, keyValueHeads, headSize }: Dimensions,
-  prefix?: KeysAndValues,
-): CachedAttention {
-  const [batch, , sequence] = mask.shape as [number, number, number];
-  const groups = heads / keyValueHeads;
-  const pairs = batch * keyValueHeads;
-
-  // Queries of one key-value head lie together, as in training.
-  const split: Shape = [batch, sequence, keyValueHeads, groups, headSize];
-  const q = reshape(transpose(reshape(queries, split), [0, 2, 3, 1, 4]), [
-    pairs,
-    groups * sequence,
-    headSize,
-  ]);
-  const perHead = (x: Tensor) =>
-    transpose(reshape(x, [batch, sequence, keyValueHeads, headSize]), [0, 2, 1, 3]);
-  const flat = (x: Tensor) => reshape(x, [pairs, x.shape[2]!, headSize]);
-  const added: KeysAndValues = { keys: perHead(keys), values: perHead(values) };
-  const inFront = prefix && toEveryRow(prefix, batch);
-  const parts = [inFront, past, added].filter((part) => part !== undefined);
-  const seen = inFront ? withFreeColumns(mask, inFront.keys.shape[2]!) : mask;
-
-  const scores = concat(
-    parts.map((part) => matmul(q, flat(part.keys), { transposeB: true, scale })),
-    2,
-  );
-  const masked = add(
-    reshape(capped(scores, scoreCap), [batch, heads, sequence, seen.shape[3]!]),
-    seen,
-  );
-  const probabilities = reshape(softmax(masked), scores.shape);
-  let start = 0;
-  const output = parts
-    .map((part) => {
-      const end = start + part.keys.shape[2]!;
-      const product = matmul(slice(probabilities, 2, start, end), flat(part.values));
-      start = end;
-      return product;
-    })
-    .reduce((sum, part) => add(sum, part));
-  const together = reshape(output, [batch, keyValueHeads, groups, sequence, headSize]);
-  return {
-    ...added,
-    output: reshape(transpose(together, [0, 3, 1, 2, 4]), [batch * sequence, heads * headSize]),
+/** @param cacheOf the cache of rows, of heads of `cachedHeadSize` */
+export function attendCached(
+  { queries, keys, values, scale, scoreCap, reach }: AttentionInputs,
+  { batch, sequence }: { readonly batch: number; readonly sequence: number },
+  { heads, keyValueHeads, headSize, slidingWindow }: Dimensions,
+  cacheOf: (rows: CachedRows) => CacheInputs,
+): AttendedRows {
+  const size = cachedHeadSize(headSize);
+  const perRow = (x: Tensor, count: number) => {
+    const rows = reshape(x, [batch, sequence, count * headSize]);
+    if (size === headSize) return rows;
+    const split = reshape(rows, [batch, sequence, count, headSize]);
+    const rest = broadcast(constant(0), [batch, sequence, count, size - headSize]);
+    return reshape(concat([split, rest], 3), [batch, sequence, count * size]);
   };
-}
-
-function toEveryRow({ keys, values }: KeysAndValues, batch: number): KeysAndValues {
-  const spread = (x: Tensor) => broadcast(x, [batch, ...x.shape.slice(1)]);
-  return { keys: spread(keys), values: spread(values) };
+  const [q, k, v] = [
+    perRow(queries, heads),
+    perRow(keys, keyValueHeads),
+    perRow(values, keyValueHeads),
+  ];
+  const attributes = {
+    heads,
+    keyValueHeads,
+    scale,
+    ...(scoreCap !== undefined && { scoreCap }),
+    ...(reach === "local" && { window: slidingWindow }),
+  };
+  const parts = attendedRows(batch, sequence).map((rows) => {
+    const of = (x: Tensor) => (rows === "all" ? x : slice(x, 0, rows, rows + 1));
+    const own = { queries: of(q), keys: of(k), values: of(v) };
+    return cachedAttention({ ...own, ...cacheOf(rows) }, attributes);
+  });
+  const output = concat(
+    parts.map((part) => part.output),
+    0,
+  );
+  const trimmed =
+    size === headSize
+      ? output
+      : slice(reshape(output, [batch, sequence, heads, size]), 3, 0, headSize);
+  return {
+    output: reshape(trimmed, queries.shape),
+    written: parts.flatMap((part) => [part.keys, part.values]),
+  };
 }

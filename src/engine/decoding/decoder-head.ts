@@ -18,7 +18,7 @@ export function createDecoderHead(
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
   const output = method?.replaces.get(`${architecture.outputPath}.weight`);
-  const isWhole = isHeadWhole(method, architecture);
+  const isWhole = isHeadWhole(method, architecture, weights);
   const all = new Float32Array(batch * vocabularySize);
   let head: Promise<Head> | undefined;
 

@@ -4,11 +4,12 @@
 
 import type { Reach, Scope } from "../../models/index.ts";
 import type { Kernel, Value } from "../../runtime/kernel.ts";
-import { floatData, floats, integers } from "../../runtime/values.ts";
+import { counts, floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, sizeOf, type Tensor, topologicalOrder } from "../../tensor/index.ts";
 import { createBind } from "../bind.ts";
 import { expertCounts } from "../blocks.ts";
 import { columnsOf, enterExperts } from "../experts/pieces.ts";
+import { heldBy } from "../held-weights.ts";
 import { checkBatch, rotaryValues } from "../inputs.ts";
 import { remember } from "../remember.ts";
 import {
@@ -19,12 +20,12 @@ import {
   type SharedName,
   type TraceShape,
 } from "../trace.ts";
-import { cachedAttention, type KeysAndValues } from "./cached-attention.ts";
+import { attendCached, attendedRows, type CachedRows, cachedHeadSize } from "./cached-attention.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { createDecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
-import { createFixedPrefixes, type FixedPrefix } from "./fixed-prefix.ts";
-import { cacheMask, createKeyValueCache } from "./key-value-cache.ts";
+import { computePrefixes } from "./fixed-prefix.ts";
+import { createKeyValueCache, type KeyValueCache } from "./key-value-cache.ts";
 import { layerGroups } from "./layer-groups.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
 import { padded, roundedLength } from "./rounded-length.ts";
@@ -33,8 +34,8 @@ import { createTokenEmbedding } from "./token-embedding.ts";
 export type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 
 /**
- * A run of layers as a kernel: outputs are y, then new keys and values of each layer. One whose last
- * layer sends rows to experts ends there, and y is what `enterExperts` makes.
+ * A run of layers as a kernel: outputs are y, then each layer's keys and values, written where they
+ * lie. One whose last layer sends rows to experts ends there, and y is what `enterExperts` makes.
  */
 interface LayerGroup {
   readonly kernel: Kernel;
@@ -43,9 +44,11 @@ interface LayerGroup {
 
 type GroupFeed =
   | { readonly kind: "x" }
-  | { readonly kind: "mask"; readonly reach: Reach }
-  | { readonly kind: "keys" | "values"; readonly layer: number }
-  | { readonly kind: "fixed"; readonly value: Value }
+  | {
+      readonly kind: "keys" | "values" | "lastPositions" | "total";
+      readonly layer: number;
+      readonly rows: CachedRows;
+    }
   | Binding;
 
 /** Shapes whose buffers are kept. */
@@ -58,7 +61,6 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const { batch = 1, capacity = 256, chunk = 512 } = options;
   const { dimensions } = architecture;
   const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
-  const cache = createKeyValueCache(dimensions, batch, capacity);
   const experts = expertCounts(architecture, method);
   const expertRuns = createExpertRuns(model, experts);
   const virtualCount = method?.virtualTokens?.count ?? 0;
@@ -67,12 +69,17 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const kernels = new Map<string, Promise<LayerGroup>>();
   const buffers = new Map<string, Value[]>();
   const rotary = new Map<Reach, ReturnType<typeof rotaryValues>>();
+  let opened: KeyValueCache | undefined;
+  const openCache = async () => {
+    opened ??= createKeyValueCache(dimensions, batch, capacity, await computePrefixes(model, bind));
+    return opened;
+  };
 
-  const groupFor = (group: readonly number[], sequence: number, kept: number) => {
-    const key = `${group[0]} ${sequence} ${kept} ${cache.capacity}`;
+  const groupFor = (group: readonly number[], sequence: number, cache: KeyValueCache) => {
+    const key = `${group[0]} ${sequence} ${cache.capacity}`;
     let compiled = kernels.get(key);
     if (!compiled) {
-      compiled = compileGroup(group, sequence, kept);
+      compiled = compileGroup(group, sequence, cache);
       kernels.set(key, compiled);
     }
     return compiled;
@@ -88,47 +95,39 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const compileGroup = async (
     group: readonly number[],
     sequence: number,
-    kept: number,
+    cache: KeyValueCache,
   ): Promise<LayerGroup> => {
     const x = input("x", [batch * sequence, hiddenSize]);
     const feeds = new Map<Tensor, GroupFeed>([[x, { kind: "x" }]]);
-    const masks = new Map<Reach, Tensor>();
-    const maskOf = (reach: Reach) => {
-      const mask = masks.get(reach) ?? input("mask", [batch, 1, sequence, kept + sequence]);
-      masks.set(reach, mask);
-      feeds.set(mask, { kind: "mask", reach });
-      return mask;
+    const fed = (feed: GroupFeed, shape: Shape, dtype?: Tensor["dtype"]) => {
+      const tensor = input(feed.kind, shape, dtype);
+      feeds.set(tensor, feed);
+      return tensor;
     };
-    const added: KeysAndValues[] = [];
-    const pastOf = (layer: number): KeysAndValues | undefined => {
-      if (kept === 0) return undefined;
-      const shape = [batch, keyValueHeads, kept, headSize];
-      const past = { keys: input("keys", shape), values: input("values", shape) };
-      feeds.set(past.keys, { kind: "keys", layer }).set(past.values, { kind: "values", layer });
-      return past;
-    };
-    const fixed: FixedPrefix[] = [];
-    const tracer = createTracer(model, shapeOf(sequence), (inputs, _, prefix) => {
-      const layer = group[added.length]!;
-      const given = prefix && fixPrefix(layer, prefix, tracer.bindings);
-      if (given) fixed.push(given);
-      const mask = maskOf(inputs.reach ?? "global");
-      const attended = cachedAttention(inputs, pastOf(layer), mask, dimensions, given ?? prefix);
-      added.push(attended);
-      return attended.output;
+    const written: Tensor[] = [];
+    let attended = 0;
+    const tracer = createTracer(model, shapeOf(sequence, cache), (given) => {
+      const layer = group[attended++]!;
+      const cached = attendCached(given, { batch, sequence }, dimensions, (rows) => {
+        const count = rows === "all" ? batch : 1;
+        const kept = [count, keyValueHeads, cache.capacity, cachedHeadSize(headSize)];
+        return {
+          keptKeys: fed({ kind: "keys", layer, rows }, kept),
+          keptValues: fed({ kind: "values", layer, rows }, kept),
+          lastPositions: fed({ kind: "lastPositions", layer, rows }, [count], "int32"),
+          total: fed({ kind: "total", layer, rows }, [1], "int32"),
+        };
+      });
+      written.push(...cached.written);
+      return cached.output;
     });
     const y = group.reduce((states, layer) => traceLayer(layer, states, tracer.scope), x);
-    for (const { keys, values, computed } of fixed) {
-      const [ofKeys, ofValues] = (await computed) as [Value, Value];
-      feeds
-        .set(keys, { kind: "fixed", value: ofKeys })
-        .set(values, { kind: "fixed", value: ofValues });
-    }
-    const outputs = [y, ...added.flatMap(({ keys, values }) => [keys, values])];
+    const outputs = [y, ...written];
     const used = new Set(topologicalOrder(outputs, new Set()));
     for (const [tensor, binding] of tracer.bindings)
       if (used.has(tensor)) feeds.set(tensor, binding);
-    const kernel = await runtime.compile(outputs, [...feeds.keys()]);
+    const held = heldBy(feeds, weights);
+    const kernel = await runtime.compile(outputs, [...feeds.keys()], held);
     return { kernel, feeds: [...feeds.values()] };
   };
 
@@ -140,23 +139,24 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     );
   };
 
-  const rotaryTables = (length: number, reach: Reach) => {
+  const rotaryTables = (length: number, reach: Reach, positions: number) => {
     let tables = rotary.get(reach);
     if (tables?.cosines.dims[0] !== length) {
-      tables = rotaryValues(architecture, positionOffset + cache.capacity, length, reach);
+      tables = rotaryValues(architecture, positions, length, reach);
       rotary.set(reach, tables);
     }
     const { cosines, sines } = REACH_INPUTS[reach];
     return { [cosines]: tables.cosines, [sines]: tables.sines };
   };
   /** The kernel wants a row for every position of a padded prompt, whether or not it is used. */
-  const rotaryLength = (sequence: number) => positionOffset + Math.max(cache.capacity, sequence);
-  const shapeOf = (sequence: number): TraceShape => ({
+  const rotaryLength = (sequence: number, { capacity: positions }: { capacity: number }) =>
+    positionOffset + Math.max(positions, sequence);
+  const shapeOf = (sequence: number, cache: { capacity: number }): TraceShape => ({
     batch,
     sequence,
     maskBatch: batch,
     training: false,
-    rotaryLength: rotaryLength(sequence),
+    rotaryLength: rotaryLength(sequence, cache),
   });
 
   const widened = new Set(
@@ -167,7 +167,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   /** Products in whole numbers widen nothing; a method that reads a weight itself does. */
   const needsScratch = (layer: number): boolean => {
     if (widened.size === 0) return false;
-    const { scope, bindings } = createTracer(model, shapeOf(1));
+    const { scope, bindings } = createTracer(model, shapeOf(1, { capacity }));
     traceLayer(layer, input("x", [batch, hiddenSize]), scope);
     return [...bindings.values()].some(
       (binding) => binding.kind === "weight" && widened.has(binding.name),
@@ -176,74 +176,77 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const groups = layerGroups({ layers, needsScratch, ends: (layer) => experts[layer]! > 0 });
 
   /** Reads at most `chunk` new tokens a row; returns the states [batch · sequence, hidden] behind them. */
-  const readChunk = async (tokens: readonly (readonly number[])[]) => {
-    const counts = tokens.map((row) => row.length);
-    const sequence = roundedLength(Math.max(...counts));
-    cache.reserve(Math.max(...cache.lengths.map((length, row) => length + counts[row]!)));
+  const readChunk = async (cache: KeyValueCache, tokens: readonly (readonly number[])[]) => {
+    const fresh = tokens.map((row) => row.length);
+    const sequence = roundedLength(Math.max(...fresh));
     const { lengths } = cache;
-    const kept = lengths.some((length) => length > 0) ? cache.capacity : 0;
+    // Padding is the token 0 at position 0: it is seen by no real token, and what is kept of it is
+    // written over by the tokens that follow.
+    cache.reserve(Math.max(...lengths) + sequence);
 
     const stateShape = [batch * sequence, hiddenSize];
-    const maskShape = [batch, 1, sequence, kept + sequence];
-    const [first, second, ...ofReach] = buffersFor("states", [
-      stateShape,
-      stateShape,
-      ...REACHES.map(() => maskShape),
-    ]) as [Value, Value, ...Value[]];
-    // Padding is the token 0 at position 0: it is computed, seen by no real token, and not kept.
+    const [first, second] = buffersFor("states", [stateShape, stateShape]) as [Value, Value];
     const ids = tokens.flatMap((row) => padded(row, sequence));
-    REACHES.forEach((reach, i) => {
-      const window = reach === "local" ? dimensions.slidingWindow : undefined;
-      cacheMask(lengths, kept, sequence, floatData(ofReach[i]!), window);
-    });
-    const masks = new Map(REACHES.map((reach, i) => [reach, ofReach[i]!]));
     const positions = new BigInt64Array(batch * sequence);
-    counts.forEach((count, row) => {
+    fresh.forEach((count, row) => {
       for (let t = 0; t < count; t++)
         positions[row * sequence + t] = BigInt(positionOffset + lengths[row]! + t);
     });
+    const tableRows = rotaryLength(sequence, cache);
     const shared: Partial<Record<SharedName, Value>> = {
-      ...Object.assign({}, ...REACHES.map((reach) => rotaryTables(rotaryLength(sequence), reach))),
+      ...Object.assign(
+        {},
+        ...REACHES.map((reach) => rotaryTables(tableRows, reach, positionOffset + cache.capacity)),
+      ),
       positions: integers(positions, [batch, sequence]),
     };
-
     await embed(ids, lengths, shared.positions!, first);
+    const lastPositions = (layer: number, rows: CachedRows) =>
+      Int32Array.from(
+        rows === "all" ? lengths : [lengths[rows]!],
+        (length) => cache.prefixLength(layer) + length + sequence - 1,
+      );
 
     let [x, y] = [first, second];
     for (const group of groups) {
-      const { kernel, feeds } = await groupFor(group, sequence, kept);
-      const addedShape = [batch, keyValueHeads, sequence, headSize];
-      const added = buffersFor("added", new Array(2 * group.length).fill(addedShape));
+      const { kernel, feeds } = await groupFor(group, sequence, cache);
       const inputs = feeds.map((feed, slot) => {
         switch (feed.kind) {
           case "x":
             return x;
-          case "mask":
-            return masks.get(feed.reach)!;
           case "keys":
           case "values":
-            return cache.layer(feed.layer)[feed.kind];
-          case "fixed":
-            return feed.value;
+            return cache.rows(feed.layer, feed.rows)[feed.kind];
+          case "lastPositions": {
+            const last = lastPositions(feed.layer, feed.rows);
+            return counts(last, [last.length]);
+          }
+          case "total": {
+            const last = lastPositions(feed.layer, feed.rows);
+            return counts(Int32Array.of(Math.max(...last) + 1), [1]);
+          }
           case "shared":
             return shared[feed.name]!;
           default:
             return bind(feed, slot);
         }
       });
+      const written = group.flatMap((layer) =>
+        attendedRows(batch, sequence).flatMap((rows) => {
+          const { keys, values } = cache.rows(layer, rows);
+          return [keys, values];
+        }),
+      );
       const last = group.at(-1)!;
       if (experts[last]! > 0) {
         const { width } = columnsOf(hiddenSize, experts[last]!);
         const [entered] = buffersFor("entered", [[batch * sequence, width]]) as [Value];
-        await kernel.run(inputs, [entered, ...added]);
-        await expertRuns(last, shapeOf(sequence), entered, y);
-      } else await kernel.run(inputs, [y, ...added]);
-      group.forEach((layer, i) => {
-        cache.store(layer, { keys: added[2 * i]!, values: added[2 * i + 1]! }, counts);
-      });
+        await kernel.run(inputs, [entered, ...written]);
+        await expertRuns(last, shapeOf(sequence, cache), entered, y);
+      } else await kernel.run(inputs, [y, ...written]);
       [x, y] = [y, x];
     }
-    cache.advance(counts);
+    cache.advance(fresh);
     return { states: floatData(x), sequence };
   };
 
@@ -253,17 +256,20 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       throw new Error(`decoding does not feed ${binding.kind} inputs`);
     return bindAny(binding, slot, {});
   };
-  const fixPrefix = createFixedPrefixes(runtime, bind);
-  const embed = createTokenEmbedding(model, batch, bind, shapeOf);
+  const embed = createTokenEmbedding(model, batch, bind, (sequence) =>
+    shapeOf(sequence, { capacity }),
+  );
   const logitsOf = createDecoderHead(model, batch, bind);
 
   return {
     batch,
     get lengths() {
-      return cache.lengths.map((length) => Math.max(0, length - virtualCount));
+      const kept = opened?.lengths ?? new Array<number>(batch).fill(0);
+      return kept.map((length) => Math.max(0, length - virtualCount));
     },
     async append(given) {
       for (const row of given) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+      const cache = await openCache();
       // A row's virtual tokens are read before its first real one; their ids say nothing.
       const tokens = given.map((row, b) =>
         row.length > 0 && cache.lengths[b] === 0
@@ -274,7 +280,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       const [last] = buffersFor("last", [[batch, hiddenSize]]) as [Value];
       for (let start = 0; start < longest; start += chunk) {
         const part = tokens.map((row) => row.slice(start, start + chunk));
-        const { states, sequence } = await readChunk(part);
+        const { states, sequence } = await readChunk(cache, part);
         part.forEach((row, b) => {
           if (row.length === 0) return;
           const from = (b * sequence + row.length - 1) * hiddenSize;
@@ -287,6 +293,6 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
         row.length > 0 ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize) : undefined,
       );
     },
-    truncate: (row, length) => cache.truncate(row, virtualCount + length),
+    truncate: (row, length) => opened?.truncate(row, virtualCount + length),
   };
 }

@@ -1,53 +1,40 @@
-// Prefixes of attention that depend on parameters alone. While a text is continued they never change,
-// so each layer's is computed once, and what made it (an encoder may be larger than the layer's own
-// keys and values by far) stays out of the kernels that run for every token.
+// What a method puts in front of a layer's keys and values. While a text is continued it never changes,
+// so it is computed once, and what made it (an encoder may be larger than the keys and values by far)
+// stays out of the kernels that run for every token.
 
 import type { PrefixStates } from "../../methods/index.ts";
-import type { Runtime, Value } from "../../runtime/kernel.ts";
-import { input, type Tensor, topologicalOrder } from "../../tensor/index.ts";
-import type { Binding } from "../trace.ts";
+import type { Value } from "../../runtime/kernel.ts";
+import { input, topologicalOrder } from "../../tensor/index.ts";
+import { type Binding, createTracer } from "../trace.ts";
+import type { DecodableModel } from "./decoder-contract.ts";
+import type { KeysAndValues } from "./key-value-cache.ts";
 
-/** A prefix as inputs of a graph, and what to feed to them. */
-export interface FixedPrefix extends PrefixStates {
-  /** Of keys, then of values. */
-  readonly computed: Promise<readonly Value[]>;
-}
-
-/**
- * @param bindings what the graph's inputs stand for
- * @returns undefined where the prefix depends on the text as well
- */
-export type FixPrefix = (
-  layer: number,
-  prefix: PrefixStates,
-  bindings: ReadonlyMap<Tensor, Binding>,
-) => FixedPrefix | undefined;
-
-export function createFixedPrefixes(
-  runtime: Runtime,
+/** Keys and values in front of each layer that has some. Prefixes depend on no text. */
+export async function computePrefixes(
+  model: DecodableModel,
   bind: (binding: Binding, slot: number) => Value,
-): FixPrefix {
-  const layers = new Map<number, Promise<Value[]>>();
-  return (layer, { keys, values }, bindings) => {
-    const given = topologicalOrder([keys, values], new Set()).filter(
+): Promise<ReadonlyMap<number, KeysAndValues>> {
+  const { architecture, method, runtime } = model;
+  const { layers, hiddenSize } = architecture.dimensions;
+  const prefixes = new Map<number, KeysAndValues>();
+  if (!method?.prefix) return prefixes;
+  const shape = { batch: 1, sequence: 1, maskBatch: 1, training: false };
+  for (let layer = 0; layer < layers; layer++) {
+    let found: PrefixStates | undefined;
+    const tracer = createTracer(model, shape, ({ queries }, _, prefix) => {
+      found = prefix;
+      return queries;
+    });
+    architecture.attention(layer, input("x", [1, hiddenSize]), tracer.scope);
+    if (!found) continue;
+    const outputs = [found.keys, found.values];
+    const given = topologicalOrder(outputs, new Set()).filter(
       ({ operator }) => operator === "input",
     );
-    const sources = given.flatMap((tensor) => {
-      const binding = bindings.get(tensor);
-      return binding?.kind === "parameter" || binding?.kind === "weight" ? [binding] : [];
-    });
-    if (sources.length < given.length) return undefined;
-    let computed = layers.get(layer);
-    if (!computed) {
-      computed = runtime
-        .compile([keys, values], given)
-        .then((kernel) => kernel.run(sources.map((source, slot) => bind(source, slot))));
-      layers.set(layer, computed);
-    }
-    return {
-      keys: input("prefix keys", keys.shape),
-      values: input("prefix values", values.shape),
-      computed,
-    };
-  };
+    const kernel = await runtime.compile(outputs, given);
+    const inputs = given.map((tensor, slot) => bind(tracer.bindings.get(tensor)!, slot));
+    const [keys, values] = (await kernel.run(inputs)) as [Value, Value];
+    prefixes.set(layer, { keys, values });
+  }
+  return prefixes;
 }

@@ -1,67 +1,82 @@
 // The keys and values of all tokens so far, for every layer: what makes the next token cost one
-// position instead of all of them. Rows of a batch may have different lengths.
+// position instead of all of them. Rows of a batch may have different lengths. Attention writes new
+// ones in place, behind those of each row.
 
 import type { Dimensions } from "../../models/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
-import { floatData, floats } from "../../runtime/values.ts";
-import { HIDDEN_SCORE } from "../inputs.ts";
+import { floatData, floats, rowsFrom } from "../../runtime/values.ts";
+
+import { type CachedRows, cachedHeadSize } from "./cached-attention.ts";
+
+/** Keys and values, each [batch, kv heads, positions, head size]. */
+export interface KeysAndValues {
+  readonly keys: Value;
+  readonly values: Value;
+}
 
 export interface KeyValueCache {
-  /** Positions that there is room for. */
+  /** Positions that there is room for, those of a layer's prefix included. */
   readonly capacity: number;
-  /** Positions kept of each row. */
+  /** Positions kept of each row, behind the prefix. */
   readonly lengths: readonly number[];
-  /** A layer's keys and values, each [batch, kv heads, capacity, head size]. */
-  layer(index: number): { readonly keys: Value; readonly values: Value };
+  /**
+   * A layer's keys and values of all rows or of one, each [rows, kv heads, capacity, head size], where
+   * attention writes new ones; heads are of `cachedHeadSize`.
+   */
+  rows(layer: number, rows: CachedRows): KeysAndValues;
+  /** How many positions stand in front of every row in a layer. */
+  prefixLength(index: number): number;
   /** Makes room for `positions` in every row: the next doubling that suffices. */
   reserve(positions: number): void;
-  /**
-   * Keeps a layer's new keys and values [batch, kv heads, sequence, head size] behind those of each
-   * row; `counts` says how many of a row's are real. Lengths stay until `advance`.
-   */
-  store(index: number, added: { keys: Value; values: Value }, counts: readonly number[]): void;
-  /** Lengthens every row by what was stored for all layers. */
+  /** Lengthens every row by what attention wrote in all layers. */
   advance(counts: readonly number[]): void;
   /** Forgets what lies behind the first `length` positions of a row. */
   truncate(row: number, length: number): void;
 }
 
-/** @param first capacity at the start, in positions */
+/**
+ * @param first capacity at the start, in positions
+ * @param prefixes what stands in front of every row, by layer; their first axis may be 1
+ */
 export function createKeyValueCache(
-  { layers, keyValueHeads, headSize, maximumPositions }: Dimensions,
+  { layers, keyValueHeads, headSize: ownSize, maximumPositions }: Dimensions,
   batch: number,
   first: number,
+  prefixes: ReadonlyMap<number, KeysAndValues> = new Map(),
 ): KeyValueCache {
+  const headSize = cachedHeadSize(ownSize);
   const lengths = new Array<number>(batch).fill(0);
-  const pairs = batch * keyValueHeads;
+  const prefixLength = (index: number) => prefixes.get(index)?.keys.dims[2] ?? 0;
+  const longestPrefix = Math.max(0, ...[...prefixes.keys()].map(prefixLength));
   let capacity = 0;
-  let tensors: { keys: Value; values: Value }[] = [];
+  let tensors: KeysAndValues[] = [];
 
-  const grown = (old: Value | undefined, positions: number): Value => {
-    const data = new Float32Array(pairs * positions * headSize);
-    if (old)
-      for (let pair = 0; pair < pairs; pair++) {
-        const from = pair * capacity * headSize;
-        const used = lengths[Math.floor(pair / keyValueHeads)]! * headSize;
-        data.set(floatData(old).subarray(from, from + used), pair * positions * headSize);
-      }
-    return floats(data, [batch, keyValueHeads, positions, headSize]);
-  };
-  const copy = (from: Value, to: Value, counts: readonly number[]) => {
-    const source = floatData(from);
-    const target = floatData(to);
-    const sequence = from.dims[2]!;
-    for (let row = 0; row < batch; row++) {
-      if (counts[row] === 0) continue;
+  /** Copies the first positions of each head, where `counted` says how many of a row's there are. */
+  const copy = (from: Value, to: Value, counted: (row: number) => number) => {
+    const [source, target] = [floatData(from), floatData(to)];
+    const [rows, , fromPositions, fromSize] = from.dims as [number, number, number, number];
+    for (let row = 0; row < batch; row++)
       for (let head = 0; head < keyValueHeads; head++) {
-        const pair = row * keyValueHeads + head;
-        const start = pair * sequence * headSize;
-        target.set(
-          source.subarray(start, start + counts[row]! * headSize),
-          (pair * capacity + lengths[row]!) * headSize,
-        );
+        const start = ((row % rows) * keyValueHeads + head) * fromPositions * fromSize;
+        const into = (row * keyValueHeads + head) * to.dims[2]! * headSize;
+        const used = counted(row) * fromSize;
+        if (fromSize === headSize) target.set(source.subarray(start, start + used), into);
+        else
+          for (let at = 0; at < used; at += fromSize)
+            target.set(
+              source.subarray(start + at, start + at + fromSize),
+              into + (at / fromSize) * headSize,
+            );
       }
-    }
+  };
+  const grown = (index: number, part: keyof KeysAndValues, positions: number): Value => {
+    const shape = [batch, keyValueHeads, positions, headSize];
+    const value = floats(new Float32Array(shape.reduce((size, axis) => size * axis)), shape);
+    const old = tensors[index]?.[part];
+    const prefix = prefixes.get(index)?.[part];
+    if (old) copy(old, value, (row) => prefixLength(index) + lengths[row]!);
+    else if (prefix) copy(prefix, value, () => prefixLength(index));
+    return value;
   };
 
   return {
@@ -69,22 +84,23 @@ export function createKeyValueCache(
       return capacity;
     },
     lengths,
-    layer: (index) => tensors[index]!,
-    reserve(positions) {
+    rows(index, rows) {
+      const { keys, values } = tensors[index]!;
+      if (rows === "all") return { keys, values };
+      return { keys: rowsFrom(keys, rows, rows + 1), values: rowsFrom(values, rows, rows + 1) };
+    },
+    prefixLength,
+    reserve(behindPrefix) {
+      const positions = longestPrefix + behindPrefix;
       if (positions <= capacity) return;
       let wanted = Math.max(capacity, first);
       while (wanted < positions) wanted *= 2;
-      wanted = Math.max(positions, Math.min(wanted, maximumPositions));
+      wanted = Math.max(positions, Math.min(wanted, longestPrefix + maximumPositions));
       tensors = Array.from({ length: layers }, (_, index) => ({
-        keys: grown(tensors[index]?.keys, wanted),
-        values: grown(tensors[index]?.values, wanted),
+        keys: grown(index, "keys", wanted),
+        values: grown(index, "values", wanted),
       }));
       capacity = wanted;
-    },
-    store(index, added, counts) {
-      const { keys, values } = tensors[index]!;
-      copy(added.keys, keys, counts);
-      copy(added.values, values, counts);
     },
     advance(counts) {
       counts.forEach((count, row) => {
@@ -95,30 +111,4 @@ export function createKeyValueCache(
       lengths[row] = Math.min(lengths[row]!, length);
     },
   };
-}
-
-/**
- * The mask [batch, 1, sequence, kept + sequence] of new tokens that come behind `lengths` kept ones:
- * each sees its row's kept positions, itself, and the new ones before it.
- * @param window positions that each one sees, itself included
- */
-export function cacheMask(
-  lengths: readonly number[],
-  kept: number,
-  sequence: number,
-  target: Float32Array,
-  window = Number.POSITIVE_INFINITY,
-): void {
-  target.fill(HIDDEN_SCORE);
-  const width = kept + sequence;
-  lengths.forEach((length, row) => {
-    for (let query = 0; query < sequence; query++) {
-      const start = (row * sequence + query) * width;
-      // Of the kept positions and the new ones up to this, so many lie before the window.
-      const hidden = Math.max(0, length + query + 1 - window);
-      if (kept > 0) target.fill(0, start + Math.min(hidden, length), start + length);
-      const own = start + kept;
-      target.fill(0, own + Math.max(0, hidden - length), own + query + 1);
-    }
-  });
 }

@@ -52,7 +52,7 @@ const WHOLE_COPIES = 4;
 export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   const { architecture, method, weights, parameters, runtime, pool, bind } = options;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
-  const isWhole = isHeadWhole(method, architecture);
+  const isWhole = isHeadWhole(method, architecture, weights);
   // In a head of one graph, the trained matrix is one of the parameters of the graph.
   const output = isWhole ? undefined : method?.replaces.get(`${architecture.outputPath}.weight`);
   const limit = rowLimit(options.logitBytes / (isWhole ? WHOLE_COPIES : 1), vocabularySize);

@@ -1,5 +1,5 @@
 // The head where the output module is more than a matrix: a method changes it, it has a bias, or its
-// logits are bent. All columns of the logits are made at once, and the gradient is the graph's own.
+// logits are bent, its matrix is in blocks. All columns of the logits are made at once, and the gradient is the graph's own.
 // Slower than `head.ts`, which knows what the output module is, and right for whatever is made of it.
 
 import type { BoundMethod } from "../../methods/index.ts";
@@ -22,17 +22,21 @@ import {
   sum,
   type Tensor,
 } from "../../tensor/index.ts";
+import { heldBy } from "../held-weights.ts";
 import { createTracer, type TracedModel } from "../trace.ts";
+import type { WeightStore } from "../weights/weights.ts";
 import type { Head, HeadFeed, HeadOptions } from "./head.ts";
 
 /** Whether the output module is more than a matrix. */
 export function isHeadWhole(
   method: BoundMethod | undefined,
-  { outputPath, logitShape, weights }: BoundArchitecture,
+  { outputPath, outputName, logitShape, weights }: BoundArchitecture,
+  stored: Pick<WeightStore, "blocks">,
 ): boolean {
   const isAdapted = method?.linear !== undefined && method.adapted?.includes(outputPath) === true;
   const hasBias = weights.some(({ name }) => name === `${outputPath}.bias`);
-  return isAdapted || hasBias || logitShape.cap !== undefined;
+  const isInBlocks = stored.blocks(outputName) !== undefined;
+  return isAdapted || hasBias || isInBlocks || logitShape.cap !== undefined;
 }
 
 /** See `compileHead`; outputs are the same, but that a trained output matrix is among `trained`. */
@@ -53,7 +57,8 @@ export async function compileWholeHead(
   const feeds = new Map<Tensor, HeadFeed>([[x, { kind: "x" }]]);
   const finish = async (outputs: readonly Tensor[], trained: Head["trained"] = []) => {
     for (const [tensor, binding] of tracer.bindings) feeds.set(tensor, binding);
-    const kernel = await runtime.compile(outputs, [...feeds.keys()]);
+    const held = heldBy(feeds, model.weights);
+    const kernel = await runtime.compile(outputs, [...feeds.keys()], held);
     const blocks = [[0, vocabularySize]] as const;
     return { step: { kernel, feeds: [...feeds.values()] }, trained, blocks };
   };

@@ -16,12 +16,22 @@ import type { Value } from "../../runtime/kernel.ts";
 import { floats } from "../../runtime/values.ts";
 import { sameShape, sizeOf } from "../../tensor/index.ts";
 import {
+  type BlockMatrix,
+  type BlockOperands,
+  blockBytes,
+  blockOperands,
+  decodeBlockRow,
+  decodeBlocks,
+  toBlocks,
+} from "./block-weights.ts";
+import {
   type Arithmetic,
   type IntegerOperands,
   integerOperands,
   type RowOperands,
   rowOperands,
 } from "./integer-operands.ts";
+import { blockBits, isForRunning, type ModelDtype } from "./model-dtype.ts";
 import { loadQuantized, type QuantizedSource } from "./quantized-weights.ts";
 
 export interface WeightStore {
@@ -37,12 +47,16 @@ export interface WeightStore {
   has(name: string): boolean;
   /** Whether `value` has to widen a weight, into memory that each slot has its own of. */
   isWidened(name: string): boolean;
+  /** Whether matrices are in blocks, which have no way back: nothing can be trained above them. */
+  readonly isForRunning: boolean;
   /** How products with frozen weights are computed. */
   readonly arithmetic: Arithmetic;
   /** A linear weight for products in whole numbers, where they are asked for. */
   integers(name: string): IntegerOperands | undefined;
   /** Any matrix in whole numbers, row by row, for products with its columns alone. */
   integerRows(name: string): RowOperands;
+  /** A matrix in blocks of few bits, where the model was opened to be run in them. */
+  blocks(name: string): BlockOperands | undefined;
   /** The weight as it is kept, where that is quantised. */
   quantized(name: string): QuantizedTensor | undefined;
   /**
@@ -59,27 +73,29 @@ export interface WeightStore {
 type Stored =
   | { readonly spec: WeightSpec; readonly floats: Value }
   | { readonly spec: WeightSpec; readonly half: Uint16Array; readonly kind: HalfKind }
-  | { readonly spec: WeightSpec; readonly quantized: QuantizedTensor };
+  | { readonly spec: WeightSpec; readonly quantized: QuantizedTensor }
+  | { readonly spec: WeightSpec; readonly blocks: BlockMatrix };
 
 type Narrow = Exclude<Stored, { readonly floats: Value }>;
 
 /**
  * Reads all weights of a checkpoint.
- * @param dtype "auto" keeps 16-bit and quantised tensors as they are, "float32" widens them once;
- *   what `quantization` asks for goes before
+ * @param dtype "auto" keeps 16-bit and quantised tensors as they are, "float32" widens them once; "q4"
+ *   and "q8" put matrices in blocks; what `quantization` asks for goes before
  * @param arithmetic "int8" has `integers` for linear weights
  * @throws TunesmithError (checkpoint) naming every tensor that is missing or has the wrong shape,
  *   (config) for a checkpoint that is quantised otherwise than asked for
  */
 export async function loadWeights(
   source: QuantizedSource,
-  dtype: "auto" | "float32",
+  dtype: ModelDtype,
   arithmetic: Arithmetic = "float32",
 ): Promise<WeightStore> {
   const { checkpoint, specs, quantization } = source;
   checkTensors(checkpoint, specs);
   const staysQuantized = quantization !== undefined || dtype === "auto";
-  const quantized = staysQuantized ? await loadQuantized(source) : new Map<string, never>();
+  const quantized =
+    staysQuantized && !isForRunning(dtype) ? await loadQuantized(source) : new Map<string, never>();
   const stored = new Map<string, Stored>();
   for (const spec of specs) {
     const small = quantized.get(spec.name);
@@ -89,7 +105,12 @@ export async function loadWeights(
     }
     const size = sizeOf(spec.shape);
     const kind = checkpoint.tensors.get(spec.name)!.dtype;
-    if (dtype === "auto" && (kind === "F16" || kind === "BF16")) {
+    const bits = blockBits(dtype, spec);
+    if (bits) {
+      const data = new Float32Array(size);
+      await checkpoint.readFloat32Into(spec.name, data);
+      stored.set(spec.name, { spec, blocks: toBlocks(data, spec.shape, bits) });
+    } else if (dtype === "auto" && (kind === "F16" || kind === "BF16")) {
       const half = new Uint16Array(size);
       await checkpoint.readRawInto(spec.name, new Uint8Array(half.buffer));
       stored.set(spec.name, { spec, half, kind });
@@ -101,6 +122,7 @@ export async function loadWeights(
   }
 
   const scratch = new Map<string, Float32Array>();
+  const blockCache = new Map<string, BlockOperands>();
   const integers = new Map<string, IntegerOperands>();
   const integerRows = new Map<string, RowOperands>();
   const get = (name: string): Stored => {
@@ -136,13 +158,15 @@ export async function loadWeights(
       for (let i = 0; i < rows.length; i++) {
         const start = rows[i]! * width;
         const into = target.subarray(i * width, (i + 1) * width);
-        if ("floats" in entry)
+        if ("blocks" in entry) decodeBlockRow(entry.blocks, rows[i]!, into);
+        else if ("floats" in entry)
           into.set((entry.floats.data as Float32Array).subarray(start, start + width));
         else decodeHalf(entry.half.subarray(start, start + width), entry.kind, into);
       }
     },
     has: (name) => stored.has(name),
     isWidened: (name) => stored.has(name) && !("floats" in get(name)),
+    isForRunning: isForRunning(dtype),
     arithmetic,
     integers(name) {
       const entry = stored.get(name);
@@ -159,6 +183,13 @@ export async function loadWeights(
       integerRows.set(name, rows);
       return rows;
     },
+    blocks(name) {
+      const entry = stored.get(name);
+      if (!entry || !("blocks" in entry)) return undefined;
+      const operands = blockCache.get(name) ?? blockOperands(entry.blocks);
+      blockCache.set(name, operands);
+      return operands;
+    },
     quantized(name) {
       const entry = stored.get(name);
       return entry && "quantized" in entry ? entry.quantized : undefined;
@@ -170,6 +201,7 @@ export async function loadWeights(
         stored.set(name, entry);
         integers.delete(name);
         integerRows.delete(name);
+        blockCache.delete(name);
       };
       put({ spec, floats: floats(data, spec.shape) });
       return () => put(before);
@@ -178,6 +210,7 @@ export async function loadWeights(
       stored.delete(name);
       integers.delete(name);
       integerRows.delete(name);
+      blockCache.delete(name);
     },
     get bytes() {
       let total = 0;
@@ -191,6 +224,7 @@ export async function loadWeights(
 
 function widen(entry: Narrow, target: Float32Array): void {
   if ("half" in entry) decodeHalf(entry.half, entry.kind, target);
+  else if ("blocks" in entry) decodeBlocks(entry.blocks, target);
   else dequantize(entry.quantized, target);
 }
 
@@ -205,6 +239,7 @@ function asInt8(entry: Stored): Int8Tensor {
 
 function bytesHeld(entry: Stored): number {
   if ("quantized" in entry) return bytesOf(entry.quantized);
+  if ("blocks" in entry) return blockBytes(entry.blocks);
   return "half" in entry ? entry.half.byteLength : sizeOf(entry.spec.shape) * 4;
 }
 

@@ -1,0 +1,102 @@
+import { afterAll, describe, expect, it } from "vitest";
+import { createRuntime } from "../../runtime/kernel.ts";
+import { createRandom } from "../../runtime/random.ts";
+import { randomFloats } from "../../runtime/testing/evaluate.ts";
+import { floatData, floats } from "../../runtime/values.ts";
+import { blockLinear, input, type Tensor } from "../../tensor/index.ts";
+import {
+  type BlockBits,
+  blockOperands,
+  decodeBlockRow,
+  decodeBlocks,
+  toBlocks,
+} from "./block-weights.ts";
+
+const runtime = createRuntime({ threads: 1 });
+afterAll(() => runtime.dispose());
+
+const matrix = (rows: number, columns: number) => randomFloats(createRandom(5), rows * columns);
+
+describe.each<BlockBits>([4, 8])("a matrix in blocks of %i bits", (bits) => {
+  const levels = bits === 4 ? 15 : 254;
+
+  it.each([32, 64, 36, 100])("is at most half a step off, in rows of %i", (columns) => {
+    const data = matrix(3, columns);
+    const blocks = toBlocks(data, [3, columns], bits);
+    const decoded = new Float32Array(data.length);
+    decodeBlocks(blocks, decoded);
+    for (let row = 0; row < 3; row++)
+      for (let start = 0; start < columns; start += blocks.blockSize) {
+        const from = row * columns + start;
+        const to = Math.min(from + blocks.blockSize, (row + 1) * columns);
+        const block = data.subarray(from, to);
+        const [low, high] = [Math.min(0, ...block), Math.max(0, ...block)];
+        const span = bits === 4 ? high - low : 2 * Math.max(high, -low);
+        // A zero that is a whole code may move the range by half a step, beyond which values are cut off.
+        const bound = (span / levels) * (bits === 4 ? 1 : 0.5) * 1.0001;
+        block.forEach((value, i) => {
+          expect(Math.abs(decoded[from + i]! - value)).toBeLessThanOrEqual(bound);
+        });
+      }
+  });
+
+  it("keeps zeros, and blocks of nothing else", () => {
+    const data = matrix(2, 64).map((value, i) => (i % 3 === 0 || i < 64 ? 0 : value));
+    const decoded = new Float32Array(data.length);
+    decodeBlocks(toBlocks(data, [2, 64], bits), decoded);
+    data.forEach((value, i) => {
+      if (value === 0) expect(decoded[i]).toBe(0);
+    });
+  });
+
+  it("gives a row as it gives all", () => {
+    const blocks = toBlocks(matrix(3, 36), [3, 36], bits);
+    const all = new Float32Array(3 * 36);
+    decodeBlocks(blocks, all);
+    const row = new Float32Array(36);
+    decodeBlockRow(blocks, 2, row);
+    expect([...row]).toEqual([...all.subarray(72)]);
+  });
+
+  it.each([
+    [1, 64],
+    [5, 64],
+    [3, 36],
+  ])("multiplies %i rows of %i as the decoded one does, rows rounded", async (count, columns) => {
+    const data = matrix(7, columns);
+    const blocks = toBlocks(data, [7, columns], bits);
+    const decoded = new Float32Array(data.length);
+    decodeBlocks(blocks, decoded);
+    const x = matrix(count, columns).toReversed();
+    const { parts, blockSize } = blockOperands(blocks);
+    const held = new Map<Tensor, (typeof parts)["codes"]>();
+    const part = (value: (typeof parts)["codes"]) => {
+      const tensor = input("part", value.dims, value.type as "uint8");
+      held.set(tensor, value);
+      return tensor;
+    };
+    const weight = {
+      codes: part(parts.codes),
+      scales: part(parts.scales),
+      ...(parts.zeros && { zeros: part(parts.zeros) }),
+    };
+    const rows = input("x", [count, columns]);
+    const kernel = await runtime.compile(
+      [blockLinear(rows, weight, { bits, blockSize })],
+      [rows],
+      held,
+    );
+    const [product] = await kernel.run([floats(x, [count, columns])]);
+    let [error, size] = [0, 0];
+    floatData(product!).forEach((value, i) => {
+      const [row, out] = [Math.floor(i / 7), i % 7];
+      let exact = 0;
+      for (let k = 0; k < columns; k++)
+        exact += x[row * columns + k]! * decoded[out * columns + k]!;
+      error += (value - exact) ** 2;
+      size += exact ** 2;
+    });
+    // Rows in 8 bits: half a step of 1/127 of the largest, over the root mean square.
+    expect(Math.sqrt(error / size)).toBeLessThan(0.02);
+  });
+});
