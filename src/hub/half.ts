@@ -1,6 +1,8 @@
 // 16-bit floating point, the way checkpoints store it: float16 (IEEE binary16) and bfloat16 (the upper
 // half of a float32), decoded to and encoded from float32 in bulk.
 
+import { widen } from "./widening/widening.ts";
+
 export type HalfKind = "F16" | "BF16";
 
 let float16Table: Float32Array | undefined;
@@ -27,13 +29,8 @@ function float16Values(): Float32Array {
 export function decodeHalf(source: Uint16Array, kind: HalfKind, target: Float32Array): void {
   if (target.length < source.length)
     throw new RangeError(`target holds ${target.length} of ${source.length} elements`);
-  if (kind === "BF16") {
-    const bits = new Uint32Array(target.buffer, target.byteOffset, source.length);
-    for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
-    return;
-  }
-  const table = float16Values();
-  for (let i = 0; i < source.length; i++) target[i] = table[source[i]!]!;
+  const { buffer, byteOffset, byteLength } = source;
+  widen(kind, new Uint8Array(buffer, byteOffset, byteLength), target.subarray(0, source.length));
 }
 
 /**
