@@ -22,7 +22,7 @@ export function decodeHalf(source: Uint16Array, kind: HalfKind, target: Float32A
   if (target.length < source.length)
     throw new RangeError(`target holds ${target.length} of ${source.length} elements`);
   const { buffer, byteOffset, byteLength } = source;
-  widen(kind, new Uint8Array(buffer, byteOffset, byteLength), target.subarray(0, source.length));
+  widen(kind, new Uint8Array(buffer, byteOffset, byteLength), target);
 }
 
 /**

@@ -16,18 +16,16 @@ export interface Variable {
 }
 
 export interface Routine {
-  readonly name: string;
   readonly parameters: number;
   readonly locals: readonly Variable[];
   readonly body: Code;
 }
 
 /**
- * A function of whole numbers without a result.
+ * A function of whole numbers (addresses, mostly) without a result.
  * @param write makes the body; its first argument declares local variables
  */
-export function defineFunction<Names extends string>(
-  name: string,
+export function defineRoutine<Names extends string>(
   parameterNames: readonly Names[],
   write: (
     local: (type: Type) => Variable,
@@ -42,7 +40,7 @@ export function defineFunction<Names extends string>(
   };
   const named = Object.fromEntries(parameterNames.map((key, i) => [key, parameters[i]!]));
   const body = write(local, named as Record<Names, Variable>).flat();
-  return { name, parameters: parameters.length, locals, body };
+  return { parameters: parameters.length, locals, body };
 }
 
 const variable = (type: Type, index: number): Variable => ({
@@ -120,30 +118,43 @@ declare namespace WebAssembly {
   class Memory {
     constructor(options: { initial: number });
     readonly buffer: ArrayBuffer;
-    grow(pages: number): number;
   }
 }
-
-export type Memory = WebAssembly.Memory;
 
 /** Bytes of a page of memory. */
 export const PAGE = 65536;
 
-/** Compiles functions that share a memory of one page to begin with. */
-export function compileFunctions(functions: readonly Routine[]) {
-  const memory = new WebAssembly.Memory({ initial: 1 });
-  const module = new WebAssembly.Module(Uint8Array.from(encodeModule(functions)));
-  const { exports } = new WebAssembly.Instance(module, { host: { memory } });
-  return { memory, functions: exports as Record<string, (...parameters: number[]) => void> };
+/** Compiled functions by name, and the memory that their addresses are of. */
+export interface Instance<Name extends string> {
+  readonly buffer: ArrayBuffer;
+  readonly functions: Readonly<Record<Name, (...parameters: number[]) => void>>;
 }
 
-function encodeModule(functions: readonly Routine[]): Code {
+/**
+ * Compiles functions, once for any number of memories.
+ * @param data what each memory holds from address 0 on
+ */
+export function compileRoutines<Name extends string>(
+  routines: Readonly<Record<Name, Routine>>,
+  data: Uint8Array,
+): (pages: number) => Instance<Name> {
+  const module = new WebAssembly.Module(Uint8Array.from(encodeModule(routines, data)));
+  return (pages) => {
+    const memory = new WebAssembly.Memory({ initial: pages });
+    const { exports } = new WebAssembly.Instance(module, { host: { memory } });
+    return { buffer: memory.buffer, functions: exports as Instance<Name>["functions"] };
+  };
+}
+
+function encodeModule(named: Readonly<Record<string, Routine>>, data: Uint8Array): Code {
+  const routines = Object.values(named);
+  const names = Object.keys(named);
   const section = (id: number, items: readonly Code[]) => [id, ...sized(list(items))];
   return [
     ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(
       1,
-      functions.map(({ parameters }) => [
+      routines.map(({ parameters }) => [
         0x60,
         ...list(Array.from({ length: parameters }, () => [TYPES.i32])),
         0,
@@ -152,18 +163,19 @@ function encodeModule(functions: readonly Routine[]): Code {
     ...section(2, [[...text("host"), ...text("memory"), 2, 0, 1]]),
     ...section(
       3,
-      functions.map((_, i) => unsigned(i)),
+      routines.map((_, i) => unsigned(i)),
     ),
     ...section(
       7,
-      functions.map(({ name }, i) => [...text(name), 0, ...unsigned(i)]),
+      names.map((name, i) => [...text(name), 0, ...unsigned(i)]),
     ),
     ...section(
       10,
-      functions.map(({ locals, body }) =>
+      routines.map(({ locals, body }) =>
         sized([...list(locals.map(({ type }) => [1, TYPES[type]])), ...body, 0x0b]),
       ),
     ),
+    ...section(11, [[0, ...i32.constant(0), 0x0b, ...sized([...data])]]),
   ];
 }
 

@@ -4,29 +4,26 @@
 import { FOUR_BIT_CODES } from "../quantization/four-bit.ts";
 import {
   type Code,
-  defineFunction,
+  defineRoutine,
   i32,
   type Routine,
   repeatWhileLess,
+  type Variable,
   v128,
 } from "./assembler.ts";
 
 /** How numbers are stored: in blocks that share a scale, or as 16-bit floats. */
 export type StoredKind = "nf4" | "fp4" | "int8" | "F16" | "BF16";
 
-/** A loop, with what it wants to find in memory. */
 export interface Loop {
   /** Takes `LOOP_PARAMETERS`. */
-  readonly code: Routine;
-  /** At address `constantsAt`. */
-  readonly constants: Uint8Array;
-  readonly constantsAt: number;
+  readonly routine: Routine;
   readonly numbersPerByte: number;
 }
 
 /**
  * From bytes at `source`, before `end`, to floats at `target`; every `blockBytes` of them have a scale, at
- * `scales`. Loops read up to 15 bytes more, and write the floats that those would be.
+ * `scales`. The last block is always done as a whole, and up to 15 bytes more.
  */
 const LOOP_PARAMETERS = ["source", "end", "target", "scales", "blockBytes"] as const;
 
@@ -97,88 +94,72 @@ function planes(values: Float32Array): Uint8Array[] {
 const word = (value: number) => new Uint8Array(new Uint32Array(4).fill(value).buffer);
 const float = (value: number) => new Uint8Array(new Float32Array(4).fill(value).buffer);
 
-/** All loops; their constants lie one after another from address 0 on. */
+/** The loops, and the constants that they expect in memory from address 0 on. */
 export function createLoops(): {
-  loops: Readonly<Record<StoredKind, Loop>>;
-  constantBytes: number;
+  readonly loops: Readonly<Record<StoredKind, Loop>>;
+  readonly constants: Uint8Array;
 } {
-  let constantBytes = 0;
-  const define = (
-    name: StoredKind,
-    numbersPerByte: number,
-    constants: readonly Uint8Array[],
-    body: Body,
-  ): Loop => {
-    const constantsAt = constantBytes;
-    constantBytes += 16 * constants.length;
-    return {
-      code: defineLoop(name, 64 * numbersPerByte, constants.length, constantsAt, body),
-      constants: Uint8Array.from(constants.flatMap((constant) => [...constant])),
-      constantsAt,
-      numbersPerByte,
-    };
+  const all: Uint8Array[] = [];
+  const define = (body: Body, constants: readonly Uint8Array[]): Loop => {
+    const addresses = constants.map((constant) => 16 * (all.push(constant) - 1));
+    return defineLoop(body, addresses);
   };
   const lowerHalf = word(0x0f0f0f0f);
   const loops = {
-    nf4: define("nf4", 2, [lowerHalf, ...planes(FOUR_BIT_CODES.nf4)], fourBit),
-    fp4: define("fp4", 2, [lowerHalf, ...planes(FOUR_BIT_CODES.fp4)], fourBit),
+    nf4: define(fourBit, [lowerHalf, ...planes(FOUR_BIT_CODES.nf4)]),
+    fp4: define(fourBit, [lowerHalf, ...planes(FOUR_BIT_CODES.fp4)]),
     // 1 / 127 as bitsandbytes writes it.
-    int8: define("int8", 1, [float(0.007874015718698502)], int8),
-    F16: define("F16", 0.5, [0x7fff, 0x77800000, 0x7bff, 0x7f800000].map(word), float16),
-    BF16: define("BF16", 0.5, [word(0)], bfloat16),
+    int8: define(int8, [float(0.007874015718698502)]),
+    F16: define(float16, [0x7fff, 0x77800000, 0x7bff, 0x7f800000].map(word)),
+    BF16: define(bfloat16, [word(0)]),
   };
-  return { loops, constantBytes };
+  return { loops, constants: Uint8Array.from(all.flatMap((constant) => [...constant])) };
 }
 
 /** Constants are loaded once: V8 builds one that is part of the code anew at each use. */
-function defineLoop(
-  name: string,
-  targetBytes: number,
-  constantCount: number,
-  constantsAt: number,
-  body: Body,
-): Routine {
-  return defineFunction(name, LOOP_PARAMETERS, (local, parameters) => {
+function defineLoop(body: Body, constantAddresses: readonly number[]): Loop {
+  let written = 0;
+  const routine = defineRoutine(LOOP_PARAMETERS, (local, parameters) => {
     const { source, end, target, scales, blockBytes } = parameters;
-    const advance = (address: typeof source, by: Code) => address.set(i32.add(address.get, by));
-    const constants = Array.from({ length: constantCount }, () => local("v128"));
+    const constants = constantAddresses.map(() => local("v128"));
     const [scale, bytes, blockEnd] = [local("v128"), local("v128"), local("i32")];
     const statements: Code[] = [];
-    let written = 0;
     body({
       bytes: bytes.get,
       scale: scale.get,
       constants: constants.map(({ get }) => get),
-      keep: (value) => {
+      keep(value) {
         const kept = local("v128");
         statements.push(kept.set(value));
         return kept.get;
       },
-      emit: (value) => {
+      emit(value) {
         statements.push(v128.store(target.get, value, written));
         written += 16;
       },
     });
+    const advance = (address: Variable, by: number) =>
+      address.set(i32.add(address.get, i32.constant(by)));
     // How far the last 16 bytes reached into the next block.
     const excess = i32.subtract(source.get, blockEnd.get);
-    const bytesWidened = i32.constant(targetBytes / 16);
     return [
       ...constants.map((constant, i) =>
-        constant.set(v128.load(i32.constant(constantsAt + 16 * i))),
+        constant.set(v128.load(i32.constant(constantAddresses[i]!))),
       ),
       repeatWhileLess(source, end, [
         scale.set(v128.load32Splat(scales.get)),
-        advance(scales, i32.constant(4)),
+        advance(scales, 4),
         blockEnd.set(i32.add(source.get, blockBytes.get)),
         repeatWhileLess(source, blockEnd, [
           bytes.set(v128.load(source.get)),
           ...statements,
-          advance(source, i32.constant(16)),
-          advance(target, i32.constant(targetBytes)),
+          advance(source, 16),
+          advance(target, written),
         ]),
-        target.set(i32.subtract(target.get, i32.multiply(excess, bytesWidened))),
+        target.set(i32.subtract(target.get, i32.multiply(excess, i32.constant(written / 16)))),
         source.set(blockEnd.get),
       ]),
     ];
   });
+  return { routine, numbersPerByte: written / 64 };
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { createRandom } from "../../runtime/random.ts";
 import { BLOCK_SIZES, FOUR_BIT_CODES } from "../quantization/four-bit.ts";
 import type { StoredKind } from "./loops.ts";
-import { widen } from "./widening.ts";
+import { createWideArray, widen } from "./widening.ts";
 
 /** A number of a source, and the scale of its block. */
 type Plain = (source: Uint8Array, index: number, scale: number) => number;
@@ -61,6 +61,9 @@ function check(kind: StoredKind, length: number, blockNumbers?: number): void {
       into.set(scales.subarray(first, first + into.length)),
   };
   widen(kind, source, around.subarray(1, -1), blocks || undefined);
+  const wide = createWideArray(length);
+  widen(kind, source, wide, blocks || undefined);
+  expect(wide.every((value, i) => Object.is(value, around[i + 1]))).toBe(true);
   const expected = new Float32Array(length + 2).fill(GUARD);
   for (let i = 0; i < length; i++)
     expected[i + 1] = PLAIN[kind](source, i, scales[Math.floor(i / (blockNumbers ?? length))]!);
@@ -84,7 +87,7 @@ describe("int8", () => {
     for (const rows of [1, 2, 33]) check("int8", rows * width, width);
   });
 
-  it("takes rows that its memory has to grow for", () => {
+  it("takes rows longer than what is widened at once", () => {
     check("int8", 3 * 70_001, 70_001);
     check("int8", 500, 100);
   });

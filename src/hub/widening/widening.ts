@@ -1,13 +1,18 @@
-// Stored numbers to float32: the loops of `loops.ts`, run on a part at a time that is copied into their
-// memory and out of it, so that any array can be widened and any can receive.
+// Stored numbers to float32: the loops of `loops.ts`, run on a part at a time. The source is copied into
+// their memory, and the numbers out of it, unless the array that they go to lies there.
 
-import { compileFunctions, PAGE } from "./assembler.ts";
-import { createLoops, type Loop, type StoredKind } from "./loops.ts";
+import { compileRoutines, type Instance, PAGE } from "./assembler.ts";
+import { createLoops, type StoredKind } from "./loops.ts";
 
 /** Numbers of a part: few enough to stay in the first-level cache (measured: 2,048 to 65,536). */
 const PART = 4096;
-/** Bytes that a loop may read or write too many, and more. */
+/** More than the bytes that a loop reads or writes beyond a block. */
 const SLACK = 128;
+
+/** Where in the first page of memory the scales, bytes and numbers of a part lie, behind the constants. */
+const SCALES_AT = 1024;
+const BYTES_AT = SCALES_AT + 4 * PART;
+const NUMBERS_AT = BYTES_AT + 2 * PART + SLACK;
 
 /** Numbers of the source that share a scale. */
 export interface Blocks {
@@ -17,22 +22,38 @@ export interface Blocks {
   readonly scales: (first: number, into: Float32Array) => void;
 }
 
-const UNSCALED: Blocks = { bytes: 2 * PART, scales: () => {} };
+const UNSCALED: Blocks = { bytes: Number.POSITIVE_INFINITY, scales: () => {} };
 
-type Machine = ReturnType<typeof start>;
+interface Machine {
+  readonly instantiate: (pages: number) => Instance<StoredKind>;
+  readonly loops: ReturnType<typeof createLoops>["loops"];
+  readonly common: Instance<StoredKind>;
+}
 let machine: Machine | undefined;
+const instances = new WeakMap<Float32Array, Instance<StoredKind>>();
 
-function start() {
-  const { loops, constantBytes } = createLoops();
-  const all: Loop[] = Object.values(loops);
-  const { memory, functions } = compileFunctions(all.map(({ code }) => code));
-  const constants = new Uint8Array(memory.buffer);
-  for (const loop of all) constants.set(loop.constants, loop.constantsAt);
-  return { loops, constantBytes, memory, functions };
+function start(): Machine {
+  const { loops, constants } = createLoops();
+  const routines = Object.fromEntries(
+    Object.entries(loops).map(([kind, { routine }]) => [kind, routine]),
+  );
+  const instantiate = compileRoutines(routines, constants);
+  return { instantiate, loops, common: instantiate(1) };
+}
+
+/** An array that `widen` fills without copying what it made: it lies in the loops' own memory. */
+export function createWideArray(length: number): Float32Array<ArrayBuffer> {
+  machine ??= start();
+  // Behind it there is room for the rest of a block that is cut short.
+  const pages = 1 + Math.ceil((4 * (length + PART) + SLACK) / PAGE);
+  const instance = machine.instantiate(pages);
+  const array = new Float32Array(instance.buffer, PAGE, length);
+  instances.set(array, instance);
+  return array;
 }
 
 /**
- * Fills `target` with the numbers that `source` stores.
+ * Fills `target`, or as much of it as there is source for, with the numbers that are stored.
  * @param blocks for kinds with scales; the last one may be cut short
  */
 export function widen(
@@ -43,44 +64,31 @@ export function widen(
 ): void {
   machine ??= start();
   const { numbersPerByte } = machine.loops[kind];
-  const loop = machine.functions[kind]!;
-  const count = Math.max(1, Math.floor(PART / (blocks.bytes * numbersPerByte)));
-  const partBytes = count * blocks.bytes;
-  const part = partBytes * numbersPerByte;
-  const { scales, bytes, numbers } = places(machine, count, partBytes, part);
-  for (let block = 0, byte = 0, at = 0; at < target.length; block += count) {
-    bytes.set(source.subarray(byte, byte + partBytes));
-    blocks.scales(block, scales);
-    loop(
-      bytes.byteOffset,
-      bytes.byteOffset + Math.min(partBytes, source.length - byte),
-      numbers.byteOffset,
-      scales.byteOffset,
-      blocks.bytes,
+  const own = instances.get(target);
+  const { buffer, functions } = own ?? machine.common;
+  const partBytes = PART / numbersPerByte;
+  const scales = new Float32Array(buffer, SCALES_AT, Math.ceil(partBytes / blocks.bytes));
+  const bytes = new Uint8Array(buffer, BYTES_AT, partBytes);
+  const numbers = new Float32Array(buffer, NUMBERS_AT, PART);
+  const wholeBlocks = partBytes - (partBytes % blocks.bytes);
+  for (let byte = 0; byte < source.length; ) {
+    const block = Math.floor(byte / blocks.bytes);
+    const end = Math.min(
+      source.length,
+      byte + (wholeBlocks || Math.min(partBytes, (block + 1) * blocks.bytes - byte)),
     );
-    const left = target.length - at;
-    target.set(left < part ? numbers.subarray(0, left) : numbers, at);
-    byte += partBytes;
-    at += part;
+    const at = byte * numbersPerByte;
+    bytes.set(source.subarray(byte, end));
+    blocks.scales(block, scales);
+    functions[kind](
+      BYTES_AT,
+      BYTES_AT + end - byte,
+      own ? target.byteOffset + 4 * at : NUMBERS_AT,
+      SCALES_AT,
+      Math.min(blocks.bytes, partBytes),
+    );
+    if (!own)
+      target.set(numbers.subarray(0, Math.min(target.length, end * numbersPerByte) - at), at);
+    byte = end;
   }
-}
-
-/** Memory for the scales, bytes and numbers of a part; more of it is taken where blocks are long. */
-function places(
-  { constantBytes, memory }: Machine,
-  scales: number,
-  bytes: number,
-  numbers: number,
-) {
-  const scalesAt = constantBytes;
-  const bytesAt = scalesAt + 4 * scales;
-  const numbersAt = 4 * Math.ceil((bytesAt + bytes + SLACK) / 4);
-  const needed = numbersAt + 4 * numbers + SLACK;
-  const missing = needed - memory.buffer.byteLength;
-  if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
-  return {
-    scales: new Float32Array(memory.buffer, scalesAt, scales),
-    bytes: new Uint8Array(memory.buffer, bytesAt, bytes),
-    numbers: new Float32Array(memory.buffer, numbersAt, numbers),
-  };
 }
