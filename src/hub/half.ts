@@ -1,39 +1,28 @@
 // 16-bit floating point, the way checkpoints store it: float16 (IEEE binary16) and bfloat16 (the upper
 // half of a float32), decoded to and encoded from float32 in bulk.
 
+import { widen } from "./widening/widening.ts";
+
 export type HalfKind = "F16" | "BF16";
 
 let float16Table: Float32Array | undefined;
 
 /** The value of every one of the 65536 float16 bit patterns; 256 KiB, built at first use. */
 function float16Values(): Float32Array {
-  if (float16Table) return float16Table;
-  const table = new Float32Array(0x10000);
-  for (let bits = 0; bits < 0x8000; bits++) {
-    const exponent = bits >> 10;
-    const fraction = bits & 0x3ff;
-    let value: number;
-    if (exponent === 0) value = fraction * 2 ** -24;
-    else if (exponent === 31) value = fraction === 0 ? Number.POSITIVE_INFINITY : Number.NaN;
-    else value = (1 + fraction / 1024) * 2 ** (exponent - 15);
-    table[bits] = value;
-    table[bits | 0x8000] = -value;
+  if (!float16Table) {
+    const patterns = Uint16Array.from({ length: 0x10000 }, (_, bits) => bits);
+    float16Table = new Float32Array(patterns.length);
+    decodeHalf(patterns, "F16", float16Table);
   }
-  float16Table = table;
-  return table;
+  return float16Table;
 }
 
 /** Decodes `source` into the first `source.length` elements of `target`. Exact: float32 holds every half. */
 export function decodeHalf(source: Uint16Array, kind: HalfKind, target: Float32Array): void {
   if (target.length < source.length)
     throw new RangeError(`target holds ${target.length} of ${source.length} elements`);
-  if (kind === "BF16") {
-    const bits = new Uint32Array(target.buffer, target.byteOffset, source.length);
-    for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
-    return;
-  }
-  const table = float16Values();
-  for (let i = 0; i < source.length; i++) target[i] = table[source[i]!]!;
+  const { buffer, byteOffset, byteLength } = source;
+  widen(kind, new Uint8Array(buffer, byteOffset, byteLength), target);
 }
 
 /**

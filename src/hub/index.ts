@@ -73,3 +73,4 @@ export {
 } from "./tokenizers/chat-template.ts";
 export { loadTokenizerFolder } from "./tokenizers/tokenizer.ts";
 export type { ChatMessage, Tokenizer } from "./tokenizers/tokenizer-types.ts";
+export { createWideArray } from "./widening/widening.ts";

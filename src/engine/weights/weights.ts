@@ -2,11 +2,13 @@
 // quantised: a weight is widened into scratch memory right before the kernel that reads it runs.
 
 import { type Fault, TunesmithError } from "../../errors.ts";
-import { decodeHalf, type HalfKind } from "../../hub/half.ts";
 import {
   bytesOf,
   type Checkpoint,
+  createWideArray,
+  decodeHalf,
   dequantize,
+  type HalfKind,
   type Int8Tensor,
   type QuantizedTensor,
   quantize,
@@ -138,7 +140,7 @@ export async function loadWeights(
       const key = `${slot}:${size}`;
       let target = scratch.get(key);
       if (!target) {
-        target = new Float32Array(size);
+        target = createWideArray(size);
         scratch.set(key, target);
       }
       widen(entry, target);

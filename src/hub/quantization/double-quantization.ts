@@ -94,9 +94,13 @@ function mean(values: Float32Array): number {
   return Math.fround(values.reduce((sum, value) => sum + value, 0) / values.length);
 }
 
-/** The scale of one block. */
-export function nestedScale(nested: NestedScales, block: number): number {
+/** The scales of blocks from `first` on, until `target` is full or there are no more. */
+export function unnestScales(nested: NestedScales, first: number, target: Float32Array): void {
   const { codes, map, scales, blockSize, offset } = nested;
-  const own = Math.fround(map[codes[block]!]! * scales[Math.floor(block / blockSize)]!);
-  return Math.fround(own + offset);
+  const count = Math.min(target.length, codes.length - first);
+  for (let i = 0; i < count; i++) {
+    const block = first + i;
+    const own = Math.fround(map[codes[block]!]! * scales[Math.floor(block / blockSize)]!);
+    target[i] = own + offset;
+  }
 }

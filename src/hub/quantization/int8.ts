@@ -3,8 +3,6 @@
 
 import { decodeHalf, encodeHalf } from "../half.ts";
 
-/** 1 / 127 as bitsandbytes writes it. */
-const STEP = Math.fround(0.007874015718698502);
 /** Adding and subtracting it rounds a float32 below 2^22 to a whole number, halves to the even one. */
 const ROUNDER = 12582912;
 
@@ -29,18 +27,4 @@ export function quantizeInt8(
       values[start + i] = Math.fround(Math.fround(row[i]! * factor) + ROUNDER) - ROUNDER;
   }
   return { values, scales };
-}
-
-/** The numbers, into the whole of `target`. */
-export function dequantizeInt8(
-  values: Int8Array,
-  scales: Float32Array,
-  target: Float32Array,
-): void {
-  const width = values.length / scales.length;
-  for (let row = 0; row < scales.length; row++) {
-    const scale = scales[row]!;
-    const end = (row + 1) * width;
-    for (let i = row * width; i < end; i++) target[i] = Math.fround(values[i]! * scale) * STEP;
-  }
 }

@@ -1,9 +1,10 @@
 // Frozen weights in 4 or 8 bits, whichever the type: what can be asked for, a quantised tensor, and
 // the way there and back.
 
-import { type NestedScales, nestedScale, nestScales } from "./double-quantization.ts";
-import { dequantizeFourBit, type FourBitType, quantizeFourBit } from "./four-bit.ts";
-import { dequantizeInt8, quantizeInt8 } from "./int8.ts";
+import { widen } from "../widening/widening.ts";
+import { type NestedScales, nestScales, unnestScales } from "./double-quantization.ts";
+import { type FourBitType, quantizeFourBit } from "./four-bit.ts";
+import { quantizeInt8 } from "./int8.ts";
 
 export const QUANTIZATION_TYPES = ["nf4", "fp4", "int8"] as const;
 export type QuantizationType = (typeof QUANTIZATION_TYPES)[number];
@@ -61,16 +62,16 @@ export function quantize(
 
 /** The numbers that a quantised tensor stands for, into the whole of `target`. */
 export function dequantize(tensor: QuantizedTensor, target: Float32Array): void {
-  if (tensor.type === "int8") {
-    dequantizeInt8(tensor.values, tensor.scales, target);
-    return;
-  }
-  const { packed, type, blockSize, scales } = tensor;
-  const scaleOf =
-    scales instanceof Float32Array
-      ? (block: number) => scales[block]!
-      : (block: number) => nestedScale(scales, block);
-  dequantizeFourBit(packed, type, blockSize, scaleOf, target);
+  const { type, scales } = tensor;
+  const readScales = (first: number, into: Float32Array) => {
+    if (scales instanceof Float32Array) into.set(scales.subarray(first, first + into.length));
+    else unnestScales(scales, first, into);
+  };
+  if (type === "int8") {
+    const { buffer, byteOffset, byteLength } = tensor.values;
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    widen(type, bytes, target, { bytes: tensor.shape.at(-1)!, scales: readScales });
+  } else widen(type, tensor.packed, target, { bytes: tensor.blockSize / 2, scales: readScales });
 }
 
 /** The options that a tensor was quantised with. */
