@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readerFor } from "./config-reader.ts";
-import { readRope, rotaryTables } from "./rope.ts";
+import { rotaryTables } from "./rope.ts";
+import { readRope } from "./rope-config.ts";
 
 const HEAD_SIZE = 16;
 const CONTEXT = 4096;
