@@ -302,7 +302,9 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       if (longest === 0) return tokens.map(() => undefined);
       const logits = await logitsOf(last);
       return tokens.map((_, b) =>
-        added[b]!.length > 0 ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize) : undefined,
+        added[b]!.length > 0
+          ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize)
+          : undefined,
       );
     },
     truncate(row, length) {
