@@ -2,6 +2,7 @@
 // embedding of their own for the layers that have a window, five of six. Reference: Transformers'
 // `modeling_gemma3`, which caps no scores, whatever the config says.
 
+import type { ConfigReader } from "./config-reader.ts";
 import {
   GEMMA_NORMS,
   readAttentionScale,
@@ -14,16 +15,18 @@ import { readRopeByReach } from "./rope-config.ts";
 import { readLayerWindows } from "./sliding-window.ts";
 import { denseSwiglu } from "./swiglu.ts";
 
+function readRopes(reader: ConfigReader, headSize: number, positions: number) {
+  const thetas = { global: 1e6, local: 1e4 };
+  const { global, local } = readRopeByReach(reader, headSize, positions, thetas);
+  return { rope: global, localRope: local };
+}
+
 export const gemma3 = llamaLike({
   modelType: "gemma3_text",
   readConfig(reader) {
     const config = readGemma(reader, {
       activation: readGemmaActivation,
-      rope(_, headSize, positions) {
-        const thetas = { global: 1e6, local: 1e4 };
-        const { global, local } = readRopeByReach(reader, headSize, positions, thetas);
-        return { rope: global, localRope: local };
-      },
+      rope: readRopes,
     });
     reader.only("attn_logit_softcapping", null);
     const pattern = reader.integer("sliding_window_pattern", 6);

@@ -120,16 +120,17 @@ export function architectureFor(json: Json, where = "config.json"): BoundArchite
   const type = json.model_type;
   const [, bindTo] = architectures.find(([types]) => types.includes(String(type))) ?? [];
   if (bindTo) return bindTo(json);
-  const guess = nearest(String(type), supportedModelTypes);
-  const kin = TEXT_MODELS[String(type)];
   throw new TunesmithError("checkpoint", {
     where: `${where}: model_type`,
     rule: `must be a supported architecture (${supportedModelTypes.join(", ")})`,
     seen: JSON.stringify(type) ?? "no such key",
-    fix: kin
-      ? `use a checkpoint of its text model alone, a ${kin}`
-      : guess
-        ? `if the model is a ${guess}, set "model_type": "${guess}"`
-        : "use another model",
+    fix: otherType(String(type)),
   });
+}
+
+function otherType(type: string): string {
+  if (Object.hasOwn(TEXT_MODELS, type))
+    return `use a checkpoint of its text model alone, a ${TEXT_MODELS[type]}`;
+  const guess = nearest(type, supportedModelTypes);
+  return guess ? `if the model is a ${guess}, set "model_type": "${guess}"` : "use another model";
 }
