@@ -52,12 +52,14 @@ export function affineScale(
   for (let step = -1; step <= 20; step++) {
     const levels = step < 0 ? top : top - 1 + 0.1 * step;
     const inverse = levels / (highest - lowest);
+    // Levels are counted from the best offset so far, as in ggml.
+    const { offset } = best;
     let sumL = 0;
     let sumLL = 0;
     let sumLX = 0;
     for (let i = at; i < at + count; i++) {
       const x = data[i]!;
-      const level = clamp(Math.round(inverse * (x - lowest)), 0, top);
+      const level = clamp(Math.round(inverse * (x - offset)), 0, top);
       const weighted = (base + Math.abs(x)) * level;
       sumL += weighted;
       sumLL += weighted * level;
@@ -84,6 +86,9 @@ function solve(sumW: number, sumX: number, sumL: number, sumLL: number, sumLX: n
   return { scale: (sumW * sumLX - sumX * sumL) / determinant, offset };
 }
 
+/** Tenths of a level; of equally good ones the first is taken. */
+const SYMMETRIC_STEPS = [0, -9, -8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
 /**
  * The scale of `x ≈ scale · level`, levels -half … half - 1, with the least error weighted by x², among
  * 19 roundings; 0 where all numbers are.
@@ -101,7 +106,7 @@ export function symmetricScale(
   if (Math.abs(largest) < LEAST_MAGNITUDE) return 0;
   let best = 0;
   let bestGain = Number.NEGATIVE_INFINITY;
-  for (let step = -9; step <= 9; step++) {
+  for (const step of SYMMETRIC_STEPS) {
     const inverse = -(half + 0.1 * step) / largest;
     let sumLX = 0;
     let sumLL = 0;
