@@ -27,6 +27,7 @@ const TRAJECTORY_TOLERANCE = 1e-3;
 
 /** Where the cases of the other groups are compared. */
 const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
+  ggml: "src/hub/gguf/gguf-quantize.test.ts",
   gguf: "src/hub/gguf/gguf-dequantize.test.ts",
   merge: "src/adapters/merge-adapters.test.ts",
   quantization: "src/hub/quantization/quantization.test.ts",
