@@ -34,6 +34,7 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   sampling: "src/generate/score-processors.test.ts",
   tokenizer: "src/hub/tokenizers/tokenizer.test.ts",
   smollm2: "src/hub/tokenizers/tokenizer.test.ts",
+  gemma3: "tests/parity/gemma3-greedy.test.ts",
 };
 
 /** Those that are compared here. */

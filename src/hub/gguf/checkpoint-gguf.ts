@@ -30,14 +30,24 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
     const headDimension = config.head_dim as number;
     const headsOf = ({ tensor }: StoredTensor) =>
       interleavedHeads(tensor.name, architecture, config);
+    const offsetOf = ({ tensor }: StoredTensor) =>
+      tensor.name.endsWith("_norm.weight") ? (architecture.normOffset ?? 0) : 0;
     const order = (part: StoredTensor) => (headsOf(part) === undefined ? {} : { headDimension });
     const tensors = new Map<string, CheckpointTensor>();
     for (const [name, part] of stored) {
       const { tensor, shape, from, byteLength } = part;
       const heads = headsOf(part);
-      const direct = GGML_TYPES[tensor.type].blockElements === 1 && heads === undefined;
+      const direct =
+        GGML_TYPES[tensor.type].blockElements === 1 && heads === undefined && offsetOf(part) === 0;
       const location = { path, byteOffset: tensor.byteOffset + from, byteLength };
       tensors.set(name, { name, shape, dtype: tensor.type, ...(direct && { location }) });
+      if (offsetOf(part) !== 0 && tensor.type !== "F32")
+        throw new TunesmithError("checkpoint", {
+          where: `${path} (tensor "${tensor.name}")`,
+          rule: "norms of this architecture are F32",
+          seen: tensor.type,
+          fix: "convert the model again with llama.cpp",
+        });
       if (heads !== undefined && shape[0] !== heads * headDimension)
         throw new TunesmithError("checkpoint", {
           where: `${path} (tensor "${tensor.name}")`,
@@ -60,6 +70,8 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
       async readFloat32Into(name, target) {
         const part = find(name);
         await readRows(file, part, target, DEQUANTIZERS[part.tensor.type], order(part));
+        const offset = offsetOf(part);
+        if (offset !== 0) for (let i = 0; i < target.length; i++) target[i]! -= offset;
       },
       async readRawInto(name, target) {
         const part = find(name);

@@ -16,6 +16,20 @@ export interface GgufArchitecture {
   readonly hasExperts: boolean;
   /** Tensors of a block beside those that all have. */
   readonly furtherTensors: readonly string[];
+  /** Names of a block's tensors. Default: `BLOCK_NAMES`. */
+  readonly names?: Readonly<Record<string, string>>;
+  /** What the file has added to the weights of norms. Default 0. */
+  readonly normOffset?: number;
+  /** The keys of `config.json` that not all have, where they need more than a look at the tensors. */
+  config?(numbers: MetadataNumbers): JsonObject;
+}
+
+/** Numbers of the metadata, by their keys behind the architecture's name. */
+export interface MetadataNumbers {
+  /** @throws TunesmithError (checkpoint) for what is not a number */
+  optional(name: string): number | undefined;
+  /** @throws TunesmithError (checkpoint) for what is not a whole number above 0 */
+  dimension(name: string): number;
 }
 
 const PROJECTIONS = ["attn_q", "attn_k", "attn_v", "attn_output"];
@@ -88,7 +102,8 @@ const ATTENTION_NAMES: Readonly<Record<string, string>> = {
   ffn_norm: "post_attention_layernorm",
 };
 
-const DENSE_NAMES: Readonly<Record<string, string>> = {
+/** Of a dense block with a norm in front of each half. */
+export const BLOCK_NAMES: Readonly<Record<string, string>> = {
   ...ATTENTION_NAMES,
   ffn_gate: "mlp.gate_proj",
   ffn_up: "mlp.up_proj",
@@ -103,9 +118,9 @@ const EXPERT_NAMES: Readonly<Record<string, string>> = {
   ffn_up_exps: "block_sparse_moe.experts.#.w3",
 };
 
-const namesOf = ({ hasExperts }: GgufArchitecture, layer: string | undefined) => {
+const namesOf = ({ hasExperts, names }: GgufArchitecture, layer: string | undefined) => {
   if (layer === undefined) return TOP_NAMES;
-  return hasExperts ? EXPERT_NAMES : DENSE_NAMES;
+  return names ?? (hasExperts ? EXPERT_NAMES : BLOCK_NAMES);
 };
 
 /** Whether llama.cpp reads a tensor of a block: weights of all, and what is the architecture's own. */

@@ -8,18 +8,21 @@ import {
   type GgufArchitecture,
   huggingFaceName,
 } from "./gguf-architectures.ts";
+import { GEMMAS } from "./gguf-gemma.ts";
 
 /** Factors on the rotary frequencies; they go into the configuration, not into the weights. */
 export const ROPE_FACTORS = "rope_freqs.weight";
+
+const READABLE: readonly GgufArchitecture[] = [...GGUF_ARCHITECTURES, ...GEMMAS];
 
 /** The architecture that a file names. Throws a TunesmithError ("checkpoint") for one not known. */
 export function architectureOfGguf({ path, metadata }: GgufFile): GgufArchitecture {
   const name = metadata.get("general.architecture");
   const hasExperts = Number(metadata.get(`${name}.expert_count`) ?? 0) > 0;
-  const named = GGUF_ARCHITECTURES.filter((one) => one.name === name);
+  const named = READABLE.filter((one) => one.name === name);
   const found = named.find((one) => one.hasExperts === hasExperts);
   if (found) return found;
-  const known = [...new Set(GGUF_ARCHITECTURES.map((one) => `"${one.name}"`))].join(", ");
+  const known = [...new Set(READABLE.map((one) => `"${one.name}"`))].join(", ");
   throw new TunesmithError("checkpoint", {
     where: path,
     rule: `GGUF architectures that can be read are ${known}`,
@@ -141,7 +144,8 @@ export function configOfGguf(
     rms_norm_eps: shortestFloat32(eps),
     rope_theta: theta,
     rope_scaling: scaling ?? null,
-    ...furtherConfig(file, architecture, dimension),
+    ...(architecture.config?.({ optional, dimension }) ??
+      furtherConfig(file, architecture, dimension)),
     tie_word_embeddings: !tensors.has("output.weight"),
     bos_token_id: tokenId("bos"),
     eos_token_id: tokenId("eos"),

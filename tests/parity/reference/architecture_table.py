@@ -18,7 +18,7 @@ SPLIT = ["q_proj", "k_proj", "o_proj", "down_proj"]
 
 # name: (what it shows, model type, settings, targets of the LoRA, whose gradients tell under padding, length of the LoRA's batch)
 ARCHITECTURES = {
-    "qwen2-layer-window": (
+    "qwen2-window": (
         "a window of 5 positions in the last layer alone",
         "qwen2",
         {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1},
