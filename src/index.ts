@@ -7,6 +7,7 @@ import type { RequantizationLoss } from "./engine/weights/requantization.ts";
 import type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 import type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
+import type { ExportOptions } from "./recipe/export.ts";
 import type { MergeOptions } from "./recipe/merge.ts";
 import type { Plan } from "./recipe/plan.ts";
 import type { PrepareOptions, RecipeSource } from "./recipe/prepare.ts";
@@ -28,6 +29,7 @@ export type {
 export type { AdapterChoice, AdapterSelection } from "./engine/adapters/adapter-set.ts";
 export type { Batch } from "./engine/batch.ts";
 export type { NumericArray } from "./engine/model.ts";
+export type { FloatingType, FolderOptions } from "./engine/save.ts";
 export type { RequantizationLoss } from "./engine/weights/requantization.ts";
 export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
 export type { GenerateOptions, GenerateResult } from "./generate/index.ts";
@@ -36,6 +38,7 @@ export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts
 export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 export type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
+export type { ExportOptions } from "./recipe/export.ts";
 export type { MergeOptions } from "./recipe/merge.ts";
 export type { Override } from "./recipe/overrides.ts";
 export type { Plan } from "./recipe/plan.ts";
@@ -98,6 +101,18 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluationRepo
 export async function merge(options: MergeOptions): Promise<RequantizationLoss | undefined> {
   const { merge } = await import("./recipe/merge.ts");
   return merge(options);
+}
+
+/**
+ * Writes a model, with an adapter made part of its weights or without, as a GGUF file for llama.cpp.
+ *
+ * @throws TunesmithError for what GGUF has no words for, and where something is at `out`.
+ * @example
+ *     await exportModel({ model: "./base", adapter: "./mine", dtype: "q4_k", out: "mine.gguf" });
+ */
+export async function exportModel(options: ExportOptions): Promise<void> {
+  const { exportModel } = await import("./recipe/export.ts");
+  return exportModel(options);
 }
 
 /**

@@ -4,28 +4,19 @@ import { type Fault, TunesmithError } from "../errors.ts";
 import {
   deinterleavedRow,
   type GgufToWrite,
-  ggufName,
+  ggufArchitecture,
+  ggufPlace,
   interleavedHeads,
   type JsonObject,
 } from "../hub/index.ts";
 import type { LoraModule, PlainLora } from "./plain-lora.ts";
-
-/** `model_type` of config.json to llama.cpp's name of the architecture. */
-const ARCHITECTURES: Readonly<Record<string, string>> = { llama: "llama" };
 
 /**
  * @param config the base model's config.json: its heads decide the order of rows of q and k
  * @throws TunesmithError (checkpoint) for a base, or modules, that llama.cpp knows no names for
  */
 export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
-  const architecture = ARCHITECTURES[String(config.model_type)];
-  if (architecture === undefined)
-    throw new TunesmithError("checkpoint", {
-      where: "converting to gguf: model_type",
-      rule: `is one of ${Object.keys(ARCHITECTURES).join(", ")}`,
-      seen: JSON.stringify(config.model_type),
-      fix: "name the adapter's own base model with --model",
-    });
+  const architecture = ggufArchitecture(config, "converting to gguf");
   const faults: Fault[] = [];
   if (config.tie_word_embeddings === true && lora.modules.has("lm_head"))
     faults.push({
@@ -38,8 +29,10 @@ export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
   // The file has one alpha; llama.cpp scales every pair of matrices by alpha / rank.
   const alpha = alphaOf(lora);
   for (const [path, module] of lora.modules) {
-    const name = ggufName(`${path}.weight`);
-    const heads = name === undefined ? undefined : interleavedHeads(name, config);
+    const place = ggufPlace(`${path}.weight`, architecture);
+    // One tensor of llama.cpp's holds a matrix of every expert; an adapter of some has no place in it.
+    const name = place?.expert === undefined ? place?.name : undefined;
+    const heads = name === undefined ? undefined : interleavedHeads(name, architecture, config);
     if (name === undefined || (heads && module.outputSize % (2 * heads) !== 0)) {
       faults.push({
         where: `${lora.source}: ${path}`,
@@ -54,14 +47,19 @@ export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
     }
     const { a, rank, inputSize, outputSize } = module;
     tensors.push(
-      { name: `${name}.lora_a`, shape: [rank, inputSize], data: a },
-      { name: `${name}.lora_b`, shape: [outputSize, rank], data: rowsOfB(module, alpha, heads) },
+      { name: `${name}.lora_a`, shape: [rank, inputSize], type: "F32", parts: [a] },
+      {
+        name: `${name}.lora_b`,
+        shape: [outputSize, rank],
+        type: "F32",
+        parts: [rowsOfB(module, alpha, heads)],
+      },
     );
   }
   if (faults.length > 0) throw new TunesmithError("checkpoint", faults.slice(0, 10));
   return {
     metadata: [
-      ["general.architecture", { string: architecture }],
+      ["general.architecture", { string: architecture.name }],
       ["general.type", { string: "adapter" }],
       ["general.name", { string: lora.base ?? "adapter" }],
       ["general.file_type", { uint32: ALL_FLOAT32 }],

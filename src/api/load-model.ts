@@ -192,7 +192,7 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
         return generate(model, { tokenizer, ...options });
       }),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
-    merge: (directory) => inTurn(() => engine.merge(directory)),
+    merge: (directory, how) => inTurn(() => engine.merge(directory, how)),
     loadTokenizer: () => inTurn(() => engine.loadTokenizer()),
     dispose,
     [Symbol.asyncDispose]: dispose,

@@ -3,6 +3,7 @@
 
 import type { Batch } from "../engine/batch.ts";
 import type { NumericArray } from "../engine/model.ts";
+import type { FolderOptions } from "../engine/save.ts";
 import type { RequantizationLoss } from "../engine/weights/requantization.ts";
 import type { GenerateOptions, GenerateResult } from "../generate/index.ts";
 import type { Tokenizer } from "../hub/index.ts";
@@ -81,7 +82,7 @@ export interface LoadedModel extends AsyncDisposable {
    * Writes a checkpoint folder with everything trained made part of the weights; over quantised
    * weights it is unquantised, and what quantising it again would lose is told.
    */
-  merge(directory: string): Promise<RequantizationLoss | undefined>;
+  merge(directory: string, options?: FolderOptions): Promise<RequantizationLoss | undefined>;
   loadTokenizer(): Promise<Tokenizer>;
   /** Frees memory and files. Calling it again does nothing. */
   dispose(): Promise<void>;

@@ -11,6 +11,7 @@ import { chatCommand } from "./commands/chat.ts";
 import { dataCommand } from "./commands/data.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { evalCommand } from "./commands/eval.ts";
+import { exportCommand } from "./commands/export.ts";
 import { generateCommand } from "./commands/generate.ts";
 import { initCommand } from "./commands/init.ts";
 import { mergeCommand } from "./commands/merge.ts";
@@ -28,6 +29,7 @@ const COMMANDS = [
   generateCommand,
   chatCommand,
   mergeCommand,
+  exportCommand,
   adapterCommand,
   dataCommand,
   doctorCommand,

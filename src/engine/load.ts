@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type Fault, TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
+  type GgufDtype,
   type JsonObject,
   openCheckpoint,
   ownCacheFolder,
@@ -35,7 +36,13 @@ import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
-import { saveMerged, saveTrained, type Trained } from "./save.ts";
+import {
+  type FolderOptions,
+  saveMerged,
+  saveMergedGguf,
+  saveTrained,
+  type Trained,
+} from "./save.ts";
 import { type DecisionSources, decide, probeFor } from "./starting-data.ts";
 import { checkpointView } from "./weights/checkpoint-view.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
@@ -86,7 +93,9 @@ export interface EngineModel extends Model {
   readonly adapters: AdapterSet;
   loadTokenizer(): Promise<Tokenizer>;
   /** Writes a checkpoint with everything trained made part of the weights; tells what quantising it again would lose. */
-  merge(directory: string): Promise<RequantizationLoss | undefined>;
+  merge(directory: string, options?: FolderOptions): Promise<RequantizationLoss | undefined>;
+  /** Writes the same as one GGUF file. */
+  exportGguf(path: string, dtype: GgufDtype): Promise<void>;
 }
 
 /**
@@ -190,7 +199,8 @@ async function assemble(
     accumulateGradients: network.accumulateGradients,
     loadTokenizer: () => checkpoint.loadTokenizer(),
     saveAdapter: (directory) => saveTrained(trained, directory),
-    merge: (directory) => saveMerged(trained, directory),
+    merge: (directory, how) => saveMerged(trained, directory, how),
+    exportGguf: (path, type) => saveMergedGguf(trained, path, type),
     async dispose() {
       await runtime.dispose();
       await checkpoint.close();

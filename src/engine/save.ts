@@ -6,10 +6,12 @@ import { TunesmithError } from "../errors.ts";
 import {
   type AdapterTensor,
   type Checkpoint,
-  encodeHalf,
-  type TensorToWrite,
+  type GgufDtype,
+  type HalfKind,
+  type JsonObject,
   writeAdapter,
   writeFileAtomically,
+  writeGgufModel,
   writeShardedSafetensors,
 } from "../hub/index.ts";
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
@@ -51,51 +53,133 @@ async function adapterTensors(
   return new Map(parameters.map(({ name, shape, data }) => [name, { shape, data }]));
 }
 
+/** How the weights of a model folder are written. */
+export interface FolderOptions {
+  /** Of all weights. Default: each as the base has it. */
+  readonly dtype?: FloatingType | undefined;
+  /** The largest file, in bytes, unless a tensor is larger. Default 5e9, as in Transformers. */
+  readonly maxShardBytes?: number | undefined;
+}
+
+/** The floating types of safetensors files, by PyTorch's names. */
+export const FLOATING_TYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
+export type FloatingType = keyof typeof FLOATING_TYPES;
+
+/** @throws TunesmithError (config) for a type or a size that there is not */
+export function checkFolderOptions({ dtype, maxShardBytes = 5e9 }: FolderOptions): void {
+  const names = Object.keys(FLOATING_TYPES);
+  if (dtype !== undefined && !names.includes(dtype))
+    throw new TunesmithError("config", {
+      where: "merging: dtype",
+      rule: `is one of ${names.join(", ")}`,
+      seen: JSON.stringify(dtype),
+      fix: "leave it out to keep the base's, or `tunesmith export` for GGUF's types",
+    });
+  if (!(maxShardBytes > 0))
+    throw new TunesmithError("config", {
+      where: "merging: the largest file",
+      rule: "is a number of bytes above 0",
+      seen: String(maxShardBytes),
+      fix: "leave it out for files of at most 5 GB",
+    });
+}
+
 /**
- * Writes the base with everything that was trained made part of it, each tensor in the dtype that
- * the base has it in (float32 where a GGUF file quantised it, the type before where bitsandbytes did), and
- * the side files of the base.
+ * Writes the base with everything that was trained made part of it, each tensor in the dtype asked for or
+ * that the base has it in (float32 where a GGUF file quantised it, the type before where bitsandbytes
+ * did), and the side files of the base.
  * @returns what quantising it again would lose, where the base was quantised
  */
 export async function saveMerged(
   trained: Trained,
   directory: string,
+  { dtype, maxShardBytes }: FolderOptions = {},
 ): Promise<RequantizationLoss | undefined> {
+  checkFolderOptions({ dtype, maxShardBytes });
+  const { checkpoint } = trained;
+  const meter = createRequantizationMeter(trained.weights);
+  const { config, tensors } = mergedModel(trained, meter);
+  await mkdir(directory, { recursive: true });
+  const written = tensors.map(({ name, shape, stored, data }) => ({
+    name,
+    shape,
+    data,
+    dtype: dtype ? FLOATING_TYPES[dtype] : stored,
+  }));
+  await writeShardedSafetensors(directory, written, { maxShardBytes });
+  const named = dtype ? { ...withoutType(config), dtype } : config;
+  await writeFileAtomically(
+    join(directory, "config.json"),
+    `${JSON.stringify(named, undefined, 2)}\n`,
+  );
+  await checkpoint.writeSideFiles(directory);
+  return meter.result();
+}
+
+/** Transformers 5 says `dtype`, those before it `torch_dtype`; whichever there is goes. */
+const withoutType = ({ torch_dtype: _, dtype: __, ...rest }: JsonObject): JsonObject => rest;
+
+/**
+ * Writes the same as one GGUF file.
+ * @returns what quantising it again would lose, where the base was quantised
+ * @throws TunesmithError (checkpoint) for what GGUF has no words for
+ */
+export async function saveMergedGguf(
+  trained: Trained,
+  path: string,
+  dtype: GgufDtype,
+): Promise<void> {
+  const { checkpoint } = trained;
+  await writeGgufModel(path, { ...mergedModel(trained), checkpoint }, dtype);
+}
+
+interface MergedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** What the base has it in. */
+  readonly stored: HalfKind | "F32";
+  /** Computed when it is asked for. */
+  readonly data: () => Float32Array;
+}
+
+/** @param meter is told every weight that comes out of a merge */
+function mergedModel(
+  trained: Trained,
+  meter?: { add(name: string, data: Float32Array): void },
+): { config: JsonObject; tensors: MergedTensor[] } {
   const { checkpoint, architecture, method } = trained;
   const { weights: specs, outputPath, outputName } = architecture;
   if (method) checkMergeable(method, trained.weights);
-  await mkdir(directory, { recursive: true });
   const outputUse = `${outputPath}.weight`;
   // A tied head that was trained apart from the embedding (or the other way round) is tied no more.
   const untied = outputUse !== outputName && isUntied(trained);
-
-  const meter = createRequantizationMeter(trained.weights);
-  const tensors: TensorToWrite[] = specs.map(({ name, shape, isTransposed }) => ({
+  const storedType = (name: string) => {
+    const { dtype } = checkpoint.tensors.get(name)!;
+    return dtype === "F16" || dtype === "BF16" ? dtype : "F32";
+  };
+  const tensors: MergedTensor[] = specs.map(({ name, shape, isTransposed }) => ({
     name,
     shape: isTransposed ? shape.toReversed() : shape,
-    ...inStoredType(checkpoint, name, () => {
+    stored: storedType(name),
+    data: () => {
       const data = mergedWeight(trained, name);
-      meter.add(name, data);
+      meter?.add(name, data);
       if (!isTransposed) return data;
       const turned = new Float32Array(data.length);
       transposeInto(data, shape[0]!, shape[1]!, turned);
       return turned;
-    }),
+    },
   }));
   if (untied) {
     const { shape } = specs.find(({ name }) => name === outputName)!;
     const data = () => mergedWeight(trained, outputUse);
-    tensors.push({ name: outputUse, shape, ...inStoredType(checkpoint, outputName, data) });
+    tensors.push({ name: outputUse, shape, stored: storedType(outputName), data });
   }
-  await writeShardedSafetensors(directory, tensors);
   const { quantization_config: _, ...unquantized } = checkpoint.config;
-  const config = { ...unquantized, ...(untied ? { tie_word_embeddings: false } : {}) };
-  await writeFileAtomically(
-    join(directory, "config.json"),
-    `${JSON.stringify(config, undefined, 2)}\n`,
-  );
-  await checkpoint.writeSideFiles(directory);
-  return meter.result();
+  return {
+    config: { ...unquantized, ...(untied ? { tie_word_embeddings: false } : {}) },
+    tensors,
+  };
 }
 
 /**
@@ -150,16 +234,4 @@ export function mergedWeight(trained: MethodParts, use: string): Float32Array {
   const data = own ? parameters.parameter(own).data.slice() : weights.copy(name);
   method?.mergeInto?.(use, data, (spec) => parameters.parameter(spec).data);
   return data;
-}
-
-function inStoredType(checkpoint: Checkpoint, name: string, data: () => Float32Array) {
-  const dtype = checkpoint.tensors.get(name)!.dtype;
-  if (dtype !== "F16" && dtype !== "BF16") return { dtype: "F32" as const, data };
-  const half = () => {
-    const floats = data();
-    const target = new Uint16Array(floats.length);
-    encodeHalf(floats, dtype, target);
-    return new Uint8Array(target.buffer);
-  };
-  return { dtype, data: half };
 }

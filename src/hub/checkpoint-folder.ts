@@ -11,7 +11,7 @@ import { dequantize } from "./quantization/quantization.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors/safetensors.ts";
 import { readFloat32 } from "./safetensors/safetensors-float32.ts";
 import { missingTensor } from "./tensor-file.ts";
-import { loadTokenizerFolder } from "./tokenizers/tokenizer.ts";
+import { loadTokenizerFolder, readTokenizerFolder } from "./tokenizers/tokenizer.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
@@ -69,6 +69,7 @@ export async function openFolderCheckpoint(
     readRawInto: async (name, target) => find(name).readInto(name, target),
     readQuantized: async (name) => readStored(name, quantized.get(name)!),
     loadTokenizer: () => loadTokenizerFolder(folder),
+    readTokenizer: () => readTokenizerFolder(folder),
     async writeSideFiles(directory) {
       for (const file of files)
         if (SIDE_FILES.test(file)) await copyFile(join(folder, file), join(directory, file));

@@ -4,6 +4,7 @@ import type { GgmlType } from "./gguf/gguf-types.ts";
 import type { JsonObject } from "./json-file.ts";
 import type { QuantizationType, QuantizedTensor } from "./quantization/quantization.ts";
 import type { SafetensorsDtype } from "./safetensors/safetensors.ts";
+import type { TokenizerParts } from "./tokenizers/tokenizer.ts";
 import type { Tokenizer } from "./tokenizers/tokenizer-types.ts";
 
 export interface CheckpointTensor {
@@ -37,6 +38,8 @@ export interface Checkpoint {
   /** A weight that bitsandbytes quantised, as it is; absent where files of this format hold none. */
   readQuantized?(name: string): Promise<QuantizedTensor>;
   loadTokenizer(): Promise<Tokenizer>;
+  /** What the tokenizer is made of, as the files of a model folder say it. */
+  readTokenizer(): Promise<TokenizerParts>;
   /** Puts what stands beside the weights of a model folder (tokenizer, template, generation) there. */
   writeSideFiles(directory: string): Promise<void>;
   close(): Promise<void>;

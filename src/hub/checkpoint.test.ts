@@ -295,7 +295,12 @@ describe("a GGUF file", () => {
     ["a missing size", { "llama.block_count": 0 }, [], /block_count is a whole number above 0/],
     ["a size of text", { "llama.embedding_length": "wide" }, [], /is a number/],
     ["wrong heads", { "llama.attention.head_count": 4 }, [], /make 2 rows[\s\S]*\[4, 8\]/],
-    ["experts", { "llama.expert_count": 8 }, [], /mixture of experts/],
+    [
+      "experts of Qwen2",
+      { "general.architecture": "qwen2", "qwen2.expert_count": 8 },
+      [],
+      /mixture of experts/,
+    ],
     ["a part of a model", { "split.count": 3 }, [], /llama-gguf-split/],
     ["a tensor of another model", {}, [rows("blk.0.ssm_in.weight", 1, 8)], /ssm_in/],
   ];

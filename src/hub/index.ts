@@ -31,8 +31,15 @@ export { ownCacheFolder } from "./downloads/hub-cache.ts";
 export { parseHubReference } from "./downloads/model-reference.ts";
 export { resolveDataset } from "./downloads/resolve-dataset.ts";
 export { resolveModel } from "./downloads/resolve-model.ts";
-export { deinterleavedRow, ggufName, interleavedHeads } from "./gguf/gguf-llama.ts";
-export { type GgufToWrite, type GgufValue, writeGguf } from "./gguf/gguf-writer.ts";
+export {
+  deinterleavedRow,
+  ggufArchitecture,
+  ggufPlace,
+  interleavedHeads,
+} from "./gguf/gguf-architectures.ts";
+export { type ModelTensor, writeGgufModel } from "./gguf/gguf-model.ts";
+export { GGUF_DTYPES, type GgufDtype } from "./gguf/gguf-types-of-model.ts";
+export { type GgufToWrite, writeGguf } from "./gguf/gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";

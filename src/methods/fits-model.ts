@@ -11,8 +11,8 @@ export function checkFits(method: BoundMethod, model: ModelDescription): void {
     faults.push({
       where: `method.name (${method.name})`,
       rule: "every position sees the keys that are put in front",
-      seen: `a ${model.modelType} whose positions see ${slidingWindow} at most`,
-      fix: 'use prompt or p-tuning, whose virtual tokens are positions, or "sliding_window": null in config.json where no text is longer',
+      seen: `a ${model.modelType} whose positions see ${slidingWindow} at most, in layers with a window`,
+      fix: 'use prompt or p-tuning, whose virtual tokens are positions, or a "sliding_window" of max_position_embeddings in config.json where no text is longer than the window',
     });
   const routed = model.blocks.find(({ experts }) => experts !== undefined);
   if (method.module && routed)

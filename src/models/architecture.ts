@@ -18,6 +18,8 @@ export interface Dimensions {
   readonly slidingWindow?: number;
   /** Elements of each head that are rotated, the first ones; all by default, 0 for none. */
   readonly rotarySize?: number;
+  /** Texts of more positions have other rotary tables, at every position (LongRoPE). Default: none have. */
+  readonly rotarySwitch?: number;
   /** Factor on the rows of the embedding, which is part of that module. Default 1. */
   readonly embeddingScale?: number;
 }

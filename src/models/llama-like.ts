@@ -1,32 +1,33 @@
-// The decoder that LLaMA and its kin share: pre-norm blocks, rotary embedding, grouped-query attention,
-// RMS norms. What sets one apart is data: which projections have a bias, whether heads are normed, how
-// far a position looks back, and the feed-forward. Reference: Transformers' `modeling_llama`.
+// The decoder that LLaMA and its kin share: RMS norms, rotary embedding, grouped-query attention, two
+// halves one after the other. What sets one apart is data: where its norms are, how queries and keys are
+// made, how far a position looks back, and the feed-forward. Reference: Transformers' `modeling_llama`.
 
-import { reshape, rmsNorm, sizeOf, type Tensor } from "../tensor/index.ts";
+import type { Tensor } from "../tensor/index.ts";
 import type {
   Architecture,
   BlockPaths,
-  Dimensions,
   Reach,
   Routed,
   Scope,
   SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
+import {
+  type BlockNorms,
+  type HalfNorms,
+  type NormOffset,
+  normed,
+  normedInParts,
+  normWeight,
+  PRE_NORMS,
+} from "./block-norms.ts";
 import { type ConfigReader, readerFor } from "./config-reader.ts";
 import { runEveryExpert } from "./experts.ts";
-import { type RopeConfig, readRope, rotaryTables } from "./rope.ts";
+import type { LlamaLikeConfig } from "./llama-config.ts";
+import { type Projections, separateProjections } from "./projections.ts";
+import { rotaryTables } from "./rope.ts";
 
-/** What every one of them is made of. */
-export interface LlamaLikeConfig extends Dimensions {
-  readonly normEpsilon: number;
-  readonly tiedHead: boolean;
-  readonly rope: RopeConfig;
-}
-
-export type AttentionProjection = "q_proj" | "k_proj" | "v_proj" | "o_proj";
-
-/** What stands behind the attention: from normed states to what joins the residual stream. */
+/** What stands behind the attention: from what its half is given to what joins the residual stream. */
 export interface FeedForward<Config> {
   /** The module's name within its block. */
   readonly name: string;
@@ -49,121 +50,75 @@ export interface Variant<Config extends LlamaLikeConfig> {
   readonly modelType: string;
   readConfig(reader: ConfigReader): Config;
   readonly feedForward: FeedForward<Config>;
-  biasedProjections?(config: Config): readonly AttentionProjection[];
-  /** How far a layer looks back. Default: local where the config has a window. */
-  reach?(config: Config, layer: number): Reach;
-  /** Whether queries and keys are normed head by head before they are rotated (Qwen3). */
-  readonly normsHeads?: true;
+  /** Default: a matrix each, without biases. */
+  readonly projections?: Projections<Config>;
+  /** Default: in front of both halves. */
+  readonly norms?: BlockNorms;
+  /** Default 0. */
+  readonly normOffset?: NormOffset;
+  /** Whether queries and keys are normed before they are rotated: each head (Qwen3), or all as one row (OLMo 2). */
+  readonly queryKeyNorms?: "heads" | "rows";
   readonly auxiliaryLoss?: NonNullable<Architecture<Config>["auxiliaryLoss"]>;
 }
-
-/** Values of fields that config.json may leave out; what has none must be there. */
-export interface Defaults {
-  readonly normEpsilon: number;
-  readonly theta?: number;
-  readonly headSize?: number;
-  readonly keyValueHeads?: "heads";
-  readonly maximumPositions?: number;
-}
-
-/** The fields that all have. Faults are the reader's, to be thrown by its `finish`. */
-export function readLlamaLike(reader: ConfigReader, defaults: Defaults): LlamaLikeConfig {
-  const hiddenSize = reader.integer("hidden_size");
-  const heads = reader.integer("num_attention_heads");
-  const keyValueHeads = reader.integer(
-    "num_key_value_heads",
-    defaults.keyValueHeads === "heads" ? heads : undefined,
-  );
-  const headSize = reader.integer("head_dim", defaults.headSize ?? hiddenSize / heads);
-  const maximumPositions = reader.integer("max_position_embeddings", defaults.maximumPositions);
-  if (heads % keyValueHeads !== 0)
-    reader.fault("num_key_value_heads", "must divide num_attention_heads");
-  if (headSize % 2 !== 0) reader.fault("head_dim", "must be even");
-  reader.choice("hidden_act", ["silu", "swish"], "silu");
-  return {
-    layers: reader.integer("num_hidden_layers"),
-    hiddenSize,
-    vocabularySize: reader.integer("vocab_size"),
-    heads,
-    keyValueHeads,
-    headSize,
-    maximumPositions,
-    normEpsilon: reader.number("rms_norm_eps", defaults.normEpsilon),
-    tiedHead: reader.boolean("tie_word_embeddings", false),
-    rope: readRope(reader, headSize, maximumPositions, defaults.theta),
-  };
-}
-
-/** A linear module's weight [output, input], and its bias where it has one. */
-export function linearWeights(
-  path: string,
-  output: number,
-  input: number,
-  biased = false,
-): WeightSpec[] {
-  return [
-    { name: `${path}.weight`, shape: [output, input], role: "linear" },
-    ...(biased ? [{ name: `${path}.bias`, shape: [output], role: "bias" } as const] : []),
-  ];
-}
-
-/** All layers look back over the window, where there is one. */
-const windowReach = ({ slidingWindow }: Dimensions): Reach =>
-  slidingWindow === undefined ? "global" : "local";
 
 /** The architecture of a variant. */
 export function llamaLike<Config extends LlamaLikeConfig>(
   variant: Variant<Config>,
 ): Architecture<Config> {
-  const { feedForward, biasedProjections = () => [], normsHeads } = variant;
-  const { reach: reachOf = windowReach } = variant;
+  const { feedForward, norms = PRE_NORMS, normOffset = 0, queryKeyNorms } = variant;
+  const projections = variant.projections ?? separateProjections;
   const pathsOf = (layer: number) => {
     const block = `model.layers.${layer}`;
     const feedForwardPath = `${block}.${feedForward.name}`;
     return { block, attention: `${block}.self_attn`, feedForward: feedForwardPath };
   };
-  const norm = (name: string, size: number): WeightSpec => ({
-    name: `${name}.weight`,
-    shape: [size],
-    role: "norm",
-  });
-  const attentionWeights = (config: Config, path: string): WeightSpec[] => {
-    const { hiddenSize: hidden, headSize } = config;
-    const [queryWidth, keyWidth] = [config.heads * headSize, config.keyValueHeads * headSize];
-    const biased = biasedProjections(config);
-    const shapes: [AttentionProjection, output: number, input: number][] = [
-      ["q_proj", queryWidth, hidden],
-      ["k_proj", keyWidth, hidden],
-      ["v_proj", keyWidth, hidden],
-      ["o_proj", hidden, queryWidth],
-    ];
+  const norm = (config: Config, path: string, x: Tensor, scope: Scope) =>
+    normed(path, x, config.normEpsilon, normOffset, scope);
+  /** The norm of that name in a block, where there is one. */
+  const blockNorm = (
+    config: Config,
+    layer: number,
+    name: string | undefined,
+    x: Tensor,
+    scope: Scope,
+  ) => (name === undefined ? x : norm(config, `${pathsOf(layer).block}.${name}`, x, scope));
+
+  const queryKeyNorm = (config: Config, path: string, x: Tensor, scope: Scope) => {
+    if (!queryKeyNorms) return x;
+    const width = queryKeyNorms === "heads" ? config.headSize : x.shape[1]!;
+    return normedInParts(x, width, (rows) => norm(config, path, rows, scope));
+  };
+  const queryKeyNormWeights = (config: Config, path: string): WeightSpec[] => {
+    if (!queryKeyNorms) return [];
+    const { heads, keyValueHeads, headSize } = config;
+    const widthOf = (count: number) => (queryKeyNorms === "heads" ? 1 : count) * headSize;
     return [
-      ...shapes.flatMap(([name, output, input]) =>
-        linearWeights(`${path}.${name}`, output, input, biased.includes(name)),
-      ),
-      ...(normsHeads ? ["q_norm", "k_norm"].map((name) => norm(`${path}.${name}`, headSize)) : []),
+      normWeight(`${path}.q_norm`, widthOf(heads)),
+      normWeight(`${path}.k_norm`, widthOf(keyValueHeads)),
     ];
   };
-  const normed = (config: Config, path: string, x: Tensor, scope: Scope) =>
-    rmsNorm(x, scope.weight(`${path}.weight`), config.normEpsilon);
-  const headsNormed = (config: Config, path: string, x: Tensor, scope: Scope) => {
-    if (!normsHeads) return x;
-    const heads = reshape(x, [sizeOf(x.shape) / config.headSize, config.headSize]);
-    return reshape(normed(config, path, heads, scope), x.shape);
-  };
+  /** How far a layer looks back: as far as the window, where all have one. */
+  const reachOf = ({ reaches, slidingWindow }: Config, layer: number): Reach =>
+    reaches?.[layer] ?? (slidingWindow === undefined ? "global" : "local");
+  const namesOf = ({ before, after }: HalfNorms) =>
+    [before, after].filter((name) => name !== undefined);
   const routedOf = (config: Config, layer: number) =>
     feedForward.routed?.(config, layer, pathsOf(layer).feedForward);
 
   const sparse = (config: Config, layer: number): SparseFeedForward | undefined => {
     const routed = routedOf(config, layer);
     if (!routed) return undefined;
-    const { block, feedForward: path } = pathsOf(layer);
+    const { before, after } = norms.feedForward;
     return {
       count: routed.count,
-      enter: (x, scope) =>
-        routed.route(normed(config, `${block}.post_attention_layernorm`, x, scope), scope),
+      enter: (x, scope) => routed.route(blockNorm(config, layer, before, x, scope), scope),
       expert: routed.expert,
-      leave: (x, output, scope) => scope.residual(path, x, output),
+      leave: (x, output, scope) =>
+        scope.residual(
+          pathsOf(layer).feedForward,
+          x,
+          blockNorm(config, layer, after, output, scope),
+        ),
     };
   };
 
@@ -184,9 +139,11 @@ export function llamaLike<Config extends LlamaLikeConfig>(
       const blocks = Array.from({ length: config.layers }, (_, layer) => {
         const { block, attention, feedForward: path } = pathsOf(layer);
         return [
-          norm(`${block}.input_layernorm`, hidden),
-          norm(`${block}.post_attention_layernorm`, hidden),
-          ...attentionWeights(config, attention),
+          ...[...namesOf(norms.attention), ...namesOf(norms.feedForward)].map((name) =>
+            normWeight(`${block}.${name}`, hidden),
+          ),
+          ...projections.weights(config, attention),
+          ...queryKeyNormWeights(config, attention),
           ...feedForward.weights(config, layer, path),
         ];
       });
@@ -194,7 +151,7 @@ export function llamaLike<Config extends LlamaLikeConfig>(
       return [
         { name: this.embeddingName, shape: matrix, role: "embedding" },
         ...blocks.flat(),
-        norm("model.norm", hidden),
+        normWeight("model.norm", hidden),
         ...(config.tiedHead
           ? []
           : [{ name: "lm_head.weight", shape: matrix, role: "output" as const }]),
@@ -210,43 +167,50 @@ export function llamaLike<Config extends LlamaLikeConfig>(
     },
 
     attention(config, layer, x, scope) {
-      const { block, attention: path } = pathsOf(layer);
+      const path = pathsOf(layer).attention;
       const reach = reachOf(config, layer);
-      const input = normed(config, `${block}.input_layernorm`, x, scope);
-      const project = (name: AttentionProjection) => scope.linear(`${path}.${name}`, input);
-      const queries = headsNormed(config, `${path}.q_norm`, project("q_proj"), scope);
-      const keys = headsNormed(config, `${path}.k_norm`, project("k_proj"), scope);
+      const { attentionScale: scale = 1 / Math.sqrt(config.headSize), scoreCap } = config;
+      const { before, after } = norms.attention;
+      const input = blockNorm(config, layer, before, x, scope);
+      const { queries, keys, values } = projections.run(config, path, input, scope);
+      const prepared = (name: string, states: Tensor, heads: number) =>
+        scope.rotate(queryKeyNorm(config, `${path}.${name}`, states, scope), heads, reach);
       const attended = scope.attend({
         path,
         input,
-        queries: scope.rotate(queries, config.heads, reach),
-        keys: scope.rotate(keys, config.keyValueHeads, reach),
-        values: project("v_proj"),
-        scale: 1 / Math.sqrt(config.headSize),
+        queries: prepared("q_norm", queries, config.heads),
+        keys: prepared("k_norm", keys, config.keyValueHeads),
+        values,
+        scale,
+        ...(scoreCap !== undefined && { scoreCap }),
         reach,
       });
-      return scope.residual(path, x, scope.linear(`${path}.o_proj`, attended));
+      const output = scope.linear(`${path}.o_proj`, attended);
+      return scope.residual(path, x, blockNorm(config, layer, after, output, scope));
     },
 
     feedForward(config, layer, x, scope) {
       const experts = sparse(config, layer);
       if (experts) return runEveryExpert(experts, x, scope);
-      const { block, feedForward: path } = pathsOf(layer);
-      const input = normed(config, `${block}.post_attention_layernorm`, x, scope);
+      const path = pathsOf(layer).feedForward;
+      const { before, after } = norms.feedForward;
+      const input = blockNorm(config, layer, before, x, scope);
       const output = scope.module(path, input, (states) =>
         feedForward.run!(config, layer, path, states, scope),
       );
-      return scope.residual(path, x, output);
+      return scope.residual(path, x, blockNorm(config, layer, after, output, scope));
     },
 
     sparse,
     ...(variant.auxiliaryLoss && { auxiliaryLoss: variant.auxiliaryLoss }),
 
-    finalNorm: (config, x, scope) => normed(config, "model.norm", x, scope),
+    finalNorm: (config, x, scope) => norm(config, "model.norm", x, scope),
 
     embeddingName: "model.embed_tokens.weight",
     outputPath: "lm_head",
     outputName: (config) => (config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight"),
-    rotaryTables: (config, length) => rotaryTables(config.rope, length),
+    logitShape: ({ logitCap: cap }) => (cap === undefined ? {} : { cap }),
+    rotaryTables: ({ rope, localRope = rope }, length, reach) =>
+      rotaryTables(reach === "local" ? localRope : rope, length),
   };
 }

@@ -1,16 +1,11 @@
 // LLaMA (Touvron et al. 2023) and the many checkpoints that use its architecture. Reference:
 // Transformers' `modeling_llama`.
 
-import { type AttentionProjection, llamaLike, readLlamaLike } from "./llama-like.ts";
-import { type DenseConfig, denseSwiglu } from "./swiglu.ts";
+import { readAttentionBias, readLlamaLike } from "./llama-config.ts";
+import { llamaLike } from "./llama-like.ts";
+import { denseSwiglu } from "./swiglu.ts";
 
-const ALL: readonly AttentionProjection[] = ["q_proj", "k_proj", "v_proj", "o_proj"];
-
-interface LlamaConfig extends DenseConfig {
-  readonly attentionBias: boolean;
-}
-
-export const llama = llamaLike<LlamaConfig>({
+export const llama = llamaLike({
   modelType: "llama",
   readConfig(reader) {
     reader.only("pretraining_tp", 1);
@@ -21,10 +16,9 @@ export const llama = llamaLike<LlamaConfig>({
         maximumPositions: 2048,
       }),
       intermediateSize: reader.integer("intermediate_size"),
-      attentionBias: reader.boolean("attention_bias", false),
+      ...readAttentionBias(reader),
       mlpBias: reader.boolean("mlp_bias", false),
     };
   },
-  biasedProjections: ({ attentionBias }) => (attentionBias ? ALL : []),
   feedForward: denseSwiglu,
 });

@@ -1,7 +1,8 @@
 // Mistral (Jiang et al. 2023): LLaMA whose positions look back over a window, where it has one.
 // Reference: Transformers' `modeling_mistral`.
 
-import { llamaLike, readLlamaLike } from "./llama-like.ts";
+import { readLlamaLike } from "./llama-config.ts";
+import { llamaLike } from "./llama-like.ts";
 import { readWindow } from "./sliding-window.ts";
 import { denseSwiglu } from "./swiglu.ts";
 

@@ -3,7 +3,8 @@
 // in memory and writes these. Reference: its `modeling_mixtral`.
 
 import { expertWeights, routerWeight, routingWeights } from "./experts.ts";
-import { llamaLike, readLlamaLike } from "./llama-like.ts";
+import { readLlamaLike } from "./llama-config.ts";
+import { llamaLike } from "./llama-like.ts";
 import { balancing } from "./load-balancing.ts";
 import { readRouting } from "./routing-config.ts";
 import { readWindow } from "./sliding-window.ts";
@@ -18,7 +19,7 @@ export const mixtral = llamaLike({
   readConfig(reader) {
     reader.only("router_jitter_noise", 0);
     return {
-      ...readLlamaLike(reader, { normEpsilon: 1e-5, theta: 1e6 }),
+      ...readLlamaLike(reader, { normEpsilon: 1e-5, rope: { theta: 1e6 } }),
       ...readWindow(reader),
       ...readRouting(reader, "num_local_experts", { experts: 8, topK: 2 }),
       renormalised: true,

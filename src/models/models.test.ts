@@ -70,22 +70,76 @@ describe("config.json", () => {
   const moe = { ...sized, moe_intermediate_size: 8, shared_expert_intermediate_size: 8 };
   it.each([
     [
-      "windows in some layers",
-      "qwen2",
-      { ...sized, use_sliding_window: true, max_window_layers: 1 },
-      "use_sliding_window",
+      "windows that are not used",
+      "qwen3",
+      { ...sized, layer_types: ["full_attention", "sliding_attention"] },
+      "sliding_window",
     ],
     [
-      "windows by layer",
-      "qwen3",
+      "layers of no known type",
+      "qwen2",
+      { ...sized, layer_types: ["full_attention", "chunked_attention"] },
+      "layer_types",
+    ],
+    ["too few layer types", "gemma2", { ...sized, layer_types: ["full_attention"] }, "layer_types"],
+    [
+      "windows in some layers, which Transformers passes over",
+      "mistral",
       { ...sized, layer_types: ["full_attention", "sliding_attention"] },
       "layer_types",
     ],
     [
-      "windows in every other layer",
-      "qwen2_moe",
-      { ...moe, use_sliding_window: true },
-      "use_sliding_window",
+      "windows in some layers, which Transformers passes over",
+      "qwen3_moe",
+      { ...moe, use_sliding_window: true, layer_types: ["full_attention", "sliding_attention"] },
+      "layer_types",
+    ],
+    [
+      "attention to both sides",
+      "gemma3_text",
+      { ...sized, use_bidirectional_attention: true },
+      "use_bidirectional_attention",
+    ],
+    [
+      "capped scores, which Transformers passes over",
+      "gemma3_text",
+      { ...sized, attn_logit_softcapping: 50 },
+      "attn_logit_softcapping",
+    ],
+    [
+      "one rotary embedding for all layers",
+      "gemma3_text",
+      { ...sized, rope_parameters: { rope_theta: 10000 } },
+      "rope_parameters",
+    ],
+    ["another gate", "gemma", { ...sized, hidden_act: "silu" }, "hidden_act"],
+    [
+      "a cap of nothing",
+      "gemma2",
+      { ...sized, final_logit_softcapping: 0 },
+      "final_logit_softcapping",
+    ],
+    [
+      "another scaling",
+      "phi3",
+      { ...sized, rope_scaling: { type: "linear", factor: 2 } },
+      "rope_scaling",
+    ],
+    [
+      "factors for other pairs",
+      "phi3",
+      {
+        ...sized,
+        original_max_position_embeddings: 16,
+        rope_scaling: { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 2] },
+      },
+      "rope_scaling: long_factor",
+    ],
+    [
+      "an odd part of a head rotated",
+      "phi",
+      { ...sized, partial_rotary_factor: 0.4 },
+      "partial_rotary_factor",
     ],
     [
       "noise on what is routed",
@@ -114,8 +168,14 @@ describe("config.json", () => {
   it.each([
     ["qwen2", { ...sized, use_sliding_window: true, max_window_layers: 2 }],
     ["qwen2", { ...sized, use_sliding_window: false, max_window_layers: 0, sliding_window: 8 }],
-    ["qwen3", { ...sized, use_sliding_window: true, layer_types: ["full_attention"] }],
+    [
+      "qwen3",
+      { ...sized, use_sliding_window: true, layer_types: ["full_attention", "full_attention"] },
+    ],
     ["mixtral", { ...sized, sliding_window: null }],
+    ["mistral", { ...sized, layer_types: ["sliding_attention", "sliding_attention"] }],
+    ["gemma", { ...sized, hidden_act: "gelu", hidden_activation: null }],
+    ["gemma2", { ...sized, attn_logit_softcapping: null, use_bidirectional_attention: null }],
   ])("of a %s may say what changes nothing: %j", (type, changes) => {
     expect(faultsOf({ model_type: type, ...changes })).toEqual([]);
   });
@@ -127,6 +187,48 @@ describe("config.json", () => {
     expect(windowOf({})).toBe(4096);
     expect(windowOf({ sliding_window: 16 })).toBe(16);
     expect(windowOf({ sliding_window: null })).toBeUndefined();
+  });
+
+  const [local, global] = ["local", "global"] as const;
+  it.each([
+    ["qwen2", { use_sliding_window: true, max_window_layers: 1 }, [global, local, local]],
+    ["qwen2", { use_sliding_window: true, sliding_window: null, max_window_layers: 0 }, undefined],
+    ["qwen2_moe", { use_sliding_window: true }, [local, global, local]],
+    ["qwen2_moe", { use_sliding_window: true, max_window_layers: 2 }, [local, global, global]],
+    ["gemma2", {}, [local, global, local]],
+    ["gemma3_text", {}, [local, local, local]],
+    ["gemma3_text", { sliding_window_pattern: 3 }, [local, local, global]],
+    [
+      "gemma3_text",
+      { layer_types: ["full_attention", "sliding_attention", "full_attention"] },
+      [global, local, global],
+    ],
+  ])("says how far each layer of a %s looks back: %j", (type, changes, reaches) => {
+    const json = { ...CONFIG, ...moe, model_type: type, num_hidden_layers: 3, ...changes };
+    const { dimensions } = architectureFor(json) as { dimensions: object };
+    expect(dimensions).toMatchObject({ ...(reaches && { reaches, slidingWindow: 4096 }) });
+    expect("slidingWindow" in dimensions).toBe(reaches !== undefined);
+  });
+
+  it("of a gemma 3 says two rotary embeddings, in the old form and in the new one", () => {
+    const old = {
+      rope_theta: 5000,
+      rope_local_base_freq: 50,
+      rope_scaling: { type: "linear", factor: 2 },
+    };
+    const full = { rope_type: "linear", factor: 2, rope_theta: 5000 };
+    const sliding = { rope_type: "default", rope_theta: 50 };
+    const byType = { rope_parameters: { full_attention: full, sliding_attention: sliding } };
+    const tablesOf = (changes: object, reach: "global" | "local") =>
+      architectureFor({ ...CONFIG, model_type: "gemma3_text", ...sized, ...changes }).rotaryTables(
+        4,
+        reach,
+      );
+    for (const reach of ["global", "local"] as const) {
+      expect(tablesOf(old, reach)).toEqual(tablesOf(byType, reach));
+      expect(tablesOf(old, reach)).not.toEqual(tablesOf({}, reach));
+    }
+    expect(tablesOf(old, "global")).not.toEqual(tablesOf(old, "local"));
   });
 
   it("says which layers have experts, and where", () => {
@@ -147,6 +249,9 @@ describe("config.json", () => {
   it("says which architecture is nearest", () => {
     expect(() => architectureFor({ model_type: "lama" })).toThrow(
       /must be a supported architecture[\s\S]*"model_type": "llama"/,
+    );
+    expect(() => architectureFor({ model_type: "gemma3" })).toThrow(
+      "text model alone, a gemma3_text",
     );
     expect(() => architectureFor({ model_type: "mamba2" })).toThrow("use another model");
     expect(() => architectureFor({})).toThrow("no such key");

@@ -14,12 +14,19 @@ import type {
   SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
+import { gemma } from "./gemma.ts";
+import { gemma2 } from "./gemma2.ts";
+import { gemma3 } from "./gemma3.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
+import { olmo2 } from "./olmo2.ts";
+import { phi } from "./phi.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen2Moe } from "./qwen2-moe.ts";
 import { qwen3 } from "./qwen3.ts";
+import { qwen3Moe } from "./qwen3-moe.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -27,7 +34,21 @@ type Json = Readonly<Record<string, unknown>>;
 const architectures: readonly (readonly [
   modelTypes: readonly string[],
   bindTo: (json: Json) => BoundArchitecture,
-])[] = [bound(llama), bound(mistral), bound(mixtral), bound(qwen2), bound(qwen2Moe), bound(qwen3)];
+])[] = [
+  bound(gemma),
+  bound(gemma2),
+  bound(gemma3),
+  bound(llama),
+  bound(mistral),
+  bound(mixtral),
+  bound(olmo2),
+  bound(phi),
+  bound(phi3),
+  bound(qwen2),
+  bound(qwen2Moe),
+  bound(qwen3),
+  bound(qwen3Moe),
+];
 
 /** An architecture together with the config it was read with. */
 export interface BoundArchitecture {
@@ -83,6 +104,9 @@ function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArch
   };
 }
 
+/** Models that also look at images, and what their text models are called. */
+const TEXT_MODELS: Readonly<Record<string, string>> = { gemma3: "gemma3_text" };
+
 /** The values of `model_type` that are supported. */
 export const supportedModelTypes: readonly string[] = architectures.flatMap(
   ([modelTypes]) => modelTypes,
@@ -96,11 +120,17 @@ export function architectureFor(json: Json, where = "config.json"): BoundArchite
   const type = json.model_type;
   const [, bindTo] = architectures.find(([types]) => types.includes(String(type))) ?? [];
   if (bindTo) return bindTo(json);
-  const guess = nearest(String(type), supportedModelTypes);
   throw new TunesmithError("checkpoint", {
     where: `${where}: model_type`,
     rule: `must be a supported architecture (${supportedModelTypes.join(", ")})`,
     seen: JSON.stringify(type) ?? "no such key",
-    fix: guess ? `if the model is a ${guess}, set "model_type": "${guess}"` : "use another model",
+    fix: otherType(String(type)),
   });
+}
+
+function otherType(type: string): string {
+  if (Object.hasOwn(TEXT_MODELS, type))
+    return `use a checkpoint of its text model alone, a ${TEXT_MODELS[type]}`;
+  const guess = nearest(type, supportedModelTypes);
+  return guess ? `if the model is a ${guess}, set "model_type": "${guess}"` : "use another model";
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readerFor } from "./config-reader.ts";
-import { readRope, rotaryTables } from "./rope.ts";
+import { rotaryTables } from "./rope.ts";
+import { readRope } from "./rope-config.ts";
 
 const HEAD_SIZE = 16;
 const CONTEXT = 4096;
@@ -86,6 +87,29 @@ describe("rotary tables are those of transformers", () => {
       expect(Math.abs(Math.atan2(sine, cosine) / expected - 1)).toBeLessThan(1e-5);
       expect(Math.hypot(cosine, sine)).toBeCloseTo(amplitude, 5);
     });
+  });
+
+  it.each([
+    [2, [1, 0.090909094, 0.0076923077, 0.0005]],
+    [2000, [0.66666669, 0.033333335, 0.0014285714, 5e-5]],
+  ])("longrope on half of a head, for texts of %i positions", (length, frequencies) => {
+    const json = {
+      original_max_position_embeddings: 1024,
+      rope_scaling: {
+        type: "longrope",
+        short_factor: [1, 1.1, 1.3, 2],
+        long_factor: [1.5, 3, 7, 20],
+      },
+      partial_rotary_factor: 0.5,
+    };
+    const rope = readRope(readerFor(json), HEAD_SIZE, CONTEXT, { share: 1 });
+    const { cosines, sines } = rotaryTables(rope, length);
+    frequencies.forEach((expected, i) => {
+      const [cosine, sine] = [cosines[4 + i]!, sines[4 + i]!];
+      expect(Math.abs(Math.atan2(sine, cosine) / expected - 1)).toBeLessThan(1e-5);
+      expect(Math.hypot(cosine, sine)).toBeCloseTo(1.0954451150103321, 5);
+    });
+    expect(cosines).toHaveLength(4 * length);
   });
 
   it("dynamic scaling leaves sequences of the trained length alone", () => {

@@ -22,7 +22,7 @@ import {
   writeAdapter,
   writeGguf,
 } from "../hub/index.ts";
-import { requireEmpty } from "./empty-folder.ts";
+import { requireAbsent, requireEmpty } from "./empty-folder.ts";
 import { type Attention, fetchModel } from "./prepare.ts";
 
 /**
@@ -80,7 +80,7 @@ export async function convertAdapter(options: ConvertAdapterOptions): Promise<vo
     await requireEmpty(out, "a converted adapter");
     return writeAdapter(out, await toLora(adapter, choice, options));
   }
-  await requireAbsent(out);
+  await requireAbsent(out, "a converted adapter");
   const lora = readPlainLora(adapter, folder);
   return writeGguf(out, ggufAdapter(lora, await baseConfig(adapter, options)));
 }
@@ -134,16 +134,6 @@ async function baseModel({ config }: Adapter, options: ConvertAdapterOptions): P
     rule: "this conversion needs the model that the adapter was trained on",
     seen: typeof named === "string" ? `${JSON.stringify(named)}, which is not here` : "none named",
     fix: `name it: --model ${typeof named === "string" ? named : "MODEL"}`,
-  });
-}
-
-async function requireAbsent(file: string): Promise<void> {
-  if (!(await isThere(file))) return;
-  throw new TunesmithError("run", {
-    where: file,
-    rule: "a converted adapter does not overwrite a file",
-    seen: "something of that name",
-    fix: "give a file that does not exist yet, such as adapter.gguf",
   });
 }
 

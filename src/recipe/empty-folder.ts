@@ -1,6 +1,6 @@
-// Whatever writes a whole folder writes it where nothing is yet.
+// Whatever writes a whole folder, or a file of its own, writes it where nothing is yet.
 
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { TunesmithError } from "../errors.ts";
 
 /**
@@ -27,5 +27,20 @@ export async function requireEmpty(folder: string, what: string): Promise<void> 
     rule: `${what} does not overwrite files`,
     seen: `a folder with ${present.length} files`,
     fix: "give a folder that is empty or does not exist yet",
+  });
+}
+
+/**
+ * @param what is about to be written, as `an exported model`
+ * @throws TunesmithError (run) where something of that name is
+ */
+export async function requireAbsent(file: string, what: string): Promise<void> {
+  const present = await stat(file).catch(() => undefined);
+  if (!present) return;
+  throw new TunesmithError("run", {
+    where: file,
+    rule: `${what} does not overwrite a file`,
+    seen: present.isDirectory() ? "a folder of that name" : "a file of that name",
+    fix: "give a file that does not exist yet, such as new.gguf",
   });
 }

@@ -1,6 +1,7 @@
 // An adapter put into its model: a checkpoint that needs no adapter any more.
 
 import { openModel } from "../engine/load.ts";
+import { checkFolderOptions, type FloatingType } from "../engine/save.ts";
 import type { RequantizationLoss } from "../engine/weights/requantization.ts";
 import type { QuantizationType } from "../hub/index.ts";
 import { requireEmpty } from "./empty-folder.ts";
@@ -13,6 +14,10 @@ export interface MergeOptions extends Attention {
   readonly adapter: string;
   /** Merges into the weights as quantising leaves them, as a QLoRA was trained; default: as they are. */
   readonly quantization?: QuantizationType;
+  /** The type of all weights. Default: each as the base has it. */
+  readonly dtype?: FloatingType | undefined;
+  /** Largest file of weights, in bytes. Default 5e9, as in Transformers. */
+  readonly maxShardBytes?: number | undefined;
   /** The folder to write; it must be empty or absent. */
   readonly out: string;
 }
@@ -25,7 +30,8 @@ export interface MergeOptions extends Attention {
  * @throws TunesmithError where the files do not fit each other or `out` holds something.
  */
 export async function merge(options: MergeOptions): Promise<RequantizationLoss | undefined> {
-  const { model, adapter, quantization: type, out, ...attention } = options;
+  const { model, adapter, quantization: type, dtype, maxShardBytes, out, ...attention } = options;
+  checkFolderOptions(options);
   await requireEmpty(out, "a merged model");
   const opened = await openModel(await fetchModel(model, attention), {
     adapter,
@@ -33,7 +39,7 @@ export async function merge(options: MergeOptions): Promise<RequantizationLoss |
     onWarning: attention.onWarning,
   });
   try {
-    return await opened.merge(out);
+    return await opened.merge(out, { dtype, maxShardBytes });
   } finally {
     await opened.dispose();
   }

@@ -2,6 +2,7 @@
 
     python tests/parity/make-cases.py            # rewrites tests/parity/cases
     python tests/parity/make-cases.py --check    # rebuilds elsewhere and compares with what is stored
+    python tests/parity/make-cases.py --add architectures   # builds that group and stores its new cases alone
 
 Everything is seeded: on the same machine and versions a rebuild gives the same bytes.
 """
@@ -16,6 +17,7 @@ if any(os.environ.get(key) != value for key, value in FIXED.items()):
 
 from reference.adalora_cases import write_adalora_cases  # noqa: E402
 from reference.architecture_cases import write_architecture_cases  # noqa: E402
+from reference.architecture_table import write_architecture_table  # noqa: E402
 from reference.eva_cases import write_eva_cases  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
@@ -32,9 +34,16 @@ from reference.xlora_cases import write_xlora_cases  # noqa: E402
 from reference.rebuild import rebuild  # noqa: E402
 from reference.versions import PACKAGES  # noqa: E402
 
+
+
+def write_all_architectures(root):
+    write_architecture_cases(root)
+    write_architecture_table(root)
+
+
 GROUPS = {
     "adalora": write_adalora_cases,
-    "architectures": write_architecture_cases,
+    "architectures": write_all_architectures,
     "eva": write_eva_cases,
     "gguf": write_gguf_cases,
     "llama": write_llama_cases,

@@ -1,10 +1,12 @@
-"""Reference results for SmolLM2-135M-Instruct from its GGUF file (scripts/fetch-smollm2.mjs brings it).
+"""Reference results for SmolLM2-135M-Instruct from its GGUF file (scripts/fetch-smollm2.mjs brings it), and for
+Gemma 3 270M from its own (scripts/fetch-gemma3.mjs).
 
     python tests/parity/real-model.py            # everything below, into tests/parity/cases/smollm2
     python tests/parity/real-model.py export     # the dequantised weights as a folder in .cache/smollm2/hf
     python tests/parity/real-model.py tokenizer  # token ids of a varied corpus
     python tests/parity/real-model.py greedy     # 64 greedy tokens on ten prompts
     python tests/parity/real-model.py lora       # a LoRA run on real text (minutes)
+    python tests/parity/real-model.py gemma3     # Gemma's, into tests/parity/cases/gemma3
 """
 
 import argparse
@@ -18,12 +20,13 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
+from reference.gemma3 import write_gemma3  # noqa: E402
 from reference.smollm2 import export  # noqa: E402
 from reference.smollm2_greedy import write_greedy  # noqa: E402
 from reference.smollm2_lora import write_lora  # noqa: E402
 from reference.smollm2_tokenizer import write_tokenizer  # noqa: E402
 
-PARTS = {"export": export, "tokenizer": write_tokenizer, "greedy": write_greedy, "lora": write_lora}
+PARTS = {"export": export, "tokenizer": write_tokenizer, "greedy": write_greedy, "lora": write_lora, "gemma3": write_gemma3}
 
 
 def main():

@@ -27,12 +27,14 @@ const TRAJECTORY_TOLERANCE = 1e-3;
 
 /** Where the cases of the other groups are compared. */
 const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
+  ggml: "src/hub/gguf/gguf-quantize.test.ts",
   gguf: "src/hub/gguf/gguf-dequantize.test.ts",
   merge: "src/adapters/merge-adapters.test.ts",
   quantization: "src/hub/quantization/quantization.test.ts",
   sampling: "src/generate/score-processors.test.ts",
   tokenizer: "src/hub/tokenizers/tokenizer.test.ts",
   smollm2: "src/hub/tokenizers/tokenizer.test.ts",
+  gemma3: "tests/parity/gemma3-greedy.test.ts",
 };
 
 /** Those that are compared here. */

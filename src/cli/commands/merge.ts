@@ -1,7 +1,9 @@
 // `tunesmith merge`: an adapter put into its model, as a model of its own.
 
 import type { Command } from "commander";
+import type { FloatingType } from "../../engine/save.ts";
 import type { RequantizationLoss } from "../../engine/weights/requantization.ts";
+import { TunesmithError } from "../../errors.ts";
 import type { QuantizationType } from "../../hub/index.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { attend } from "../preparing.ts";
@@ -10,6 +12,8 @@ interface Options {
   readonly model: string;
   readonly adapter: string;
   readonly quantization?: QuantizationType;
+  readonly dtype?: FloatingType;
+  readonly maxShardSize?: string;
   readonly out: string;
 }
 
@@ -23,21 +27,46 @@ export function mergeCommand(context: Context): Command {
         "tunesmith merge --model ./base --adapter runs/mine-1/adapter --out ./merged",
         "write ./merged",
       ],
+      [
+        "tunesmith merge --model ./base --adapter ./mine --dtype bfloat16 --out ./merged",
+        "in 16 bits",
+      ],
     ],
   })
     .requiredOption("--model <path|id>", "the model that the adapter was trained on")
     .requiredOption("--adapter <folder>", "the adapter's folder")
     .option("--quantization <type>", "merge into the weights as nf4, fp4 or int8 leaves them")
+    .option(
+      "--dtype <type>",
+      "float32, float16 or bfloat16 (default: as the model has each weight)",
+    )
+    .option("--max-shard-size <size>", "largest file of weights, such as 500MB or 5GB", "5GB")
     .requiredOption("--out <folder>", "where to write the merged model")
-    .action(async ({ model, adapter, quantization, out }: Options) => {
+    .action(async ({ model, adapter, quantization, dtype, maxShardSize, out }: Options) => {
+      const maxShardBytes = bytesOfSize(maxShardSize!);
       const { merge } = await import("../../recipe/merge.ts");
+      const how = { model, adapter, quantization, dtype, maxShardBytes, out };
       const merged = await attend(context, async (attended) => {
-        return { loss: await merge({ model, adapter, quantization, out, ...attended }) };
+        return { loss: await merge({ ...how, ...attended }) };
       });
       if (!merged) return;
       if (merged.loss) console.out(requantizationNote(merged.loss));
       console.out(`wrote ${out}\n\nNext:\n  tunesmith chat --model ${out}\n`);
     });
+}
+
+const UNITS: Readonly<Record<string, number>> = { KB: 1e3, MB: 1e6, GB: 1e9 };
+
+/** Units of 1000, as Transformers counts them. */
+function bytesOfSize(text: string): number {
+  const [, count, unit] = /^(\d+(?:\.\d+)?) ?([KMG]B)$/i.exec(text) ?? [];
+  if (count !== undefined) return Number(count) * UNITS[unit!.toUpperCase()]!;
+  throw new TunesmithError("config", {
+    where: "--max-shard-size",
+    rule: "is a number with KB, MB or GB",
+    seen: JSON.stringify(text),
+    fix: "write --max-shard-size 2GB",
+  });
 }
 
 function requantizationNote({ type, error, change }: RequantizationLoss): string {

@@ -88,6 +88,24 @@ it("under gates each step reads its whole row again, without the padding beside 
     expect(() => expectEqual(after[3], before[3])).toThrow();
   }));
 
+it("a text that grows beyond the switch of its rotary tables is read again with the others", () =>
+  withModel(join(CASES, "architectures/phi3/model"), undefined, async (model) => {
+    const { rotarySwitch } = model.architecture.dimensions;
+    expect(rotarySwitch).toBe(20);
+    const lastOf = async (ids: number[]) => (await fullLogits(model, ids)).at(-1);
+    const [long, short] = [tokens(23), tokens(9, 2)];
+    const decoder = createDecoder(model, { batch: 2 });
+    await decoder.append([long.slice(0, 18), short]);
+    for (let length = 19; length <= 23; length++) {
+      const [first, second] = await decoder.append([long.slice(length - 1, length), []]);
+      expectEqual(first, await lastOf(long.slice(0, length)));
+      expect(second).toBeUndefined();
+    }
+    decoder.truncate(0, 8);
+    const [back] = await decoder.append([long.slice(8, 12), []]);
+    expectEqual(back, await lastOf(long.slice(0, 12)));
+  }));
+
 describe("a decoder's logits are those of the full pass", () => {
   const cases = readdirSync(join(CASES, "llama")).map((name) => `llama/${name}`);
   const adapted = [

@@ -61,6 +61,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const { batch = 1, capacity = 256, chunk = 512 } = options;
   const { dimensions } = architecture;
   const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
+  const { rotarySwitch = Number.POSITIVE_INFINITY } = dimensions;
   const experts = expertCounts(architecture, method);
   const expertRuns = createExpertRuns(model, experts);
   const virtualCount = method?.virtualTokens?.count ?? 0;
@@ -74,6 +75,9 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     opened ??= createKeyValueCache(dimensions, batch, capacity, await computePrefixes(model, bind));
     return opened;
   };
+  /** What each row has read, and whether that is beyond the rotary tables' switch. */
+  const history = Array.from({ length: batch }, (): number[] => []);
+  let isLong = false;
 
   const groupFor = (group: readonly number[], sequence: number, cache: KeyValueCache) => {
     const key = `${group[0]} ${sequence} ${cache.capacity}`;
@@ -142,7 +146,8 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   const rotaryTables = (length: number, reach: Reach, positions: number) => {
     let tables = rotary.get(reach);
     if (tables?.cosines.dims[0] !== length) {
-      tables = rotaryValues(architecture, positions, length, reach);
+      const used = isLong ? positions : Math.min(positions, rotarySwitch);
+      tables = rotaryValues(architecture, used, length, reach);
       rotary.set(reach, tables);
     }
     const { cosines, sines } = REACH_INPUTS[reach];
@@ -256,6 +261,16 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       throw new Error(`decoding does not feed ${binding.kind} inputs`);
     return bindAny(binding, slot, {});
   };
+  /** Whether keys that were kept are of other rotary tables than the text's, and so were forgotten. */
+  const switched = (cache: KeyValueCache): boolean => {
+    const longest = Math.max(...history.map((row) => row.length));
+    const isBeyond = positionOffset + virtualCount + longest > rotarySwitch;
+    if (isBeyond === isLong) return false;
+    isLong = isBeyond;
+    rotary.clear();
+    for (let row = 0; row < batch; row++) cache.truncate(row, 0);
+    return true;
+  };
   const embed = createTokenEmbedding(model, batch, bind, (sequence) =>
     shapeOf(sequence, { capacity }),
   );
@@ -267,9 +282,11 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       const kept = opened?.lengths ?? new Array<number>(batch).fill(0);
       return kept.map((length) => Math.max(0, length - virtualCount));
     },
-    async append(given) {
-      for (const row of given) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+    async append(added) {
+      for (const row of added) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
       const cache = await openCache();
+      added.forEach((row, b) => void history[b]!.push(...row));
+      const given = switched(cache) ? history : added;
       // A row's virtual tokens are read before its first real one; their ids say nothing.
       const tokens = given.map((row, b) =>
         row.length > 0 && cache.lengths[b] === 0
@@ -289,10 +306,15 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       }
       if (longest === 0) return tokens.map(() => undefined);
       const logits = await logitsOf(last);
-      return tokens.map((row, b) =>
-        row.length > 0 ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize) : undefined,
+      return tokens.map((_, b) =>
+        added[b]!.length > 0
+          ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize)
+          : undefined,
       );
     },
-    truncate: (row, length) => opened?.truncate(row, virtualCount + length),
+    truncate(row, length) {
+      history[row]!.length = Math.min(history[row]!.length, length);
+      opened?.truncate(row, virtualCount + length);
+    },
   };
 }

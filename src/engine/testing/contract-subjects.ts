@@ -8,12 +8,19 @@ import { openTiny, type TinyModel } from "./tiny-models.ts";
 
 /** Tiny models of each architecture, by `model_type`. */
 export const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
+  gemma: ["gemma"],
+  gemma2: ["gemma2"],
+  gemma3_text: ["gemma3-text"],
   llama: ["base", "untied-head", "biases", "head-dim"],
   mistral: ["mistral-window"],
   mixtral: ["mixtral"],
+  olmo2: ["olmo2"],
+  phi: ["phi"],
+  phi3: ["phi3"],
   qwen2: ["qwen2"],
   qwen2_moe: ["qwen2-moe-mixed"],
   qwen3: ["qwen3"],
+  qwen3_moe: ["qwen3-moe"],
 };
 
 const ALL_ENTRIES: readonly MethodEntry[] = Object.values(METHODS).flat();
@@ -33,6 +40,15 @@ const OF_EACH_KIND = named(
   "Pfeiffer's adapters",
 );
 
+/** Where projections are fused, what names them one by one finds none. */
+const FUSED = [...OF_EACH_KIND.filter(({ name }) => name !== "LoRA"), ...named("DoRA")];
+
+/** Scaled embeddings want larger steps of a prompt. */
+const SCALED = [
+  ...OF_EACH_KIND.filter(({ name }) => name !== "prompt tuning"),
+  ...named("prompt tuning from noise"),
+];
+
 const WITH_EXPERTS = [
   ...ON_EXPERTS,
   ...named(
@@ -46,11 +62,18 @@ const WITH_EXPERTS = [
 
 /** Which entries run on which model; where it is not named, all. */
 const CHOSEN: Readonly<Partial<Record<TinyModel, readonly MethodEntry[]>>> = {
+  gemma: named("LoRA", "LN tuning"),
+  gemma2: SCALED,
+  "gemma3-text": SCALED,
   "mistral-window": OF_EACH_KIND,
   mixtral: WITH_EXPERTS,
+  olmo2: OF_EACH_KIND,
+  phi: OF_EACH_KIND,
+  phi3: FUSED,
   qwen2: OF_EACH_KIND,
   "qwen2-moe-mixed": WITH_EXPERTS,
   qwen3: OF_EACH_KIND,
+  "qwen3-moe": named("LoRA", "LN tuning"),
 };
 
 const pairsOf = (tiny: TinyModel) =>

@@ -16,13 +16,20 @@ const GROUPS = {
   biases: "llama",
   "head-dim": "llama",
   "f16-weights": "llama",
+  gemma: "architectures",
+  gemma2: "architectures",
+  "gemma3-text": "architectures",
   "mistral-window": "architectures",
   mixtral: "architectures",
   "mixtral-balanced": "architectures",
+  olmo2: "architectures",
+  phi: "architectures",
+  phi3: "architectures",
   qwen2: "architectures",
   "qwen2-moe": "architectures",
   "qwen2-moe-mixed": "architectures",
   qwen3: "architectures",
+  "qwen3-moe": "architectures",
 } as const;
 
 export type TinyModel = keyof typeof GROUPS;

@@ -245,7 +245,8 @@ function bytesHeld(entry: Stored): number {
   return "half" in entry ? entry.half.byteLength : sizeOf(entry.spec.shape) * 4;
 }
 
-function checkTensors(checkpoint: Checkpoint, specs: readonly WeightSpec[]): void {
+/** @throws TunesmithError (checkpoint) naming every tensor that is missing, misshapen or has no place */
+export function checkTensors(checkpoint: Checkpoint, specs: readonly WeightSpec[]): void {
   const faults: Fault[] = [];
   for (const { name, shape } of specs) {
     const tensor = checkpoint.tensors.get(name);

@@ -3,31 +3,51 @@
 import { TunesmithError } from "../../errors.ts";
 import type { Checkpoint, CheckpointTensor } from "../checkpoint-types.ts";
 import { missingTensor } from "../tensor-file.ts";
-import { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
+import { type GgufFile, openGguf } from "./gguf.ts";
+import { deinterleavedRow, interleavedHeads } from "./gguf-architectures.ts";
+import {
+  architectureOfGguf,
+  configOfGguf,
+  ROPE_FACTORS,
+  type StoredTensor,
+  storedTensors,
+} from "./gguf-config.ts";
 import { DEQUANTIZERS } from "./gguf-dequantize.ts";
-import { deinterleavedRow, interleavedHeads, llamaConfig, llamaTensors } from "./gguf-llama.ts";
 import { writeTokenizerFiles } from "./gguf-side-files.ts";
 import { generationConfigGguf, loadTokenizerGguf, tokenizerPartsGguf } from "./gguf-tokenizer.ts";
 import { GGML_TYPES } from "./gguf-types.ts";
 
 const CHUNK_BYTES = 4 << 20;
 
-/** Opens a `.gguf` file of architecture "llama". Throws a TunesmithError ("checkpoint"). */
+/** Opens a `.gguf` file of a known architecture. Throws a TunesmithError ("checkpoint"). */
 export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   const file = await openGguf(path);
   try {
-    const config = llamaConfig(file, await readRopeFactors(file));
-    const stored = llamaTensors(file);
+    const architecture = architectureOfGguf(file);
+    const config = configOfGguf(file, architecture, await readRopeFactors(file));
+    const stored = storedTensors(file, architecture);
     const generationConfig = generationConfigGguf(file);
     const headDimension = config.head_dim as number;
-    const isReordered = ({ name }: GgufTensor) => interleavedHeads(name, config) !== undefined;
+    const headsOf = ({ tensor }: StoredTensor) =>
+      interleavedHeads(tensor.name, architecture, config);
+    const offsetOf = ({ tensor }: StoredTensor) =>
+      tensor.name.endsWith("_norm.weight") ? (architecture.normOffset ?? 0) : 0;
+    const order = (part: StoredTensor) => (headsOf(part) === undefined ? {} : { headDimension });
     const tensors = new Map<string, CheckpointTensor>();
-    for (const [name, tensor] of stored) {
-      const { type: dtype, shape, byteOffset, byteLength } = tensor;
-      const direct = GGML_TYPES[dtype].blockElements === 1 && !isReordered(tensor);
-      const location = { path, byteOffset, byteLength };
-      tensors.set(name, { name, shape, dtype, ...(direct && { location }) });
-      const heads = interleavedHeads(tensor.name, config);
+    for (const [name, part] of stored) {
+      const { tensor, shape, from, byteLength } = part;
+      const heads = headsOf(part);
+      const direct =
+        GGML_TYPES[tensor.type].blockElements === 1 && heads === undefined && offsetOf(part) === 0;
+      const location = { path, byteOffset: tensor.byteOffset + from, byteLength };
+      tensors.set(name, { name, shape, dtype: tensor.type, ...(direct && { location }) });
+      if (offsetOf(part) !== 0 && tensor.type !== "F32")
+        throw new TunesmithError("checkpoint", {
+          where: `${path} (tensor "${tensor.name}")`,
+          rule: "norms of this architecture are F32",
+          seen: tensor.type,
+          fix: "convert the model again with llama.cpp",
+        });
       if (heads !== undefined && shape[0] !== heads * headDimension)
         throw new TunesmithError("checkpoint", {
           where: `${path} (tensor "${tensor.name}")`,
@@ -48,21 +68,19 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
       generationConfig,
       tensors,
       async readFloat32Into(name, target) {
-        const tensor = find(name);
-        await readRows(file, tensor, target, DEQUANTIZERS[tensor.type], {
-          ...(isReordered(tensor) && { headDimension }),
-        });
+        const part = find(name);
+        await readRows(file, part, target, DEQUANTIZERS[part.tensor.type], order(part));
+        const offset = offsetOf(part);
+        if (offset !== 0) for (let i = 0; i < target.length; i++) target[i]! -= offset;
       },
       async readRawInto(name, target) {
-        const tensor = find(name);
-        if (GGML_TYPES[tensor.type].blockElements > 1)
-          throw new TypeError(
-            `${name} is ${tensor.type}; only unquantised tensors have raw values`,
-          );
-        await readRows(file, tensor, target, (bytes, rows) => rows.set(bytes), {
-          ...(isReordered(tensor) && { headDimension }),
-        });
+        const part = find(name);
+        const { type } = part.tensor;
+        if (GGML_TYPES[type].blockElements > 1)
+          throw new TypeError(`${name} is ${type}; only unquantised tensors have raw values`);
+        await readRows(file, part, target, (bytes, rows) => rows.set(bytes), order(part));
       },
+      readTokenizer: async () => tokenizerPartsGguf(file),
       loadTokenizer: async () => loadTokenizerGguf(file),
       writeSideFiles: async (directory) =>
         writeTokenizerFiles(tokenizerPartsGguf(file), directory, { config, generationConfig }),
@@ -75,10 +93,12 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 async function readRopeFactors(file: GgufFile): Promise<Float32Array | undefined> {
-  const tensor = file.tensors.get("rope_freqs.weight");
+  const tensor = file.tensors.get(ROPE_FACTORS);
   if (!tensor) return undefined;
-  const factors = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1));
-  await readRows(file, tensor, factors, DEQUANTIZERS[tensor.type], {});
+  const { shape, byteLength } = tensor;
+  const factors = new Float32Array(shape.reduce((product, size) => product * size, 1));
+  const part = { tensor, shape, from: 0, byteLength };
+  await readRows(file, part, factors, DEQUANTIZERS[tensor.type], {});
   return factors;
 }
 
@@ -88,15 +108,15 @@ async function readRopeFactors(file: GgufFile): Promise<Float32Array | undefined
  */
 async function readRows<Target extends Float32Array | Uint8Array>(
   file: GgufFile,
-  tensor: GgufTensor,
+  { tensor, shape, from: start, byteLength }: StoredTensor,
   target: Target,
   decode: (bytes: Uint8Array, target: Target) => void,
   { headDimension }: { headDimension?: number },
 ): Promise<void> {
-  const rows = tensor.shape[0]!;
+  const rows = shape[0]!;
   if (rows === 0) return;
-  const rowBytes = tensor.byteLength / rows;
-  const rowLength = tensor.shape.reduce((product, size) => product * size, 1) / rows;
+  const rowBytes = byteLength / rows;
+  const rowLength = shape.reduce((product, size) => product * size, 1) / rows;
   const targetRow = target instanceof Float32Array ? rowLength : rowBytes;
   if (target.length !== targetRow * rows)
     throw new RangeError(`${tensor.name} needs ${targetRow * rows} elements, not ${target.length}`);
@@ -105,7 +125,7 @@ async function readRows<Target extends Float32Array | Uint8Array>(
   for (let from = 0; from < rows; from += rowsAtOnce) {
     const count = Math.min(rowsAtOnce, rows - from);
     const bytes = chunk.subarray(0, count * rowBytes);
-    await file.readInto(tensor.name, bytes, from * rowBytes);
+    await file.readInto(tensor.name, bytes, start + from * rowBytes);
     const part = (row: number, length: number) =>
       target.subarray(row * targetRow, (row + length) * targetRow) as Target;
     if (headDimension === undefined) decode(bytes, part(from, count));

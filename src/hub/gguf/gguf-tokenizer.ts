@@ -5,15 +5,20 @@
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../json-file.ts";
 import { createTokenizer, type TokenizerParts } from "../tokenizers/tokenizer.ts";
-import { GPT2_WORDS, splitBy } from "../tokenizers/tokenizer-definition.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer-types.ts";
 import type { GgufFile } from "./gguf.ts";
+import { ignoresMerges, PRE_TOKENIZERS } from "./gguf-pre-tokenizers.ts";
 import type { GgufValue } from "./gguf-values.ts";
 
 /** ggml's token types. */
-const UNKNOWN = 2;
-const CONTROL = 3;
-const USER_DEFINED = 4;
+export const TOKEN_TYPES = {
+  NORMAL: 1,
+  UNKNOWN: 2,
+  CONTROL: 3,
+  USER_DEFINED: 4,
+  UNUSED: 5,
+  BYTE: 6,
+} as const;
 
 type GgufHeader = Pick<GgufFile, "path" | "metadata">;
 
@@ -118,46 +123,13 @@ function vocabularyIds({ tokens }: Vocabulary): Record<string, number> {
 }
 
 function addedTokens({ tokens, types }: Vocabulary): JsonObject[] {
+  const { UNKNOWN, CONTROL, USER_DEFINED } = TOKEN_TYPES;
   return tokens.flatMap((content, id) => {
     const type = types[id]!;
     if (type !== CONTROL && type !== USER_DEFINED && type !== UNKNOWN) return [];
     return [{ id, content, special: type !== USER_DEFINED, normalized: false }];
   });
 }
-
-/** The words that byte-level vocabularies are built within; contractions in any case where `(?i:`. */
-const CONTRACTIONS = "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]";
-const wordsWithDigits = (digits: string) =>
-  `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|` +
-  "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-const byteLevel = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
-const gpt2Words = [splitBy(GPT2_WORDS), byteLevel];
-const gpt2WordsSingleDigits = [splitBy("\\p{N}"), ...gpt2Words];
-const llama3Words = [splitBy(wordsWithDigits("\\p{N}{1,3}")), byteLevel];
-const qwen2Words = [splitBy(wordsWithDigits("\\p{N}")), byteLevel];
-
-/** By `tokenizer.ggml.pre`, llama.cpp's names for the pre-tokenizers that it met. */
-const PRE_TOKENIZERS: Readonly<Record<string, readonly JsonObject[]>> = {
-  default: gpt2Words,
-  "gpt-2": gpt2Words,
-  mpt: gpt2Words,
-  olmo: gpt2Words,
-  jais: gpt2Words,
-  smollm: gpt2WordsSingleDigits,
-  starcoder: gpt2WordsSingleDigits,
-  refact: gpt2WordsSingleDigits,
-  "command-r": gpt2WordsSingleDigits,
-  codeshell: gpt2WordsSingleDigits,
-  "llama-bpe": llama3Words,
-  llama3: llama3Words,
-  "llama-v3": llama3Words,
-  dbrx: llama3Words,
-  "smaug-bpe": llama3Words,
-  qwen2: qwen2Words,
-  "deepseek-r1-qwen": qwen2Words,
-  stablelm2: qwen2Words,
-};
 
 function byteLevelBpe(file: GgufHeader, vocabulary: Vocabulary): JsonObject {
   const { path, metadata } = file;
@@ -180,8 +152,7 @@ function byteLevelBpe(file: GgufHeader, vocabulary: Vocabulary): JsonObject {
       type: "BPE",
       vocab: vocabularyIds(vocabulary),
       merges: merges.map((merge) => splitMerge(path, merge)),
-      // Llama 3 takes a word that is a token as it is, whether or not merges lead there.
-      ignore_merges: preTokenizers === llama3Words,
+      ignore_merges: ignoresMerges(String(kind)),
     },
   };
 }
@@ -229,7 +200,10 @@ function sentencePieceBpe(file: GgufHeader, vocabulary: Vocabulary): JsonObject 
  * SentencePiece joins the neighbours whose union scores best; so every way of cutting a token into two
  * tokens is a merge, better scores first (ties: longer left part, then longer right part).
  */
-function mergesFromScores(tokens: readonly string[], scores: readonly number[]) {
+export function mergesFromScores(
+  tokens: readonly string[],
+  scores: ArrayLike<number>,
+): [string, string][] {
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const merges: { left: string; right: string; score: number }[] = [];
   for (const [id, token] of tokens.entries()) {

@@ -69,7 +69,7 @@ export async function writeSafetensors(
 export async function writeShardedSafetensors(
   folder: string,
   tensors: readonly TensorToWrite[],
-  options: { maxShardBytes?: number; metadata?: Readonly<Record<string, string>> } = {},
+  options: { maxShardBytes?: number | undefined; metadata?: Readonly<Record<string, string>> } = {},
 ): Promise<string[]> {
   const { maxShardBytes = 5e9, metadata = PYTORCH_METADATA } = options;
   const shards: TensorToWrite[][] = [];

@@ -35,7 +35,7 @@ export function adaptDefinition(definition: JsonObject): JsonObject {
  * leaves out "½" and "Ⅷ", `ByteLevel` takes U+FEFF for a space and U+0085 for none. Its `Split` does
  * it as Rust does, so they are written as splits.
  */
-function adaptPreTokenizer(value: unknown): unknown {
+export function adaptPreTokenizer(value: unknown): unknown {
   if (!isJsonObject(value)) return value;
   if (value.type === "Sequence" && Array.isArray(value.pretokenizers))
     return { ...value, pretokenizers: value.pretokenizers.map(adaptPreTokenizer) };

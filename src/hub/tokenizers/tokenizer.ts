@@ -44,6 +44,11 @@ export interface TokenizerParts {
 
 /** Reads the tokenizer of a model folder. Throws a TunesmithError ("checkpoint") where there is none. */
 export async function loadTokenizerFolder(folder: string): Promise<Tokenizer> {
+  return createTokenizer(await readTokenizerFolder(folder));
+}
+
+/** The tokenizer's files of a model folder, read. Throws as above. */
+export async function readTokenizerFolder(folder: string): Promise<TokenizerParts> {
   const definition = await readJsonObject(join(folder, "tokenizer.json"));
   if (!definition)
     throw new TunesmithError("checkpoint", {
@@ -56,14 +61,14 @@ export async function loadTokenizerFolder(folder: string): Promise<Tokenizer> {
     });
   const settings = (await readJsonObject(join(folder, "tokenizer_config.json"))) ?? {};
   const specialTokens = (await readJsonObject(join(folder, "special_tokens_map.json"))) ?? {};
-  return createTokenizer({
+  return {
     source: folder,
     definition,
     settings: { ...specialTokens, ...settings },
     chatTemplate:
       (await readTextIfPresent(join(folder, "chat_template.jinja"))) ??
       templateFrom(settings.chat_template),
-  });
+  };
 }
 
 /** Makes a tokenizer from its parts. Throws a TunesmithError ("checkpoint") for a broken definition. */

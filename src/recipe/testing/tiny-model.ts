@@ -13,11 +13,11 @@ const CHARACTERS = [
 ];
 const SPECIAL = ["<pad>", "<s>", "</s>"];
 
-/** Writes the model to `folder`. */
-export async function writeTinyModel(folder: string): Promise<void> {
+/** Writes the model to `folder`; `weights` is the folder of another model with a vocabulary of 97. */
+export async function writeTinyModel(folder: string, weights = CASE): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const file of ["config.json", "generation_config.json", "model.safetensors"])
-    await copyFile(join(CASE, file), join(folder, file));
+    await copyFile(join(weights, file), join(folder, file));
   const tokens = [...SPECIAL, ...CHARACTERS];
   const tokenizer = {
     version: "1.0",

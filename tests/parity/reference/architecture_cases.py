@@ -6,13 +6,13 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from .adapters import by_file_key, perturb, save
+from .architecture_models import by_file_name, evaluated, greedy, load, make
 from .evaluate import evaluate
 from .precision import relative_difference
 from .store import write_case, write_json
-from .tiny_model import BASE, make_batch
+from .tiny_model import make_batch
 
 EXPERTS = {"intermediate_size": 20, "num_local_experts": 5, "num_experts_per_tok": 2, "tie_word_embeddings": False}
 QWEN2_MOE = {
@@ -103,53 +103,6 @@ LORAS = {
 }
 
 
-def _make(seed, model_type, settings):
-    """A model whose random weights are large enough to show; see `tiny_model`."""
-    rope = {"rope_type": "default", "rope_theta": 10000.0}
-    config = AutoConfig.for_model(model_type, **{**BASE, "rope_parameters": rope, **settings})
-    model = AutoModelForCausalLM.from_config(config)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if "norm" in name:
-                parameter.copy_(1 + 0.2 * noise)
-            elif name.endswith("bias"):
-                parameter.copy_(0.3 * noise)
-            elif "embed_tokens" in name or "lm_head" in name:
-                parameter.copy_(0.5 * noise)
-            else:
-                parameter.copy_(noise * 1.5 / parameter.shape[-1] ** 0.5)
-    return model.eval()
-
-
-def _load(directory):
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="sdpa")
-    # Experts one after another: the fused products are of other precisions.
-    model.set_experts_implementation("eager")
-    model.config.use_cache = False
-    return model.eval()
-
-
-def by_file_name(model_type, tensors):
-    """From parameters in memory, where experts are fused, to the names and tensors of the checkpoint."""
-    is_mixtral = model_type == "mixtral"
-    gate, up, down = ("w1", "w3", "w2") if is_mixtral else ("gate_proj", "up_proj", "down_proj")
-    named = {}
-    for name, value in tensors.items():
-        path = name.replace(".mlp.", ".block_sparse_moe.") if is_mixtral else name
-        if name.endswith(".experts.gate_up_proj"):
-            for index, both in enumerate(value):
-                for part, half in zip((gate, up), both.chunk(2)):
-                    named[path.replace("gate_up_proj", f"{index}.{part}.weight")] = half
-        elif name.endswith(".experts.down_proj"):
-            for index, one in enumerate(value):
-                named[path.replace("down_proj", f"{index}.{down}.weight")] = one
-        else:
-            named[path] = value
-    return named
-
-
 class WithoutBalance(nn.Module):
     """A model whose loss is the objective's alone, though its config asks for the balancing loss."""
 
@@ -202,30 +155,11 @@ class ExpertLora(nn.Module):
         return torch.func.functional_call(self.inner, changed, kwargs=inputs)
 
 
-def _write_greedy(model, seed):
-    """What follows two prompts, token by token."""
-    answers = []
-    for length in (3, 7):
-        prompt = make_batch(seed + length, rows=1, length=length)["inputIds"]
-        tokens = model.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=16, do_sample=False, eos_token_id=None, pad_token_id=0
-        )
-        answers.append({"prompt": prompt[0].tolist(), "tokens": tokens[0, length:].tolist()})
-    return answers
-
-
-def _evaluated(model, batch, model_type, trained=lambda name: True):
-    results = evaluate(model, batch)
-    named = by_file_name(model_type, results["gradients"])
-    results["gradients"] = {name.removeprefix("inner."): value for name, value in named.items() if trained(name)}
-    return results
-
-
 def _write_expert_lora(root, model_path, batch):
     rank, alpha = 2, 3
     directory = root / "mixtral-expert-lora"
     (directory / "adapter").mkdir(parents=True)
-    model = _load(directory / model_path)
+    model = load(directory / model_path)
     lora = ExpertLora(model, rank, alpha, torch.Generator().manual_seed(5200)).eval()
     results = evaluate(lora, batch)
     results["gradients"] = lora.by_key(results["gradients"])
@@ -241,7 +175,7 @@ def _write_expert_lora(root, model_path, batch):
         "task_type": "CAUSAL_LM",
     }
     write_json(directory / "adapter" / "adapter_config.json", config)
-    peft = PeftModel.from_pretrained(_load(directory / model_path), directory / "adapter").eval()
+    peft = PeftModel.from_pretrained(load(directory / model_path), directory / "adapter").eval()
     logits = peft(input_ids=batch["inputIds"]).logits
     difference = relative_difference(logits.detach(), results["logits"])
     assert difference < 1e-4, f"PEFT reads the adapter otherwise: {difference}"
@@ -255,16 +189,16 @@ def write_architecture_cases(root):
     for index, (name, (shows, model_type, settings, batch_settings)) in enumerate(MODELS.items()):
         types[name] = model_type
         directory = root / name
-        _make(5000 + index, model_type, settings).save_pretrained(directory / "model")
-        model = _load(directory / "model")
+        make(5000 + index, model_type, settings).save_pretrained(directory / "model")
+        model = load(directory / "model")
         batch = make_batch(5020 + index, **batch_settings)
         write_case(
             directory,
             shows,
-            _evaluated(model, batch, model_type),
+            evaluated(model, batch, model_type),
             [batch],
             model="model",
-            greedy=_write_greedy(model, 5040 + 10 * index),
+            greedy=greedy(model, 5040 + 10 * index),
         )
 
     keys_only = {"name": "freeze", "weights": ["k_proj"]}
@@ -272,20 +206,20 @@ def write_architecture_cases(root):
         directory, model_path = root / name, f"../{base}/model"
         directory.mkdir()
         batch = make_batch(5120 + index, **batch_settings)
-        results = _evaluated(_load(directory / model_path), batch, types[base], lambda key: ".k_proj." in key)
+        results = evaluated(load(directory / model_path), batch, types[base], lambda key: ".k_proj." in key)
         write_case(directory, shows, results, [batch], model=model_path, method=keys_only)
 
     for index, (name, (shows, base, changes, batch_settings)) in enumerate(BALANCED.items()):
         types[name] = types[base]
         directory = root / name
-        model = _load(root / base / "model")
+        model = load(root / base / "model")
         for key, value in changes.items():
             setattr(model.config, key, value)
         model.router_aux_loss_coef = model.config.router_aux_loss_coef
         model.save_pretrained(directory / "model")
-        model = _load(directory / "model")
+        model = load(directory / "model")
         batch = make_batch(5140 + index, **batch_settings)
-        results = _evaluated(model, batch, types[base])
+        results = evaluated(model, batch, types[base])
         total = results["loss"]
         results["loss"] = evaluate(WithoutBalance(model), batch)["loss"]
         assert abs(total - results["loss"]) > 0.1
@@ -294,9 +228,9 @@ def write_architecture_cases(root):
     for index, (name, (shows, base, method, trained)) in enumerate(PARTS.items()):
         directory, model_path = root / name, f"../{base}/model"
         directory.mkdir()
-        model = _load(directory / model_path)
+        model = load(directory / model_path)
         batch = make_batch(5160 + index, padding="right")
-        results = _evaluated(model, batch, types[base], trained)
+        results = evaluated(model, batch, types[base], trained)
         facts = {}
         if base in BALANCED:
             total = results["loss"]
@@ -308,11 +242,11 @@ def write_architecture_cases(root):
         directory, model_path = root / name, f"../{base}/model"
         directory.mkdir()
         torch.manual_seed(5180 + index)
-        model = get_peft_model(_load(directory / model_path), LoraConfig(task_type="CAUSAL_LM", **settings))
+        model = get_peft_model(load(directory / model_path), LoraConfig(task_type="CAUSAL_LM", **settings))
         model.peft_config["default"].base_model_name_or_path = f"tiny-{types[base]}"
         perturb(model, 5190 + index)
         save(model, directory / "adapter")
-        model = PeftModel.from_pretrained(_load(directory / model_path), directory / "adapter", is_trainable=True)
+        model = PeftModel.from_pretrained(load(directory / model_path), directory / "adapter", is_trainable=True)
         batch = make_batch(5200 + index, **batch_settings)
         results = evaluate(model.eval(), batch)
         results["gradients"] = by_file_key(model, results["gradients"])

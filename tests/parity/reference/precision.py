@@ -20,12 +20,19 @@ def _norm_forward(self, hidden_states):
 def float64_arithmetic():
     """Within this block a model moved to float64 computes in float64 from end to end."""
     original_float, original_norm = torch.Tensor.float, LlamaRMSNorm.forward
+    original_softmax = torch.nn.functional.softmax
+
+    def softmax(*arguments, dtype=None, **options):
+        return original_softmax(*arguments, dtype=torch.float64 if dtype == torch.float32 else dtype, **options)
+
+    torch.nn.functional.softmax = softmax
     torch.Tensor.float = torch.Tensor.double
     LlamaRMSNorm.forward = _norm_forward
     try:
         yield
     finally:
         torch.Tensor.float = original_float
+        torch.nn.functional.softmax = original_softmax
         LlamaRMSNorm.forward = original_norm
 
 

@@ -38,20 +38,35 @@ def _check(groups, versions, packages, needs):
     return 1 if faults or compared == 0 else 0
 
 
+def _add(group, write):
+    """Stores the cases of a group that are not stored yet."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write(Path(scratch))
+        new = [case for case in sorted(Path(scratch).iterdir()) if not (CASES / group / case.name).exists()]
+        for case in new:
+            shutil.copytree(case, CASES / group / case.name)
+    print(f"added to {group}: {', '.join(case.name for case in new) or 'nothing'}")
+    return 0
+
+
 def rebuild(description, groups, versions, packages, needs=()):
-    """The command: writes `groups` (name to function of a folder), or with --check compares.
+    """The command: writes `groups` (name to function of a folder), or with --check compares, or with --add
+    stores what is new.
 
     `versions` is the file that notes the versions of `packages`; `needs` are stored groups that the
     groups' models come from. Returns an exit code.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare a rebuild with the stored cases")
+    parser.add_argument("--add", metavar="GROUP", choices=groups, help="store a group's new cases, and change no other")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the sums' order, and so their last bits, would depend on the machine
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")  # several cases are about what the libraries warn of
     if arguments.check:
         return _check(groups, versions, packages, needs)
+    if arguments.add:
+        return _add(arguments.add, groups[arguments.add])
     _build(CASES, groups)
     write_versions(CASES / versions, packages)
     size = sum(file.stat().st_size for name in groups for file in (CASES / name).rglob("*.*") if file.is_file())

@@ -24,10 +24,10 @@ TEXTS = [
 ]
 
 
-def _continue(model, ids):
+def continued(model, ids, count):
     """(new token ids, smallest gap between the best and the second-best logit)."""
     tokens, gap, cache, step = [], float("inf"), None, torch.tensor([ids])
-    for _ in range(NEW_TOKENS):
+    for _ in range(count):
         output = model(step, past_key_values=cache, use_cache=True)
         cache = output.past_key_values
         best = output.logits[0, -1].topk(2)
@@ -47,7 +47,7 @@ def write_greedy(out):
     with torch.inference_mode():
         for prompt in prompts:
             ids = tokenizer(prompt).input_ids
-            tokens, gap = _continue(model, ids)
+            tokens, gap = continued(model, ids, NEW_TOKENS)
             entries.append(
                 {
                     "prompt": prompt,
