@@ -6,6 +6,10 @@ const ROOT = join(import.meta.dirname, "..");
 
 /** SmolLM2-135M-Instruct as a folder of float32 weights (docs/benchmarks.md says how it gets there). */
 export const MODEL_FOLDER = join(ROOT, ".cache", "smollm2", "hf");
+/** The same model as the GGUF file that it was made of. */
+export const GGUF_FILE = join(ROOT, ".cache", "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf");
+/** Where node-llama-cpp is installed, a peer of generation. */
+export const LLAMA_CPP_FOLDER = join(ROOT, ".cache", "llama-cpp");
 /** Python with the peers' libraries, unless `--python` names another. */
 export const PYTHON =
   process.platform === "win32"

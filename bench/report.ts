@@ -8,6 +8,7 @@ import { basename, join } from "node:path";
 import { betweenMarkers } from "../scripts/between-markers.ts";
 import { writeFileAtomically } from "../src/hub/index.ts";
 import { isFailure } from "./child.ts";
+import { type GenerationSide, generationAims, generationSides } from "./generation-summary.ts";
 import { table } from "./markdown-table.ts";
 import { PAGE, PICTURES_FOLDER, README } from "./paths.ts";
 import { drawSpeedPicture } from "./picture.ts";
@@ -24,6 +25,7 @@ import {
 import { reportsOf } from "./session.ts";
 import { median } from "./statistics.ts";
 import {
+  type Aim,
   aimsOf,
   failuresOf,
   GFLOP_PER_TOKEN,
@@ -63,12 +65,12 @@ function summary(kind: string, results: Results): string {
   return [
     `LoRA step of SmolLM2-135M, 4 × 256 tokens, float32, on ${title(machine)} (${speed.date}):`,
     `![Speed and memory](docs/pictures/${kind}.svg)`,
-    aimTable(results),
+    aimTable(aimsOf(results)),
   ].join("\n\n");
 }
 
 async function section(kind: string, results: Results): Promise<string> {
-  const { machine, speed, scaling, methods, quality } = results;
+  const { machine, speed, generation, scaling, methods, quality } = results;
   const parts = [`### ${title(machine)}`];
   if (speed) {
     const sides = sidesOf(speed);
@@ -78,10 +80,16 @@ async function section(kind: string, results: Results): Promise<string> {
     await writeFileAtomically(picture, drawSpeedPicture(sides, roof(peaks), title(machine)));
     const link = `pictures/${basename(picture)}`;
     parts.push(facts(machine, speed), `![Speed and memory](${link})`, speedTable(sides, peaks));
-    parts.push(peakNote(peaks), lossNote(sides), aimTable(results));
+    parts.push(peakNote(peaks), lossNote(sides), aimTable(aimsOf(results)));
     for (const [label, reason] of failuresOf(speed))
       parts.push(`Not measured: ${label} (\`${reason}\`).`);
   }
+  if (generation)
+    parts.push(
+      `Generation (${generation.date}, load average before ${generation.loadBefore.toFixed(1)}; ${versionList(generation.versions)}):`,
+      generationTable(generationSides(generation)),
+      aimTable(generationAims(generation)),
+    );
   if (scaling)
     parts.push(
       "Against the arithmetic (1.00 is what the standard workload's speed predicts; more is worse):",
@@ -222,15 +230,30 @@ function lossNote(sides: readonly Side[]): string {
 const relativeSpread = (values: readonly number[]): number =>
   (Math.max(...values) - Math.min(...values)) / Math.max(...values);
 
-const aimTable = (results: Results): string =>
+const generationTable = (sides: readonly GenerationSide[]): string =>
+  table(
+    [
+      "tokens/s",
+      "reading 512",
+      "writing, 1 sequence",
+      "writing, 8 sequences",
+      "first token",
+      "peak memory",
+    ],
+    sides.map(({ label, reads, writes, writesAll, secondsToFirstToken, peakBytes }) => [
+      label,
+      reads.toFixed(0),
+      writes.toFixed(1),
+      writesAll.toFixed(0),
+      `${secondsToFirstToken.toFixed(1)} s`,
+      `${(peakBytes / GIB).toFixed(2)} GiB`,
+    ]),
+  );
+
+const aimTable = (aims: readonly Aim[]): string =>
   table(
     ["aim", "measured", "aimed at", ""],
-    aimsOf(results).map(({ what, measured, aim, met }) => [
-      what,
-      measured,
-      aim,
-      met ? "met" : "**not met**",
-    ]),
+    aims.map(({ what, measured, aim, met }) => [what, measured, aim, met ? "met" : "**not met**"]),
   );
 
 const scalingTable = (points: readonly ScalingPoint[]): string =>

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../src/hub/index.ts";
 import { inspectMachine, type Machine } from "../src/recipe/machine.ts";
 import type { GemmReport, StepReport } from "./child.ts";
+import type { GenerationReport } from "./generation-report.ts";
 import { RESULTS_FOLDER } from "./paths.ts";
 import type { QualityReport } from "./quality-run.ts";
 import type { Measured } from "./session.ts";
@@ -36,6 +37,8 @@ export interface ScalingSession extends Session<StepReport> {
   readonly workloads: Readonly<Record<string, Workload>>;
 }
 
+export type GenerationSession = Session<GenerationReport>;
+
 export type MethodsSession = Session<StepReport>;
 
 /** Every method, and a peer's, on the quickstart's task; a round is a seed. */
@@ -51,6 +54,7 @@ export interface QualitySession extends Session<QualityReport> {
 export interface Results {
   readonly machine: MachineFacts;
   readonly speed?: SpeedSession;
+  readonly generation?: GenerationSession;
   readonly scaling?: ScalingSession;
   readonly methods?: MethodsSession;
   readonly quality?: QualitySession;

@@ -22,7 +22,7 @@ export interface Measured<T> {
 }
 
 export interface SessionOptions {
-  readonly name: "speed" | "scaling" | "methods" | "quality" | "sweep";
+  readonly name: "speed" | "generation" | "scaling" | "methods" | "quality" | "sweep";
   readonly rounds: number;
   /** Measurements at once; default 1. */
   readonly jobs?: number;

@@ -7,9 +7,7 @@
 // out of the median; `seconds_to_first_step` counts from the start of the process to the end of the
 // very first one.
 
-import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -20,6 +18,7 @@ import type { MethodOptions } from "../src/methods/index.ts";
 import { clipGradients, createOptimizer, zeroGradients } from "../src/runtime/optimizer.ts";
 import { flagsOrExit } from "./flags.ts";
 import { MODEL_FOLDER } from "./paths.ts";
+import { ortVersion, peakBytes, startedAt } from "./process-facts.ts";
 import { withDepth } from "./shallow-model.ts";
 import { median } from "./statistics.ts";
 import { makeBatch, readCount, readWorkload, WORKLOAD_FLAGS, type Workload } from "./workload.ts";
@@ -68,17 +67,6 @@ function readOptions(): StepOptions {
 
 /** Steps that a method's own schedule is told of; far fewer are measured. */
 const SCHEDULED_STEPS = 1000;
-
-/** When the parent started this process, or the system did, in milliseconds since the epoch. */
-const startedAt = () => Number(process.env.TUNESMITH_BENCH_SPAWNED ?? performance.timeOrigin);
-
-/** Peak resident memory in bytes: VmHWM on Linux (as the peers report it). */
-function peakBytes(): number {
-  const status =
-    process.platform === "linux" ? readFileSync("/proc/self/status", "utf8") : undefined;
-  const kilobytes = /^VmHWM:\s*(\d+) kB$/m.exec(status ?? "")?.[1];
-  return 1024 * Number(kilobytes ?? process.resourceUsage().maxRSS);
-}
 
 /** Bytes of the files that saving writes. */
 async function savedBytes(save: (folder: string) => Promise<void>): Promise<number> {
@@ -160,11 +148,6 @@ async function measure(options: StepOptions) {
     threads,
     versions: { node: process.versions.node, "onnxruntime-node": ortVersion() },
   };
-}
-
-function ortVersion(): string {
-  const require = createRequire(import.meta.url);
-  return (require("onnxruntime-node/package.json") as { version: string }).version;
 }
 
 const options = flagsOrExit(
