@@ -12,26 +12,26 @@ import { casePath } from "../testing/cases.ts";
 import { expectFault, temporaryFolder } from "../testing/files.ts";
 
 const NAME = "layer.weight";
-const SHAPE = [24, 64];
+const SHAPE = [32, 64];
 
 describe.each(["gptq", "gptq-v2", "gptq-desc-act", "awq"])("%s", (name) => {
   it("gives the numbers that were packed, and their halves", async () => {
     const folder = casePath("packed", name);
     const reference = await openSafetensors(join(folder, "expected.safetensors"));
-    const halves = new Uint8Array(24 * 64 * 2);
+    const halves = new Uint8Array(32 * 64 * 2);
     await reference.readInto(NAME, halves);
-    const expected = new Float32Array(24 * 64);
+    const expected = new Float32Array(32 * 64);
     await readFloat32(reference, NAME, expected);
     await reference.close();
 
     const checkpoint = await openCheckpoint(folder);
     expect([...checkpoint.tensors.keys()].sort()).toEqual(["layer.bias", NAME]);
     expect(checkpoint.tensors.get(NAME)).toEqual({ name: NAME, shape: SHAPE, dtype: "F16" });
-    const raw = new Uint8Array(24 * 64 * 2);
+    const raw = new Uint8Array(32 * 64 * 2);
     await checkpoint.readRawInto(NAME, raw);
     expect(raw).toEqual(halves);
     // The product of a half and four bits fits into float32; as a half it is rounded.
-    const exact = new Float32Array(24 * 64);
+    const exact = new Float32Array(32 * 64);
     await checkpoint.readFloat32Into(NAME, exact);
     for (let i = 0; i < exact.length; i++)
       expect(Math.abs(exact[i]! - expected[i]!)).toBeLessThanOrEqual(Math.abs(exact[i]!) / 2048);
@@ -72,7 +72,7 @@ it("takes inputs in turn where the file does not say their groups", async () => 
     await openCheckpoint(folder),
     await openCheckpoint(casePath("packed/gptq")),
   ];
-  const [own, reference] = [new Float32Array(24 * 64), new Float32Array(24 * 64)];
+  const [own, reference] = [new Float32Array(32 * 64), new Float32Array(32 * 64)];
   await bare.readFloat32Into(NAME, own);
   await full.readFloat32Into(NAME, reference);
   expect(own).toEqual(reference);
@@ -98,11 +98,11 @@ describe("is refused", () => {
       );
     const narrow = (tensors: TensorToWrite[]) =>
       tensors.map((tensor) =>
-        tensor.name === "layer.qzeros" ? { ...tensor, shape: [2, 6] } : tensor,
+        tensor.name === "layer.qzeros" ? { ...tensor, shape: [2, 8] } : tensor,
       );
     await expectFault(
       changed("awq", {}, narrow).then(openCheckpoint),
-      /belong to groups[\s\S]*zeros \[2, 6\]/,
+      /belong to groups[\s\S]*zeros \[2, 8\]/,
     );
     const strays = (tensors: TensorToWrite[]) =>
       tensors.map((tensor) =>
@@ -112,7 +112,7 @@ describe("is refused", () => {
       );
     const checkpoint = await openCheckpoint(await changed("gptq", {}, strays));
     await expectFault(
-      checkpoint.readFloat32Into(NAME, new Float32Array(24 * 64)),
+      checkpoint.readFloat32Into(NAME, new Float32Array(32 * 64)),
       /numbered from 0 to 3/,
     );
     await checkpoint.close();

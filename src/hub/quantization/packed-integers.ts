@@ -37,7 +37,7 @@ const IN_TURN = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /**
  * How the weights are packed; undefined where `config.json` names neither GPTQ nor AWQ.
- * @throws TunesmithError (checkpoint) for other bits, and layouts made for one kernel
+ * @throws TunesmithError (checkpoint) for other bits, and for layouts of one kernel
  */
 export function packedLayout(config: JsonObject, folder: string): PackedLayout | undefined {
   const settings = config.quantization_config;

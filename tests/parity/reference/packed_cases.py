@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from .store import write_json
 
-INPUT, OUTPUT, GROUP = 64, 24, 16
+INPUT, OUTPUT, GROUP = 64, 32, 16
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
 
 
