@@ -37,6 +37,7 @@ it("exports what the commands do as functions, and the error family", async () =
     "convertAdapter",
     "describeAdapter",
     "evaluate",
+    "exportModel",
     "loadModel",
     "merge",
     "mergeAdapters",

@@ -7,6 +7,13 @@ import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 import { isPickle, pickleRefused } from "./pickle.ts";
 import { findQuantized, readQuantized, type StoredQuantized } from "./quantization/bitsandbytes.ts";
+import {
+  findPacked,
+  packedLayout,
+  readPacked,
+  readPackedRaw,
+  type StoredPacked,
+} from "./quantization/packed-integers.ts";
 import { dequantize } from "./quantization/quantization.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors/safetensors.ts";
 import { readFloat32 } from "./safetensors/safetensors-float32.ts";
@@ -26,16 +33,23 @@ export async function openFolderCheckpoint(
   const config = await readJsonObject(join(folder, "config.json"));
   if (!config) throw noConfig(folder, files);
   checkQuantizationMethod(folder, config);
+  const layout = packedLayout(config, folder);
   const generationConfig = await readJsonObject(join(folder, "generation_config.json"));
   const owner = await openWeights(folder, files);
   const close = async () => {
     await Promise.all([...new Set(owner.values())].map((shard) => shard.close()));
   };
-  const quantized = await findQuantized(owner).catch(async (error: unknown) => {
+  const findSmall = async () => ({
+    quantized: await findQuantized(owner),
+    packed: layout ? findPacked(owner, layout) : new Map<string, StoredPacked>(),
+  });
+  const { quantized, packed } = await findSmall().catch(async (error: unknown) => {
     await close();
     throw error;
   });
-  const companions = new Set([...quantized.values()].flatMap((weight) => weight.companions));
+  const companions = new Set(
+    [...quantized.values(), ...packed.values()].flatMap((weight) => weight.companions),
+  );
   const tensors = new Map<string, CheckpointTensor>();
   for (const [name, shard] of owner) {
     if (companions.has(name)) continue;
@@ -49,6 +63,7 @@ export async function openFolderCheckpoint(
     const location = { path: shard.path, byteOffset, byteLength };
     tensors.set(name, { name, shape, dtype, location });
   }
+  for (const [name, { shape, dtype }] of packed) tensors.set(name, { name, shape, dtype });
   const find = (name: string) => {
     const shard = owner.get(name);
     if (!shard) throw missingTensor(folder, name, owner.keys());
@@ -63,10 +78,16 @@ export async function openFolderCheckpoint(
     tensors,
     async readFloat32Into(name, target) {
       const stored = quantized.get(name);
-      if (stored) dequantize(await readStored(name, stored), target);
+      const small = packed.get(name);
+      if (small) await readPacked(owner, name, small, layout!, target);
+      else if (stored) dequantize(await readStored(name, stored), target);
       else await readFloat32(find(name), name, target);
     },
-    readRawInto: async (name, target) => find(name).readInto(name, target),
+    async readRawInto(name, target) {
+      const small = packed.get(name);
+      if (small) await readPackedRaw(owner, name, small, layout!, target);
+      else await find(name).readInto(name, target);
+    },
     readQuantized: async (name) => readStored(name, quantized.get(name)!),
     loadTokenizer: () => loadTokenizerFolder(folder),
     readTokenizer: () => readTokenizerFolder(folder),
@@ -78,15 +99,15 @@ export async function openFolderCheckpoint(
   };
 }
 
-/** @throws TunesmithError (checkpoint) for weights that another library than bitsandbytes quantised */
+/** @throws TunesmithError (checkpoint) for weights that were quantised in a way that is not read */
 function checkQuantizationMethod(folder: string, config: JsonObject): void {
   const settings = config.quantization_config;
   if (!isJsonObject(settings)) return;
   const { quant_method: method = "bitsandbytes" } = settings;
-  if (method === "bitsandbytes") return;
+  if (method === "bitsandbytes" || method === "gptq" || method === "awq") return;
   throw new TunesmithError("checkpoint", {
     where: `${folder}/config.json: quantization_config.quant_method`,
-    rule: "quantised weights are those of bitsandbytes, or a GGUF file's",
+    rule: "quantised weights are those of bitsandbytes, GPTQ, AWQ or a GGUF file",
     seen: JSON.stringify(method),
     fix: "use the unquantised model; model.quantization makes it small in memory",
   });

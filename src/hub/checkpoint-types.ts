@@ -10,7 +10,7 @@ import type { Tokenizer } from "./tokenizers/tokenizer-types.ts";
 export interface CheckpointTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  /** Of a weight that bitsandbytes quantised: what it was before. */
+  /** Of a weight that bitsandbytes quantised: what it was before; of GPTQ's and AWQ's: that of its scales. */
   readonly dtype: SafetensorsDtype | GgmlType;
   /** How bitsandbytes quantised it, if it did. */
   readonly quantization?: QuantizationType;

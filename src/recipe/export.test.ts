@@ -166,7 +166,7 @@ describe("is refused, with nothing left behind", () => {
     expect(existsSync(folder)).toBe(false);
   });
 
-  it("a full disk", async () => {
+  it("a place that is no folder", async () => {
     const model = await tiny("base");
     const folder = fresh();
     await writeFile(folder, "");

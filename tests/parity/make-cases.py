@@ -24,6 +24,7 @@ from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
 from reference.merge_cases import write_merge_cases  # noqa: E402
 from reference.moe_cases import write_moe_cases  # noqa: E402
+from reference.packed_cases import write_packed_cases  # noqa: E402
 from reference.prompt_cases import write_prompt_cases  # noqa: E402
 from reference.qlora_cases import write_qlora_cases  # noqa: E402
 from reference.quantization_cases import write_quantization_cases  # noqa: E402
@@ -50,6 +51,7 @@ GROUPS = {
     "lora": write_lora_cases,
     "merge": write_merge_cases,
     "moe": write_moe_cases,
+    "packed": write_packed_cases,
     "prompts": write_prompt_cases,
     "qlora": write_qlora_cases,
     "quantization": write_quantization_cases,

@@ -64,6 +64,21 @@ it("writes metadata and tensors that the reader finds again", async () => {
   expect(await readdir(folder)).toEqual(["a.gguf"]);
 });
 
+it("leaves nothing where a tensor fails on the way, and the file before as it was", async () => {
+  const path = join(folder, "broken", "a.gguf");
+  const good = { name: "a", shape: [1], type: "F32" as const, parts: [Float32Array.of(1)] };
+  const bad = { ...good, name: "b", parts: [() => Promise.reject(new Error("the disk is gone"))] };
+  const metadata = [["general.architecture", { string: "llama" }]] as const;
+  await expect(writeGguf(path, { metadata, tensors: [good, bad] })).rejects.toThrow("disk is gone");
+  expect(await readdir(join(folder, "broken"))).toEqual([]);
+  await writeGguf(path, { metadata, tensors: [good] });
+  await expect(writeGguf(path, { metadata, tensors: [bad] })).rejects.toThrow("disk is gone");
+  expect(await readdir(join(folder, "broken"))).toEqual(["a.gguf"]);
+  const file = await openGguf(path);
+  expect([...file.tensors.keys()]).toEqual(["a"]);
+  await file.close();
+});
+
 it("has llama.cpp's name for every tensor, and none for others", () => {
   const of = (type: string) => GGUF_ARCHITECTURES.find(({ modelType }) => modelType === type)!;
   for (const [type, name] of [
