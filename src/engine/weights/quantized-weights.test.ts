@@ -143,12 +143,12 @@ describe("a checkpoint that bitsandbytes quantised", () => {
   });
 
   it("of another library is refused by its name", async () => {
-    const other = join(folder, "gptq");
+    const other = join(folder, "hqq");
     await cp(tinyModelFolder("base"), other, { recursive: true });
     const config = JSON.parse(await readFile(join(other, "config.json"), "utf8"));
-    config.quantization_config = { quant_method: "gptq", bits: 4 };
+    config.quantization_config = { quant_method: "hqq", bits: 4 };
     await writeFile(join(other, "config.json"), JSON.stringify(config));
-    await expect(open({}, other)).rejects.toThrow(/bitsandbytes[\s\S]*"gptq"/);
+    await expect(open({}, other)).rejects.toThrow(/bitsandbytes[\s\S]*"hqq"/);
   });
 });
 
