@@ -14,6 +14,7 @@ import type { BlockWeight, IntegerRows, IntegerWeight, Shape, Tensor } from "../
 import {
   add,
   blockLinear,
+  blockSums,
   constant,
   greaterOrEqual,
   input,
@@ -226,6 +227,7 @@ export function createTracer(
     };
   };
   const roundedRows = new Map<Tensor, IntegerRows>();
+  const sums = new Map<Tensor, Tensor>();
   const inBlocks = (x: Tensor, name: string, operands: BlockOperands): Tensor => {
     const { parts, bits, blockSize } = operands;
     const part = (part: keyof BlockWeight) => {
@@ -235,9 +237,10 @@ export function createTracer(
     const weight = {
       codes: part("codes"),
       scales: part("scales"),
-      ...(parts.zeros && { zeros: part("zeros") }),
+      ...(parts.offsets && { offsets: part("offsets") }),
     };
-    return blockLinear(x, weight, { bits, blockSize });
+    if (parts.offsets && !sums.has(x)) sums.set(x, blockSums(x, blockSize));
+    return blockLinear(x, weight, { bits, blockSize }, sums.get(x));
   };
   const frozenProduct = (x: Tensor, use: string): Tensor => {
     const name = use === outputUse ? architecture.outputName : use;

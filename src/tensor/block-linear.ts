@@ -2,23 +2,31 @@
 // whole numbers on the way in, so it exists for running a model and has no gradient.
 
 import { node, shapeFault } from "./node.ts";
+import { add, broadcast, concat, constant, linear, reshape, sum } from "./operators.ts";
 import type { OperatorAttributes, Tensor } from "./tensor.ts";
 
-/** A weight [out, in], each row in blocks of consecutive elements: (code − zero) · scale. */
+/**
+ * A weight [out, in], each row in blocks of consecutive elements: (code − half the range) · scale, and
+ * what is added to all of a block.
+ */
 export interface BlockWeight {
   /** uint8 [out, blocks, bytes]: codes, the lower half of a byte first where they have 4 bits. */
   readonly codes: Tensor;
   /** [out · blocks] */
   readonly scales: Tensor;
-  /** uint8: the code of 0 of every block, packed as codes are, row by row; half the range where absent. */
-  readonly zeros?: Tensor;
+  /** [out, blocks]; 0 where absent. */
+  readonly offsets?: Tensor;
 }
 
-/** x · Wᵀ for `x` [rows, in]: [rows, out]. */
+/**
+ * x · Wᵀ for `x` [rows, in]: [rows, out].
+ * @param sums `blockSums` of x, where several products share them
+ */
 export function blockLinear(
   x: Tensor,
-  { codes, scales, zeros }: BlockWeight,
+  { codes, scales, offsets }: BlockWeight,
   attributes: OperatorAttributes["blockLinear"],
+  sums?: Tensor,
 ): Tensor {
   const [rows, inner] = x.shape as [number, number];
   const [output, blocks] = codes.shape as [number, number];
@@ -28,6 +36,15 @@ export function blockLinear(
       x,
       codes,
     ]);
-  const inputs = [x, codes, scales, ...(zeros ? [zeros] : [])];
-  return node("blockLinear", inputs, [rows, output], attributes);
+  const product = node("blockLinear", [x, codes, scales], [rows, output], attributes);
+  return offsets ? add(product, linear(sums ?? blockSums(x, blockSize), offsets)) : product;
+}
+
+/** What an offset is multiplied with: the sum of each block of a row, [rows, blocks]. */
+export function blockSums(x: Tensor, blockSize: number): Tensor {
+  const [rows, inner] = x.shape as [number, number];
+  const blocks = Math.ceil(inner / blockSize);
+  const rest = blocks * blockSize - inner;
+  const whole = rest === 0 ? x : concat([x, broadcast(constant(0), [rows, rest])], 1);
+  return reshape(sum(reshape(whole, [rows, blocks, blockSize]), [2]), [rows, blocks]);
 }

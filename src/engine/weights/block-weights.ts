@@ -1,6 +1,7 @@
 // Weights of 4 or 8 bits an element for running a model: every row in blocks of consecutive elements
-// with a scale each, and with 4 bits a zero of its own, so that a block's range is used in full.
-// The layout is that of ONNX Runtime's MatMulNBits.
+// with a scale each, and with 4 bits an offset, as in GGUF's Q4_1. The layout is that of ONNX Runtime's
+// MatMulNBits; what that has in place of offsets is a whole code for 0, which a file in Q4_1 does not fit
+// (docs/decisions/0008-generation.md).
 
 import type { Value } from "../../runtime/kernel.ts";
 import { bytes, floats } from "../../runtime/values.ts";
@@ -11,6 +12,9 @@ export type BlockBits = 4 | 8;
 /** Elements that share a scale. */
 const BLOCK_SIZE = { 4: 32, 8: 64 } as const satisfies Record<BlockBits, number>;
 
+/** The code of 4 bits that stands for a block's offset. */
+const HALF_RANGE = 8;
+
 /** A matrix [rows, columns]; see `BlockWeight` for its parts. */
 export interface BlockMatrix {
   readonly shape: Shape;
@@ -18,7 +22,7 @@ export interface BlockMatrix {
   readonly blockSize: number;
   readonly codes: Uint8Array;
   readonly scales: Float32Array;
-  readonly zeros?: Uint8Array;
+  readonly offsets?: Float32Array;
 }
 
 /** The same as graph inputs are fed. */
@@ -34,69 +38,89 @@ export function toBlocks(data: Float32Array, shape: Shape, bits: BlockBits): Blo
   const blockBytes = (blockSize * bits) / 8;
   const codes = new Uint8Array(rows * perRow * blockBytes);
   const scales = new Float32Array(rows * perRow);
-  const zeroBytes = Math.ceil(perRow / 2);
-  const zeros = bits === 4 ? new Uint8Array(rows * zeroBytes) : undefined;
+  const offsets = bits === 4 ? new Float32Array(rows * perRow) : undefined;
   for (let row = 0; row < rows; row++)
     for (let block = 0; block < perRow; block++) {
       const index = row * perRow + block;
       const start = row * columns + block * blockSize;
-      const values = data.subarray(start, Math.min(start + blockSize, (row + 1) * columns));
-      const target = codes.subarray(index * blockBytes, (index + 1) * blockBytes);
-      if (!zeros) {
-        scales[index] = encode8(values, target);
+      const end = Math.min(start + blockSize, (row + 1) * columns);
+      const at = index * blockBytes;
+      if (!offsets) {
+        scales[index] = encode8(data, start, end, codes, at);
         continue;
       }
-      const { scale, zero } = encode4(values, target);
+      const { scale, offset } = encode4(data, start, end, codes, at);
       scales[index] = scale;
-      zeros[row * zeroBytes + (block >> 1)]! |= zero << (4 * (block & 1));
+      offsets[index] = offset;
     }
-  return { shape, bits, blockSize, codes, scales, ...(zeros && { zeros }) };
+  return { shape, bits, blockSize, codes, scales, ...(offsets && { offsets }) };
 }
 
-/** Around 128, by the largest magnitude. */
-function encode8(values: Float32Array, target: Uint8Array): number {
+// Of a positive number, cutting off after adding a half is rounding, and faster. Blocks are told by
+// where they start and end: a view of each would cost more than its encoding.
+
+/** Around 128, by the largest magnitude. @returns the scale */
+function encode8(
+  data: Float32Array,
+  start: number,
+  end: number,
+  codes: Uint8Array,
+  at: number,
+): number {
   let largest = 0;
-  for (const value of values) largest = Math.max(largest, Math.abs(value));
+  for (let i = start; i < end; i++) {
+    const magnitude = Math.abs(data[i]!);
+    if (magnitude > largest) largest = magnitude;
+  }
   const scale = Math.fround(largest / 127);
-  for (let i = 0; i < values.length; i++)
-    target[i] = scale === 0 ? 128 : Math.round(values[i]! / scale) + 128;
-  target.fill(128, values.length);
+  const factor = scale === 0 ? 0 : 1 / scale;
+  const shift = at - start;
+  for (let i = start; i < end; i++) codes[shift + i] = (data[i]! * factor + 128.5) | 0;
+  codes.fill(128, shift + end, at + BLOCK_SIZE[8]);
   return scale;
 }
 
-/** From the smallest to the largest value, where 0 is one of the codes. */
-function encode4(values: Float32Array, target: Uint8Array): { scale: number; zero: number } {
-  let [low, high] = [0, 0];
-  for (const value of values) {
+/** From the smallest to the largest value. */
+function encode4(
+  data: Float32Array,
+  start: number,
+  end: number,
+  codes: Uint8Array,
+  at: number,
+): { scale: number; offset: number } {
+  let low = data[start]!;
+  let high = low;
+  for (let i = start; i < end; i++) {
+    const value = data[i]!;
     if (value < low) low = value;
     if (value > high) high = value;
   }
   const scale = Math.fround((high - low) / 15);
-  const zero = scale === 0 ? 8 : Math.min(15, Math.max(0, Math.round(-low / scale)));
-  const half = target.length;
-  const code = (i: number) => {
-    const value = values[i] ?? 0;
-    const nearest = scale === 0 ? zero : Math.round(value / scale) + zero;
-    return Math.min(15, Math.max(0, nearest));
-  };
-  for (let i = 0; i < half; i++) target[i] = code(2 * i) | (code(2 * i + 1) << 4);
-  return { scale, zero };
+  const factor = scale === 0 ? 0 : 1 / scale;
+  const shift = 0.5 - low * factor;
+  const half = BLOCK_SIZE[4] / 2;
+  for (let pair = 0; pair < half; pair++) {
+    const i = start + 2 * pair;
+    const first = i < end ? (data[i]! * factor + shift) | 0 : HALF_RANGE;
+    const second = i + 1 < end ? (data[i + 1]! * factor + shift) | 0 : HALF_RANGE;
+    codes[at + pair] = Math.min(first, 15) | (Math.min(second, 15) << 4);
+  }
+  return { scale, offset: Math.fround(low + HALF_RANGE * scale) };
 }
 
 /** Decodes row `row` into `target` [columns]. */
 export function decodeBlockRow(matrix: BlockMatrix, row: number, target: Float32Array): void {
-  const { bits, blockSize, codes, scales, zeros } = matrix;
+  const { bits, blockSize, codes, scales, offsets } = matrix;
   const columns = matrix.shape[1]!;
   const perRow = Math.ceil(columns / blockSize);
-  const zeroBytes = Math.ceil(perRow / 2);
   const rowCodes = codes.subarray((row * perRow * blockSize * bits) / 8);
   for (let i = 0; i < columns; i++) {
     const block = Math.floor(i / blockSize);
     const scale = scales[row * perRow + block]!;
     if (bits === 8) target[i] = (rowCodes[i]! - 128) * scale;
     else {
-      const zero = (zeros![row * zeroBytes + (block >> 1)]! >> (4 * (block & 1))) & 15;
-      target[i] = (((rowCodes[i >> 1]! >> (4 * (i & 1))) & 15) - zero) * scale;
+      const code = (rowCodes[i >> 1]! >> (4 * (i & 1))) & 15;
+      target[i] = (code - HALF_RANGE) * scale + offsets![row * perRow + block]!;
     }
   }
 }
@@ -109,7 +133,7 @@ export function decodeBlocks(matrix: BlockMatrix, target: Float32Array): void {
 }
 
 export function blockOperands(matrix: BlockMatrix): BlockOperands {
-  const { bits, blockSize, codes, scales, zeros, shape } = matrix;
+  const { bits, blockSize, codes, scales, offsets, shape } = matrix;
   const [rows, columns] = shape as [number, number];
   const perRow = Math.ceil(columns / blockSize);
   return {
@@ -118,10 +142,10 @@ export function blockOperands(matrix: BlockMatrix): BlockOperands {
     parts: {
       codes: bytes(codes, [rows, perRow, (blockSize * bits) / 8]),
       scales: floats(scales, [rows * perRow]),
-      ...(zeros && { zeros: bytes(zeros, [zeros.length]) }),
+      ...(offsets && { offsets: floats(offsets, [rows, perRow]) }),
     },
   };
 }
 
-export const blockBytes = ({ codes, scales, zeros }: BlockMatrix): number =>
-  codes.byteLength + scales.byteLength + (zeros?.byteLength ?? 0);
+export const blockBytes = ({ codes, scales, offsets }: BlockMatrix): number =>
+  codes.byteLength + scales.byteLength + (offsets?.byteLength ?? 0);
