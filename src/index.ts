@@ -32,7 +32,12 @@ export type { NumericArray } from "./engine/model.ts";
 export type { FloatingType, FolderOptions } from "./engine/save.ts";
 export type { RequantizationLoss } from "./engine/weights/requantization.ts";
 export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
-export type { GenerateOptions, GenerateResult } from "./generate/index.ts";
+export type {
+  ChosenLogProbability,
+  GenerateOptions,
+  GenerateResult,
+  TokenLogProbability,
+} from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
 export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";

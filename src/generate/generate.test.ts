@@ -46,6 +46,25 @@ async function collect(stream: AsyncIterable<{ text: string; tokenId: number }>)
   return { text, tokenIds };
 }
 
+it("tells how likely each token was, whatever chose it", async () => {
+  const { tokenIds, logProbabilities } = await run(PROMPTS, { ...SAMPLED, logProbabilities: 2 });
+  const ids = [...PROMPTS[0]!];
+  for (const [i, tokenId] of tokenIds[0]!.entries()) {
+    const { logits, loss } = await model.forward({
+      inputIds: [[...ids, tokenId]],
+      labels: [[...ids.map(() => -100), tokenId]],
+    });
+    const told = logProbabilities![0]![i]!;
+    expect(told.tokenId).toBe(tokenId);
+    expect(told.logProbability).toBeCloseTo(-loss!, 4);
+    const before = logits.data.subarray(-2 * logits.shape[2]!, -logits.shape[2]!);
+    expect(told.top[0]!.tokenId).toBe(likeliest(before));
+    expect(told.top).toHaveLength(2);
+    ids.push(tokenId);
+  }
+  expect((await run(PROMPTS)).logProbabilities).toBeUndefined();
+});
+
 describe("greedy", () => {
   it("takes the argmax of the full pass at every step", async () => {
     const { tokenIds, stoppedBecause } = await run(PROMPTS);

@@ -4,6 +4,7 @@ import { createDecoder, type DecodableModel } from "../engine/decoding/decoder.t
 import { textContext } from "../engine/text-context.ts";
 import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
+import type { ChosenLogProbability } from "./log-probabilities.ts";
 import {
   checkGeneration,
   type GenerationOptions,
@@ -28,6 +29,8 @@ export interface GenerateResult {
   /** New tokens of each prompt; the stop token, where one came, is the last of them. */
   readonly tokenIds: number[][];
   readonly stoppedBecause: StopReason[];
+  /** Of each new token of each prompt, where `logProbabilities` is given. */
+  readonly logProbabilities?: readonly (readonly ChosenLogProbability[])[];
 }
 
 /**
@@ -61,6 +64,9 @@ export async function generate(
   return {
     tokenIds: sequences.map((sequence) => [...sequence.tokenIds]),
     stoppedBecause: sequences.map((sequence) => sequence.stoppedBecause!),
+    ...(options.logProbabilities !== undefined && {
+      logProbabilities: sequences.map(({ logProbabilities }) => logProbabilities),
+    }),
   };
 }
 

@@ -6,6 +6,7 @@ export {
   type GenerativeModel,
   generate,
 } from "./generate.ts";
+export type { ChosenLogProbability, TokenLogProbability } from "./log-probabilities.ts";
 export {
   DEFAULT_NEW_TOKENS,
   type GenerationOptions,

@@ -16,6 +16,11 @@ export interface GenerationOptions extends Sampling {
   readonly stopStrings?: readonly string[];
   /** Goes on behind every stop token, up to `maxNewTokens`. */
   readonly ignoreEos?: boolean;
+  /**
+   * Tells how likely the model held each new token, and so many of the likeliest in its place; 0 for the
+   * token alone.
+   */
+  readonly logProbabilities?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -77,6 +82,10 @@ const RANGES = {
   topP: { rule: "above 0 and at most 1", holds: (x: number) => x > 0 && x <= 1 },
   minP: { rule: "between 0 and 1", holds: (x: number) => x >= 0 && x <= 1 },
   repetitionPenalty: { rule: "a number above 0", holds: (x: number) => x > 0 },
+  logProbabilities: {
+    rule: "a whole number of at least 0",
+    holds: (x: number) => x >= 0 && isCount(x),
+  },
   maxNewTokens: {
     rule: "a whole number of at least 1",
     holds: (x: number) => x >= 1 && isCount(x),

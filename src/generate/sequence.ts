@@ -2,6 +2,7 @@
 
 import { createRandom } from "../runtime/random.ts";
 import { chooseToken } from "./choose-token.ts";
+import { type ChosenLogProbability, logProbabilityOf } from "./log-probabilities.ts";
 import {
   DEFAULT_NEW_TOKENS,
   type GenerationOptions,
@@ -14,6 +15,8 @@ export interface Sequence {
   /** New tokens so far, the one that ended the sequence included. */
   readonly tokenIds: readonly number[];
   readonly stoppedBecause: StopReason | undefined;
+  /** Of each new token, where they are asked for. */
+  readonly logProbabilities: readonly ChosenLogProbability[];
   /** Chooses the token that follows. @param logits [vocabulary] */
   next(logits: Float32Array): number;
   /** Ends the sequence at its last token. */
@@ -28,18 +31,22 @@ export function startSequence(
   row = 0,
 ): Sequence {
   const { maxNewTokens = DEFAULT_NEW_TOKENS, seed = 0, ignoreEos = false } = options;
+  const { logProbabilities: told } = options;
   const stops = new Set(ignoreEos ? [] : (options.stopTokenIds ?? stopTokenIds(model)));
   const random = createRandom(seed).fork(row);
   const all = [...prompt];
   const tokenIds: number[] = [];
+  const logProbabilities: ChosenLogProbability[] = [];
   let stoppedBecause: StopReason | undefined;
   return {
     tokenIds,
+    logProbabilities,
     get stoppedBecause() {
       return stoppedBecause;
     },
     next(logits) {
       const id = chooseToken(logits, options, all, random);
+      if (told !== undefined) logProbabilities.push(logProbabilityOf(logits, id, told));
       all.push(id);
       tokenIds.push(id);
       if (stops.has(id)) stoppedBecause = "stop-token";
