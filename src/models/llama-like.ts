@@ -11,6 +11,7 @@ import type {
   Routed,
   Scope,
   SparseFeedForward,
+  UsualTargets,
   WeightSpec,
 } from "./architecture.ts";
 import { type ConfigReader, readerFor } from "./config-reader.ts";
@@ -54,6 +55,7 @@ export interface Variant<Config extends LlamaLikeConfig> {
   reach?(config: Config, layer: number): Reach;
   /** Whether queries and keys are normed head by head before they are rotated (Qwen3). */
   readonly normsHeads?: true;
+  readonly usualTargets?: Partial<UsualTargets>;
   readonly auxiliaryLoss?: NonNullable<Architecture<Config>["auxiliaryLoss"]>;
 }
 
@@ -90,7 +92,7 @@ export function readLlamaLike(reader: ConfigReader, defaults: Defaults): LlamaLi
     maximumPositions,
     normEpsilon: reader.number("rms_norm_eps", defaults.normEpsilon),
     tiedHead: reader.boolean("tie_word_embeddings", false),
-    rope: readRope(reader, headSize, maximumPositions, defaults.theta),
+    rope: readRope(reader, headSize, maximumPositions, { theta: defaults.theta }),
   };
 }
 
@@ -240,6 +242,7 @@ export function llamaLike<Config extends LlamaLikeConfig>(
     },
 
     sparse,
+    ...(variant.usualTargets && { usualTargets: variant.usualTargets }),
     ...(variant.auxiliaryLoss && { auxiliaryLoss: variant.auxiliaryLoss }),
 
     finalNorm: (config, x, scope) => normed(config, "model.norm", x, scope),

@@ -11,6 +11,7 @@ interface Qwen3Config extends DenseConfig {
 
 export const qwen3 = llamaLike<Qwen3Config>({
   modelType: "qwen3",
+  usualTargets: { scaledOutputs: ["q_proj", "v_proj"] },
   readConfig(reader) {
     const config = {
       ...readLlamaLike(reader, { normEpsilon: 1e-6, headSize: 128 }),

@@ -12,8 +12,12 @@ import type {
   RotaryTables,
   Scope,
   SparseFeedForward,
+  UsualTargets,
   WeightSpec,
 } from "./architecture.ts";
+import { falcon } from "./falcon.ts";
+import { gptNeox } from "./gpt-neox.ts";
+import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -27,7 +31,24 @@ type Json = Readonly<Record<string, unknown>>;
 const architectures: readonly (readonly [
   modelTypes: readonly string[],
   bindTo: (json: Json) => BoundArchitecture,
-])[] = [bound(llama), bound(mistral), bound(mixtral), bound(qwen2), bound(qwen2Moe), bound(qwen3)];
+])[] = [
+  bound(falcon),
+  bound(gpt2),
+  bound(gptNeox),
+  bound(llama),
+  bound(mistral),
+  bound(mixtral),
+  bound(qwen2),
+  bound(qwen2Moe),
+  bound(qwen3),
+];
+
+/** The names that LLaMA and its kin have. */
+const USUAL_TARGETS: UsualTargets = {
+  attention: ["q_proj", "v_proj"],
+  scaledOutputs: ["k_proj", "v_proj"],
+  scaledInputs: ["down_proj"],
+};
 
 /** An architecture together with the config it was read with. */
 export interface BoundArchitecture {
@@ -47,6 +68,7 @@ export interface BoundArchitecture {
   finalNorm(x: Tensor, scope: Scope): Tensor;
   readonly logitShape: LogitShape;
   rotaryTables(length: number, reach: Reach): RotaryTables;
+  readonly usualTargets: UsualTargets;
   readonly rotatesNeighbours: boolean;
   readonly basePrefix: string;
   readonly ignoredTensors: RegExp | undefined;
@@ -59,7 +81,8 @@ function bound<Config>(architecture: Architecture<Config>) {
 function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArchitecture {
   const config = architecture.readConfig(json);
   const dimensions = architecture.dimensions(config);
-  const { enter, feedForward, rotatesNeighbours = false, basePrefix = "model" } = architecture;
+  const { enter, rotatesNeighbours = false, basePrefix = "model" } = architecture;
+  const feedForward = architecture.isParallel?.(config) ? undefined : architecture.feedForward;
   return {
     dimensions,
     blocks: Array.from({ length: dimensions.layers }, (_, layer) =>
@@ -77,6 +100,7 @@ function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArch
     finalNorm: (x, scope) => architecture.finalNorm(config, x, scope),
     logitShape: architecture.logitShape?.(config) ?? {},
     rotaryTables: (length, reach) => architecture.rotaryTables(config, length, reach),
+    usualTargets: { ...USUAL_TARGETS, ...architecture.usualTargets },
     rotatesNeighbours,
     basePrefix,
     ignoredTensors: architecture.ignoredTensors,

@@ -27,8 +27,17 @@ export type RopeScaling =
 
 export interface RopeConfig {
   readonly theta: number;
+  /** Elements of a head that are rotated. */
   readonly headSize: number;
   readonly scaling: RopeScaling;
+}
+
+export interface RopeDefaults {
+  readonly theta?: number;
+  /** What the config calls theta outside of a section. */
+  readonly thetaKey?: string;
+  /** Where a part of each head is rotated: what the config calls its share, and the usual one. */
+  readonly share?: { readonly key: string; readonly usual: number };
 }
 
 /**
@@ -37,20 +46,38 @@ export interface RopeConfig {
  */
 export function readRope(
   reader: ConfigReader,
-  headSize: number,
+  wholeHead: number,
   positions: number,
-  usualTheta = 10000,
+  { theta: usualTheta = 10000, thetaKey = "rope_theta", share }: RopeDefaults = {},
 ): RopeConfig {
   const section = reader.object("rope_parameters") ?? reader.object("rope_scaling");
   const theta =
     section?.has("rope_theta") === true
       ? section.number("rope_theta")
-      : reader.number("rope_theta", usualTheta);
+      : reader.number(thetaKey, usualTheta);
+  const headSize = share ? rotatedSize(reader, section, wholeHead, share) : wholeHead;
   if (!section) return { theta, headSize, scaling: { kind: "default" } };
   const kinds = ["default", "linear", "dynamic", "llama3", "yarn"] as const;
   const kind = section.choice(section.has("rope_type") ? "rope_type" : "type", kinds, "default");
-  section.only("partial_rotary_factor", 1);
+  if (!share) section.only("partial_rotary_factor", 1);
   return { theta, headSize, scaling: readScaling(kind, section, positions) };
+}
+
+/** How many elements of a head are rotated, rounded down as Transformers does. */
+function rotatedSize(
+  reader: ConfigReader,
+  section: ConfigReader | undefined,
+  wholeHead: number,
+  { key, usual }: NonNullable<RopeDefaults["share"]>,
+): number {
+  const outside = () => reader.number(key, usual);
+  const share = section?.has("partial_rotary_factor")
+    ? section.number("partial_rotary_factor")
+    : outside();
+  const size = Math.floor(wholeHead * share);
+  if (size % 2 !== 0 || size === 0 || size > wholeHead)
+    reader.fault(key, "must leave an even number of elements of each head to rotate");
+  return size;
 }
 
 function readScaling(

@@ -41,6 +41,7 @@ const GROUPS = [
   "adapterhub",
   "architectures",
   "eva",
+  "gpt",
   "llama",
   "lora",
   "moe",

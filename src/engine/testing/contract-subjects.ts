@@ -3,11 +3,15 @@
 import type { EngineModel, OpenOptions } from "../load.ts";
 import { rows } from "./contract-batches.ts";
 import { ON_EXPERTS } from "./expert-entries.ts";
+import { ON_OTHER_NAMES } from "./fused-entries.ts";
 import { METHODS, type MethodEntry } from "./method-entries.ts";
 import { openTiny, type TinyModel } from "./tiny-models.ts";
 
 /** Tiny models of each architecture, by `model_type`. */
 export const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
+  falcon: ["falcon", "falcon-multi-query"],
+  gpt2: ["gpt2"],
+  gpt_neox: ["gpt-neox", "gpt-neox-sequential"],
   llama: ["base", "untied-head", "biases", "head-dim"],
   mistral: ["mistral-window"],
   mixtral: ["mixtral"],
@@ -46,6 +50,11 @@ const WITH_EXPERTS = [
 
 /** Which entries run on which model; where it is not named, all. */
 const CHOSEN: Readonly<Partial<Record<TinyModel, readonly MethodEntry[]>>> = {
+  falcon: ON_OTHER_NAMES,
+  "falcon-multi-query": named("LoRA"),
+  gpt2: [...ON_OTHER_NAMES, ...named("the last block", "prompt tuning")],
+  "gpt-neox": [...ON_OTHER_NAMES, ...named("the last block")],
+  "gpt-neox-sequential": named("LoRA"),
   "mistral-window": OF_EACH_KIND,
   mixtral: WITH_EXPERTS,
   qwen2: OF_EACH_KIND,
