@@ -1,5 +1,5 @@
 import { afterAll, expect, it } from "vitest";
-import { type BoundMethod, bindMethod } from "../methods/index.ts";
+import { type BoundMethod, bindMethod, modelDescription } from "../methods/index.ts";
 import { architectureFor } from "../models/index.ts";
 import { createRuntime } from "../runtime/kernel.ts";
 import { evaluateGraph } from "../runtime/testing/evaluate.ts";
@@ -68,12 +68,10 @@ it("changes DoRA's part of the output alone, as in PEFT", async () => {
     num_attention_heads: 1,
     vocab_size: 4,
   });
-  const { dimensions, weights, blocks, outputPath, outputName } = architecture;
-  const ofModel = { modelType: "llama", dimensions, weights, blocks, outputPath, outputName };
   const path = "model.layers.0.mlp.up_proj";
   const method = bindMethod(
     { name: "dora", rank: 1, alpha: 2, targets: ["up_proj"], dropout: 0.5 },
-    { ...ofModel, source: "tiny" },
+    modelDescription(architecture, "llama", "tiny"),
   );
   const shape = { batch: 1, sequence: 1, maskBatch: 1, training: true };
   const tracer = createTracer(

@@ -74,10 +74,13 @@ export function sharedInputs(
   const rows = batch.inputIds.length;
   const sequence = batch.inputIds[0]!.length;
   const positions = new BigInt64Array(rows * sequence);
+  const last = lastPosition(architecture);
   let furthest = 0;
   for (let b = 0; b < rows; b++)
     for (let t = 0; t < sequence; t++) {
-      const position = offset + (batch.positionIds?.[b]?.[t] ?? t);
+      const wanted = offset + (batch.positionIds?.[b]?.[t] ?? t);
+      if (wanted > last && batch.attentionMask?.[b]?.[t] !== 0) throw beyondTable(wanted, last);
+      const position = Math.min(wanted, last);
       furthest = Math.max(furthest, position);
       positions[b * sequence + t] = BigInt(position);
     }
@@ -105,6 +108,20 @@ export function sharedInputs(
     },
   };
 }
+
+/** Where positions are learned, the last one of the table. */
+function lastPosition({ weights, dimensions }: BoundArchitecture): number {
+  const isLearned = weights.some(({ role }) => role === "positions");
+  return isLearned ? dimensions.maximumPositions - 1 : Number.POSITIVE_INFINITY;
+}
+
+const beyondTable = (position: number, last: number) =>
+  new TunesmithError("data", {
+    where: "batch",
+    rule: `a text has at most ${last + 1} tokens, as many as the model has learned positions`,
+    seen: `a token at position ${position}`,
+    fix: "cut the text, or lower data.maxLength",
+  });
 
 /**
  * Rotary tables of `rows` rows, of which the first `positions` are used: a kernel wants as many as its

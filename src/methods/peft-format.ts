@@ -5,7 +5,7 @@ import type { z } from "zod";
 import { type Fault, TunesmithError } from "../errors.ts";
 import { type JsonObject, PEFT_VERSION } from "../hub/index.ts";
 import type { ModelDescription } from "./method.ts";
-import type { LinearModule } from "./targets.ts";
+import { isStoredTransposed, type LinearModule } from "./targets.ts";
 
 /** How PEFT's configuration of a method is made up. */
 export interface PeftLayout {
@@ -56,6 +56,7 @@ export function toPeftConfig(
     const value = options[option];
     config[key] = value === undefined || isEmptyList(value) ? null : value;
   }
+  if ("fan_in_fan_out" in config) config.fan_in_fan_out = isStoredTransposed(adapted);
   const isSelecting = (option: string) => options[option] && !isEmptyList(options[option]);
   const paths = adapted.map(({ path }) => path);
   if (SELECTING.some((option) => !(option in keys) && isSelecting(option)))

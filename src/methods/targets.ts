@@ -13,6 +13,8 @@ export interface LinearModule {
   readonly outputSize: number;
   readonly inputSize: number;
   readonly hasBias: boolean;
+  /** Whether the checkpoint's files hold its weight the other way round. */
+  readonly isTransposed?: true;
 }
 
 export interface TargetOptions {
@@ -45,9 +47,14 @@ export function linearModules(
         outputSize: weight.shape[0]!,
         inputSize: weight.shape[1]!,
         hasBias: biases.has(`${path}.bias`),
+        ...(weight.isTransposed && { isTransposed: true }),
       };
     });
 }
+
+/** What PEFT's `fan_in_fan_out` says of adapted modules, all of which are of one kind there. */
+export const isStoredTransposed = (modules: readonly LinearModule[]): boolean =>
+  modules.some(({ isTransposed }) => isTransposed);
 
 /** The module that makes logits, and the embedding. */
 function outerModules(model: ModelDescription): { output: LinearModule; embedding: LinearModule } {

@@ -136,6 +136,19 @@ export interface LogitShape {
   readonly cap?: number;
 }
 
+/**
+ * Endings of module paths that adapters choose where nobody says which: those that PEFT has for a
+ * `model_type`.
+ */
+export interface UsualTargets {
+  /** Products in attention that get something of low rank added. */
+  readonly attention: readonly string[];
+  /** Products whose output is scaled. */
+  readonly scaledOutputs: readonly string[];
+  /** Products whose input is. */
+  readonly scaledInputs: readonly string[];
+}
+
 /** A loss beside the objective's, made of what was reported with `statistic`. */
 export interface AuxiliaryLoss {
   readonly loss: number;
@@ -163,6 +176,8 @@ export interface Architecture<Config> {
    * Absent where both halves read the block's input (parallel residuals): then all is in the first.
    */
   feedForward?(config: Config, layer: number, x: Tensor, scope: Scope): Tensor;
+  /** Whether all of a block is in `attention` though there is a `feedForward`, which other configs have. */
+  isParallel?(config: Config): boolean;
   /** The pieces of a layer's feed-forward, where it sends rows to experts. */
   sparse?(config: Config, layer: number): SparseFeedForward | undefined;
   /** A loss of the architecture's own in training, where the config asks for one. */
@@ -177,6 +192,8 @@ export interface Architecture<Config> {
   logitShape?(config: Config): LogitShape;
   /** @param length positions wanted, which dynamic scaling depends on */
   rotaryTables(config: Config, length: number, reach: Reach): RotaryTables;
+  /** Default `USUAL_TARGETS` of the registry, in part or as a whole. */
+  readonly usualTargets?: Partial<UsualTargets>;
   /** Whether rotated pairs are neighbours (GLM), not elements of both halves. */
   readonly rotatesNeighbours?: true;
   /**

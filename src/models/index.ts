@@ -10,6 +10,7 @@ export type {
   Routed,
   Scope,
   SparseFeedForward,
+  UsualTargets,
   WeightSpec,
 } from "./architecture.ts";
 export { rotaryPairs } from "./architecture.ts";

@@ -10,6 +10,7 @@ import type {
   Routed,
   Scope,
   SparseFeedForward,
+  UsualTargets,
   WeightSpec,
 } from "./architecture.ts";
 import {
@@ -58,6 +59,7 @@ export interface Variant<Config extends LlamaLikeConfig> {
   readonly normOffset?: NormOffset;
   /** Whether queries and keys are normed before they are rotated: each head (Qwen3), or all as one row (OLMo 2). */
   readonly queryKeyNorms?: "heads" | "rows";
+  readonly usualTargets?: Partial<UsualTargets>;
   readonly auxiliaryLoss?: NonNullable<Architecture<Config>["auxiliaryLoss"]>;
 }
 
@@ -202,6 +204,7 @@ export function llamaLike<Config extends LlamaLikeConfig>(
     },
 
     sparse,
+    ...(variant.usualTargets && { usualTargets: variant.usualTargets }),
     ...(variant.auxiliaryLoss && { auxiliaryLoss: variant.auxiliaryLoss }),
 
     finalNorm: (config, x, scope) => norm(config, "model.norm", x, scope),

@@ -3,12 +3,13 @@
 // `modeling_phi`.
 
 import type { Tensor } from "../tensor/index.ts";
-import { type ActivationName, activate, readActivation } from "./activations.ts";
+import { type ActivationName, readActivation } from "./activations.ts";
 import type { Architecture, Dimensions, Scope, WeightSpec } from "./architecture.ts";
 import { normedInParts } from "./block-norms.ts";
 import { readerFor } from "./config-reader.ts";
 import { layerNorm, layerNormWeights } from "./layer-norm.ts";
 import { linearWeights } from "./linear-weights.ts";
+import { plainFeedForward, plainWeights } from "./plain-feed-forward.ts";
 import { rotaryTables } from "./rope.ts";
 import { type RopeConfig, readRope, rotarySwitch } from "./rope-config.ts";
 
@@ -24,6 +25,7 @@ interface PhiConfig extends Dimensions {
 
 const EMBEDDING = "model.embed_tokens.weight";
 const OUTPUT = "lm_head";
+const FEED_FORWARD = { up: "fc1", down: "fc2" };
 
 const pathsOf = (layer: number) => {
   const block = `model.layers.${layer}`;
@@ -44,8 +46,7 @@ function blockWeights(config: PhiConfig, layer: number): WeightSpec[] {
           layerNormWeights(`${attention}.${name}`, headSize),
         )
       : []),
-    ...linearWeights(`${feedForward}.fc1`, inner, hidden, true),
-    ...linearWeights(`${feedForward}.fc2`, hidden, inner, true),
+    ...plainWeights(feedForward, hidden, inner, true, FEED_FORWARD),
   ];
 }
 
@@ -128,14 +129,16 @@ export const phi: Architecture<PhiConfig> = {
       values: scope.linear(`${path}.v_proj`, input),
       scale: 1 / Math.sqrt(config.headSize),
     });
-    const output = scope.module(feedForward, input, (states) => {
-      const inner = activate(config.activation, scope.linear(`${feedForward}.fc1`, states));
-      return scope.linear(`${feedForward}.fc2`, inner);
-    });
+    const output = plainFeedForward(feedForward, input, config.activation, scope, FEED_FORWARD);
     const withAttention = scope.residual(path, x, scope.linear(`${path}.dense`, attended));
     return scope.residual(feedForward, withAttention, output);
   },
 
+  usualTargets: {
+    attention: ["q_proj", "v_proj", "fc1", "fc2"],
+    scaledOutputs: ["q_proj", "v_proj"],
+    scaledInputs: ["fc2"],
+  },
   finalNorm: (config, x, scope) => layerNorm("model.final_layernorm", x, config.normEpsilon, scope),
 
   embeddingName: EMBEDDING,

@@ -10,6 +10,8 @@ import { fusedSwiglu } from "./swiglu.ts";
 
 export const phi3 = llamaLike({
   modelType: "phi3",
+  // PEFT has none for it.
+  usualTargets: { attention: ["qkv_proj"], scaledOutputs: ["qkv_proj"] },
   readConfig(reader) {
     const config = readLlamaLike(reader, {
       normEpsilon: 1e-5,

@@ -12,11 +12,15 @@ import type {
   RotaryTables,
   Scope,
   SparseFeedForward,
+  UsualTargets,
   WeightSpec,
 } from "./architecture.ts";
+import { falcon } from "./falcon.ts";
 import { gemma } from "./gemma.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { gptNeox } from "./gpt-neox.ts";
+import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -35,9 +39,12 @@ const architectures: readonly (readonly [
   modelTypes: readonly string[],
   bindTo: (json: Json) => BoundArchitecture,
 ])[] = [
+  bound(falcon),
   bound(gemma),
   bound(gemma2),
   bound(gemma3),
+  bound(gpt2),
+  bound(gptNeox),
   bound(llama),
   bound(mistral),
   bound(mixtral),
@@ -49,6 +56,13 @@ const architectures: readonly (readonly [
   bound(qwen3),
   bound(qwen3Moe),
 ];
+
+/** The names that LLaMA and its kin have. */
+const USUAL_TARGETS: UsualTargets = {
+  attention: ["q_proj", "v_proj"],
+  scaledOutputs: ["k_proj", "v_proj"],
+  scaledInputs: ["down_proj"],
+};
 
 /** An architecture together with the config it was read with. */
 export interface BoundArchitecture {
@@ -68,6 +82,7 @@ export interface BoundArchitecture {
   finalNorm(x: Tensor, scope: Scope): Tensor;
   readonly logitShape: LogitShape;
   rotaryTables(length: number, reach: Reach): RotaryTables;
+  readonly usualTargets: UsualTargets;
   readonly rotatesNeighbours: boolean;
   readonly basePrefix: string;
   readonly ignoredTensors: RegExp | undefined;
@@ -80,7 +95,8 @@ function bound<Config>(architecture: Architecture<Config>) {
 function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArchitecture {
   const config = architecture.readConfig(json);
   const dimensions = architecture.dimensions(config);
-  const { enter, feedForward, rotatesNeighbours = false, basePrefix = "model" } = architecture;
+  const { enter, rotatesNeighbours = false, basePrefix = "model" } = architecture;
+  const feedForward = architecture.isParallel?.(config) ? undefined : architecture.feedForward;
   return {
     dimensions,
     blocks: Array.from({ length: dimensions.layers }, (_, layer) =>
@@ -98,6 +114,7 @@ function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArch
     finalNorm: (x, scope) => architecture.finalNorm(config, x, scope),
     logitShape: architecture.logitShape?.(config) ?? {},
     rotaryTables: (length, reach) => architecture.rotaryTables(config, length, reach),
+    usualTargets: { ...USUAL_TARGETS, ...architecture.usualTargets },
     rotatesNeighbours,
     basePrefix,
     ignoredTensors: architecture.ignoredTensors,

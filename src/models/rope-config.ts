@@ -48,6 +48,14 @@ export interface RopeDefaults {
   readonly share?: number;
 }
 
+/** What a config calls theta and the share outside of a section, where that has names of its own. */
+export interface RopeKeys {
+  /** Default rope_theta. */
+  readonly theta?: string;
+  /** Default partial_rotary_factor. */
+  readonly share?: string;
+}
+
 /**
  * Reads both forms: `rope_parameters` (Transformers 5), and `rope_theta` beside `rope_scaling`,
  * which most checkpoints carry.
@@ -57,9 +65,10 @@ export function readRope(
   headSize: number,
   positions: number,
   defaults: RopeDefaults = {},
+  keys: RopeKeys = {},
 ): RopeConfig {
   const section = reader.object("rope_parameters") ?? reader.object("rope_scaling");
-  return readRopeSection(reader, section, "rope_theta", headSize, positions, defaults);
+  return readRopeSection(reader, section, keys, headSize, positions, defaults);
 }
 
 /** The length beyond which tables are others, where there is one. */
@@ -85,8 +94,8 @@ export function readRopeByReach(
     reader.fault("rope_parameters", "must be by layer type: full_attention, sliding_attention");
   if (byType && reader.has("rope_scaling"))
     reader.fault("rope_scaling", "must be absent beside rope_parameters");
-  const read = (reach: Reach, section: ConfigReader | undefined, thetaKey: string) =>
-    readRopeSection(reader, section, thetaKey, headSize, positions, { theta: thetas[reach] });
+  const read = (reach: Reach, section: ConfigReader | undefined, theta: string) =>
+    readRopeSection(reader, section, { theta }, headSize, positions, { theta: thetas[reach] });
   const scaling = reader.object("rope_scaling");
   return {
     global: read("global", byType?.object("full_attention") ?? scaling, "rope_theta"),
@@ -94,10 +103,12 @@ export function readRopeByReach(
   };
 }
 
+const SHARE = "partial_rotary_factor";
+
 function readRopeSection(
   reader: ConfigReader,
   section: ConfigReader | undefined,
-  thetaKey: string,
+  { theta: thetaKey = "rope_theta", share: shareKey = SHARE }: RopeKeys,
   headSize: number,
   positions: number,
   { theta: usualTheta = 10000, share: usualShare }: RopeDefaults,
@@ -106,12 +117,13 @@ function readRopeSection(
     section?.has("rope_theta") === true
       ? section.number("rope_theta")
       : reader.number(thetaKey, usualTheta);
-  const shareReader = section?.has("partial_rotary_factor") ? section : reader;
-  if (usualShare === undefined) shareReader.only("partial_rotary_factor", 1);
-  const share = usualShare && shareReader.number("partial_rotary_factor", usualShare);
+  const isInside = section?.has(SHARE) === true;
+  const [shareReader, ownKey] = isInside ? [section, SHARE] : [reader, shareKey];
+  if (usualShare === undefined) shareReader.only(ownKey, 1);
+  const share = usualShare && shareReader.number(ownKey, usualShare);
   const size = Math.trunc(headSize * (share ?? 1));
   if (share !== undefined && (size % 2 !== 0 || size === 0 || size > headSize))
-    shareReader.fault("partial_rotary_factor", `must rotate an even part of ${headSize} elements`);
+    shareReader.fault(ownKey, `must rotate an even part of ${headSize} elements`);
   if (!section) return { theta, size, scaling: { kind: "default" } };
   const kinds = ["default", "linear", "dynamic", "llama3", "yarn", "longrope", "su"] as const;
   const named = section.choice(section.has("rope_type") ? "rope_type" : "type", kinds, "default");

@@ -20,6 +20,7 @@ from reference.architecture_cases import write_architecture_cases  # noqa: E402
 from reference.architecture_table import write_architecture_table  # noqa: E402
 from reference.eva_cases import write_eva_cases  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
+from reference.gpt_cases import write_gpt_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
 from reference.merge_cases import write_merge_cases  # noqa: E402
@@ -47,6 +48,7 @@ GROUPS = {
     "architectures": write_all_architectures,
     "eva": write_eva_cases,
     "gguf": write_gguf_cases,
+    "gpt": write_gpt_cases,
     "llama": write_llama_cases,
     "lora": write_lora_cases,
     "merge": write_merge_cases,

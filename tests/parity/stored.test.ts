@@ -44,6 +44,7 @@ const GROUPS = [
   "adapterhub",
   "architectures",
   "eva",
+  "gpt",
   "llama",
   "lora",
   "moe",

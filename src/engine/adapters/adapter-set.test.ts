@@ -9,7 +9,12 @@ import { mixedRows, type PlainLora, readPlainLora } from "../../adapters/index.t
 import { randomModule } from "../../adapters/testing/cases.ts";
 import { generate } from "../../generate/index.ts";
 import { readAdapter, writeAdapter } from "../../hub/index.ts";
-import { bindMethod, linearModules, type ModelDescription } from "../../methods/index.ts";
+import {
+  bindMethod,
+  linearModules,
+  type ModelDescription,
+  modelDescription,
+} from "../../methods/index.ts";
 import { architectureFor } from "../../models/index.ts";
 import { arrayDifference } from "../../runtime/testing/array-difference.ts";
 import { input, sizeOf, topologicalOrder } from "../../tensor/index.ts";
@@ -289,15 +294,7 @@ describe("a batch of eight adapters", () => {
     },
     "config.json",
   );
-  const description: ModelDescription = {
-    modelType: "llama",
-    dimensions: architecture.dimensions,
-    weights: architecture.weights,
-    blocks: architecture.blocks,
-    outputPath: architecture.outputPath,
-    outputName: architecture.outputName,
-    source: "base",
-  };
+  const description: ModelDescription = modelDescription(architecture, "llama", "base");
   const lora = (seed: number): PlainLora => ({
     source: `adapter ${seed}`,
     base: null,

@@ -3,6 +3,7 @@
 import type { EngineModel, OpenOptions } from "../load.ts";
 import { rows } from "./contract-batches.ts";
 import { ON_EXPERTS } from "./expert-entries.ts";
+import { ON_OTHER_NAMES } from "./fused-entries.ts";
 import { METHODS, type MethodEntry } from "./method-entries.ts";
 import { openTiny, type TinyModel } from "./tiny-models.ts";
 
@@ -11,6 +12,9 @@ export const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
   gemma: ["gemma"],
   gemma2: ["gemma2"],
   gemma3_text: ["gemma3-text"],
+  falcon: ["falcon", "falcon-multi-query"],
+  gpt2: ["gpt2"],
+  gpt_neox: ["gpt-neox", "gpt-neox-sequential"],
   llama: ["base", "untied-head", "biases", "head-dim"],
   mistral: ["mistral-window"],
   mixtral: ["mixtral"],
@@ -65,6 +69,11 @@ const CHOSEN: Readonly<Partial<Record<TinyModel, readonly MethodEntry[]>>> = {
   gemma: named("LoRA", "LN tuning"),
   gemma2: SCALED,
   "gemma3-text": SCALED,
+  falcon: ON_OTHER_NAMES,
+  "falcon-multi-query": named("LoRA"),
+  gpt2: [...ON_OTHER_NAMES, ...named("the last block", "prompt tuning")],
+  "gpt-neox": [...ON_OTHER_NAMES, ...named("the last block")],
+  "gpt-neox-sequential": named("LoRA"),
   "mistral-window": OF_EACH_KIND,
   mixtral: WITH_EXPERTS,
   olmo2: OF_EACH_KIND,

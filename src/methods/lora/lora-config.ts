@@ -74,6 +74,7 @@ export function toPeftConfig(
   options: CompleteLora,
   source: string,
   adaptedNames: readonly string[],
+  isStoredTransposed = false,
 ): LoraConfig {
   const { targets, exclude, modulesToSave, layersToTransform, trainableTokens } = options;
   const listed = (value: string | readonly string[]) =>
@@ -81,6 +82,7 @@ export function toPeftConfig(
   return loraConfig({
     task_type: "CAUSAL_LM",
     base_model_name_or_path: source,
+    fan_in_fan_out: isStoredTransposed,
     r: options.rank,
     lora_alpha: options.alpha,
     lora_dropout: options.dropout,
@@ -157,7 +159,7 @@ export function fromLoraConfig(json: JsonObject, folder: string): LoraOptions {
     name: "lora",
     rank: config.r,
     alpha: config.lora_alpha,
-    targets: config.target_modules ?? ["q_proj", "v_proj"],
+    targets: config.target_modules ?? undefined,
     exclude: config.exclude_modules ?? undefined,
     rankPattern: config.rank_pattern,
     alphaPattern: config.alpha_pattern,

@@ -181,6 +181,7 @@ describe("the trailing singular vectors", () => {
 });
 
 const MODEL: ModelDescription = {
+  usualTargets: { attention: ["q_proj", "v_proj"], scaledOutputs: [], scaledInputs: [] },
   modelType: "llama",
   dimensions: {
     hiddenSize: 6,

@@ -13,7 +13,7 @@ export interface LoraOptions extends EvaOptions {
   readonly rank?: number;
   /** Scaling is alpha / rank. Default 8, as PEFT's. */
   readonly alpha?: number;
-  /** Default ["q_proj", "v_proj"]. */
+  /** Default: the usual ones of the model's `model_type`, ["q_proj", "v_proj"] of most. */
   readonly targets?: string | readonly string[];
   readonly exclude?: string | readonly string[];
   readonly rankPattern?: Readonly<Record<string, number>>;

@@ -24,7 +24,7 @@ import type {
   ParameterValues,
 } from "../method.ts";
 import { savedModules, trainedBiases } from "../saved-modules.ts";
-import { selectTargets } from "../targets.ts";
+import { isStoredTransposed, selectTargets } from "../targets.ts";
 import { doraScale, rescaleRows } from "./dora-scale.ts";
 import { evaProbe } from "./eva.ts";
 import { fromLoraConfig, toPeftConfig } from "./lora-config.ts";
@@ -38,7 +38,6 @@ import { type TokenRows, tokenRows } from "./token-rows.ts";
 const DEFAULTS = {
   rank: 8,
   alpha: 8,
-  targets: ["q_proj", "v_proj"],
   rankPattern: {},
   alphaPattern: {},
   rslora: false,
@@ -51,9 +50,15 @@ const DEFAULTS = {
   learningRateRatio: 1,
 } as const satisfies Omit<LoraOptions, "name">;
 
+const completed = (given: LoraOptions, { usualTargets }: ModelDescription): CompleteLora => ({
+  ...DEFAULTS,
+  targets: usualTargets.attention,
+  ...withoutUndefined(given),
+});
+
 /** @throws TunesmithError (config) for targets or modules that the model does not have */
 export function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
-  const options: CompleteLora = { ...DEFAULTS, ...withoutUndefined(given) };
+  const options = completed(given, model);
   const { targets, exclude, layersToTransform: layers, dropout, bias, init } = options;
   const whole = savedModules(model, options.modulesToSave);
   const selected = selectTargets(model, { targets, exclude, layers, embeddings: true }).filter(
@@ -124,6 +129,7 @@ export function bindLora(given: LoraOptions, model: ModelDescription): BoundMeth
         taking.length > 0 ? convertedOptions(options) : options,
         model.source,
         named,
+        isStoredTransposed(selected),
       ),
       ...(taking.length > 0 && {
         tensors: (values: ParameterValues, initial: ParameterValues) => {
@@ -255,9 +261,7 @@ export const lora = {
   bind: bindLora,
   fromData: {
     probe: (options, model, products) =>
-      options.init === "eva"
-        ? evaProbe({ ...DEFAULTS, ...withoutUndefined(options) }, model, products)
-        : undefined,
+      options.init === "eva" ? evaProbe(completed(options, model), model, products) : undefined,
     decided(config, folder) {
       const { targets, rankPattern, alphaPattern } = fromLoraConfig(config, folder);
       return { targets, rankPattern, alphaPattern };
@@ -273,5 +277,6 @@ export const lora = {
 /** One line for model cards and plans. */
 export function describeLora(kind: string, options: Omit<LoraOptions, "name">): string {
   const { rank, alpha, targets } = { ...DEFAULTS, ...withoutUndefined(options) };
-  return `${kind}, rank ${rank}, alpha ${alpha}, on ${[targets].flat().join(", ")}`;
+  const shown = targets ? [targets].flat().join(", ") : "the usual layers of attention";
+  return `${kind}, rank ${rank}, alpha ${alpha}, on ${shown}`;
 }

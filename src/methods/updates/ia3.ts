@@ -8,13 +8,11 @@ import { multiply, reshape } from "../../tensor/index.ts";
 import { adaptedModuleKeys, adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
-import { completeOptions, moduleNames } from "../option-schema.ts";
+import { completeOptions, derived, moduleNames } from "../option-schema.ts";
 import { filledSpec } from "../parts/initial-values.ts";
 import { scaleRows } from "../parts/merge-weights.ts";
 import { PEFT_MODULE_KEYS, type PeftLayout, peftKind, toPeftConfig } from "../peft-format.ts";
 import { compilePattern, type LinearModule } from "../targets.ts";
-
-const DEFAULT_TARGETS = ["k_proj", "v_proj", "down_proj"];
 
 const ia3Schema = z.strictObject({
   name: z
@@ -23,12 +21,14 @@ const ia3Schema = z.strictObject({
   ...adaptedModuleKeys,
   targets: z
     .union([z.string(), moduleNames.min(1)])
-    .default(DEFAULT_TARGETS)
-    .describe("Layers that are scaled: names, a regex, or all-linear."),
+    .optional()
+    .describe("Layers that are scaled: names, a regex, or all-linear.")
+    .meta(derived("keys, values and the feed-forward's last product, as PEFT names them")),
   feedforward: z
     .union([z.string(), moduleNames])
-    .default(["down_proj"])
-    .describe("Those of them whose input is scaled instead of their output, as names or a regex."),
+    .optional()
+    .describe("Those of them whose input is scaled instead of their output, as names or a regex.")
+    .meta(derived("the feed-forward's last product")),
 });
 
 export type Ia3Options = z.input<typeof ia3Schema>;
@@ -46,7 +46,13 @@ const layout: PeftLayout = {
 
 /** @throws TunesmithError (config) for targets that the model does not have */
 function bindIa3(given: Ia3Options, model: ModelDescription): BoundMethod {
-  const options = completeOptions(ia3Schema, given);
+  const { scaledOutputs, scaledInputs } = model.usualTargets;
+  const {
+    targets = [...scaledOutputs, ...scaledInputs],
+    feedforward = [...scaledInputs],
+    ...rest
+  } = completeOptions(ia3Schema, given);
+  const options: Ia3Settings = { ...rest, targets, feedforward };
   const adapted = adaptedModules(model, options);
   const isFeedforward = feedforwardRule(options, given.feedforward, adapted.modules);
   return boundUpdate(
@@ -83,7 +89,8 @@ function scaledOutput({ path, inputSize, outputSize }: LinearModule): ModuleUpda
   };
 }
 
-type Ia3Settings = z.output<typeof ia3Schema>;
+type Ia3Settings = z.output<typeof ia3Schema> &
+  Required<Pick<z.output<typeof ia3Schema>, "targets" | "feedforward">>;
 
 /**
  * PEFT's rule: a regular expression for whole paths, or endings of paths.
@@ -137,7 +144,8 @@ function savedConfig(
 export const ia3 = {
   schema: ia3Schema,
   learningRate: 3e-3,
-  describe: ({ targets = DEFAULT_TARGETS }) => `(IA)³ on ${shownTargets(targets)}`,
+  describe: ({ targets }) =>
+    `(IA)³ on ${targets ? shownTargets(targets) : "keys, values and the feed-forward"}`,
   bind: bindIa3,
   peft: peftKind(ia3Schema, layout),
 } satisfies MethodDefinition<Ia3Options>;
