@@ -11,6 +11,11 @@ export interface Batch {
   readonly labels?: readonly (readonly number[])[];
   /** Positions for the rotary embedding; absent: 0, 1, 2, … in every row. */
   readonly positionIds?: readonly (readonly number[])[];
+  /**
+   * 1 where a position belongs to the context, all of which sees itself whichever comes first; for models
+   * that have such (GLM-130B). [batch][seq]
+   */
+  readonly contextMask?: readonly (readonly number[])[];
   /** Packing: tokens attend only within the same number; 0 is padding. */
   readonly segmentIds?: readonly (readonly number[])[];
 }

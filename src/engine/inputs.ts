@@ -71,6 +71,7 @@ export function sharedInputs(
   architecture: BoundArchitecture,
   { offset = 0, hidesPadding = false }: InputOptions = {},
 ): SharedInputs {
+  if (batch.contextMask && !architecture.dimensions.seesContext) throw withoutContexts();
   const rows = batch.inputIds.length;
   const sequence = batch.inputIds[0]!.length;
   const positions = new BigInt64Array(rows * sequence);
@@ -108,6 +109,14 @@ export function sharedInputs(
     },
   };
 }
+
+const withoutContexts = () =>
+  new TunesmithError("data", {
+    where: "batch: contextMask",
+    rule: "only a model that was made for it sees a context both ways (glm-130b)",
+    seen: "a contextMask for a model that looks back alone",
+    fix: "leave contextMask out",
+  });
 
 /** Where positions are learned, the last one of the table. */
 function lastPosition({ weights, dimensions }: BoundArchitecture): number {
@@ -159,7 +168,7 @@ function rowWeights({ inputIds, attentionMask: real }: Batch): Float32Array {
  * @param window positions that each one sees, itself included
  */
 function attentionMask(
-  { inputIds, attentionMask: real, segmentIds, positionIds }: Batch,
+  { inputIds, attentionMask: real, segmentIds, positionIds, contextMask }: Batch,
   hidesPadding: boolean,
   window: number,
 ): Float32Array {
@@ -168,14 +177,16 @@ function attentionMask(
   const seenPadding = real?.some((row) =>
     row.some((bit, t) => bit === 0 && (hidesPadding || row[t + 1] === 1)),
   );
-  const own = segmentIds !== undefined || seenPadding === true;
+  const own = segmentIds !== undefined || contextMask !== undefined || seenPadding === true;
   const masks = new Float32Array(own ? inputIds.length * size : size).fill(HIDDEN_SCORE);
   for (let b = 0; b < (own ? inputIds.length : 1); b++)
     for (let query = 0; query < sequence; query++) {
       const start = b * size + query * sequence;
       if (!own) masks.fill(0, start + Math.max(0, query + 1 - window), start + query + 1);
       else
-        for (let key = 0; key <= query; key++) {
+        for (let key = 0; key < sequence; key++) {
+          const inContext = contextMask?.[b]?.[query] === 1 && contextMask[b]![key] === 1;
+          if (key > query && !inContext) continue;
           // Virtual tokens stand in front of every packed sample: what counts is positions.
           const positions = segmentIds && positionIds?.[b];
           const distance = positions ? positions[query]! - positions[key]! : query - key;

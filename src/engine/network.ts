@@ -45,8 +45,12 @@ export interface Network {
   /**
    * What follows each row, [rows, vocabulary]. Rows may differ in length; what a method averages over
    * a row leaves padding out.
+   * @param contexts how many of each row's first tokens see each other, see `Batch.contextMask`
    */
-  nextLogits(rows: readonly (readonly number[])[]): Promise<Float32Array>;
+  nextLogits(
+    rows: readonly (readonly number[])[],
+    contexts?: readonly number[],
+  ): Promise<Float32Array>;
   /**
    * Runs a batch without any loss and hands out what hooks report, by name: [batch · seq, width] each,
    * in memory that is used again afterwards. What is not in a whole block is not run.
@@ -220,7 +224,7 @@ export function createNetwork(options: NetworkOptions): Network {
       const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, vocabularySize);
       return { data: own, shape: [shared.batch, sequence, vocabularySize] };
     },
-    async nextLogits(given) {
+    async nextLogits(given, contexts) {
       for (const row of given) checkBatch({ inputIds: [row] }, vocabularySize);
       const length = roundedLength(Math.max(...given.map((row) => row.length)));
       const inputIds = given.map((row) => padded(row, length));
@@ -230,7 +234,9 @@ export function createNetwork(options: NetworkOptions): Network {
           length,
         ),
       );
-      const batch = withVirtualTokens({ inputIds, attentionMask }, virtualCount);
+      const contextMask = contexts?.map((count) => inputIds[0]!.map((_, t) => Number(t < count)));
+      const rows = { inputIds, attentionMask, ...(contextMask && { contextMask }) };
+      const batch = withVirtualTokens(rows, virtualCount);
       const shared = sharedInputs(batch, architecture, inputOptions);
       const run = await firstPass(batch, shared);
       const skips = { skipsPadding: true } as const;

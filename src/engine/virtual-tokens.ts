@@ -17,7 +17,7 @@ export function withVirtualTokens(batch: Batch, count: number): Batch {
     const added = Array.from({ length: count }, (_, position) => value(position));
     return rows.map((row) => [...added, ...row]);
   };
-  const { inputIds, attentionMask, labels, positionIds, segmentIds } = batch;
+  const { inputIds, attentionMask, labels, positionIds, segmentIds, contextMask } = batch;
   return {
     inputIds: inFront(inputIds, () => 0),
     ...(attentionMask && { attentionMask: inFront(attentionMask, () => 1) }),
@@ -33,6 +33,7 @@ export function withVirtualTokens(batch: Batch, count: number): Batch {
         (position) => position,
       ),
     }),
+    ...(contextMask && { contextMask: inFront(contextMask, () => 0) }),
     ...(segmentIds && { segmentIds: inFront(segmentIds, () => VIRTUAL_SEGMENT) }),
   };
 }

@@ -16,6 +16,8 @@ export interface Dimensions {
   readonly maximumPositions: number;
   /** How many positions one sees where attention is local, itself included. */
   readonly slidingWindow?: number;
+  /** Whether a batch may mark contexts, positions that see each other whichever comes first (GLM-130B). */
+  readonly seesContext?: true;
   /** Elements of each head that are rotated, the first ones; all by default, 0 for none. */
   readonly rotarySize?: number;
   /** Texts of more positions have other rotary tables, at every position (LongRoPE). Default: none have. */

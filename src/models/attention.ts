@@ -31,6 +31,8 @@ export interface AttentionShape {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headSize: number;
+  /** Whether the mask may allow looking ahead, so that every block reads all keys. */
+  readonly seesContext?: true;
 }
 
 /** Keys and values in front of the sequence that every query sees. */
@@ -52,7 +54,7 @@ export function queryBlocks(sequence: number): [start: number, end: number][] {
  * @param queries [batch · seq, heads · headSize]
  * @param keys [batch · seq, keyValueHeads · headSize], values likewise
  * @param mask [batch or 1, 1, seq, seq], added to the scores; nothing above the diagonal is read
- *   outside a block, so it must forbid looking ahead
+ *   outside a block, so it must forbid looking ahead, unless the shape says otherwise
  * @param prefix keys and values that stand before the sequence's own
  * @returns [batch · seq, heads · headSize]
  */
@@ -62,7 +64,7 @@ export function causalAttention(
   values: Tensor,
   mask: Tensor,
   { scale, scoreCap }: ScoreShape,
-  { batch, sequence, heads, keyValueHeads, headSize }: AttentionShape,
+  { batch, sequence, heads, keyValueHeads, headSize, seesContext }: AttentionShape,
   prefix?: AttentionPrefix,
 ): Tensor {
   const groups = heads / keyValueHeads;
@@ -78,6 +80,8 @@ export function causalAttention(
       sequence,
       headSize,
     ]);
+  /** How many keys the block that ends there reads of the sequence's own. */
+  const reached = (end: number) => (seesContext ? sequence : end);
   const before = prefix?.keys.shape[2] ?? 0;
   const withPrefix = (states: Tensor | undefined, own: Tensor): Tensor => {
     if (!states) return own;
@@ -94,17 +98,18 @@ export function causalAttention(
     reshape(x, [batch, keyValueHeads, groups, end - start, x.shape[2]!]);
 
   const probabilities = blocks.map(([start, end]) => {
-    const scores = matmul(rowsOf(q, [start, end]), slice(k, 1, 0, before + end), {
+    const keyEnd = before + reached(end);
+    const scores = matmul(rowsOf(q, [start, end]), slice(k, 1, 0, keyEnd), {
       transposeB: true,
       scale,
     });
-    const visible = slice(slice(seen, 2, start, end), 3, 0, before + end);
+    const visible = slice(slice(seen, 2, start, end), 3, 0, keyEnd);
     const bent = capped(scores, scoreCap);
-    const masked = add(reshape(bent, [batch, heads, end - start, before + end]), visible);
+    const masked = add(reshape(bent, [batch, heads, end - start, keyEnd]), visible);
     return { bent, p: reshape(softmax(masked), scores.shape) };
   });
   const outputs = blocks.map(([start, end], i) =>
-    blockOf(matmul(probabilities[i]!.p, slice(v, 1, 0, before + end)), [start, end]),
+    blockOf(matmul(probabilities[i]!.p, slice(v, 1, 0, before + reached(end))), [start, end]),
   );
   const output = concat(outputs, 3);
 
@@ -115,7 +120,7 @@ export function causalAttention(
     // From the last block down, so that what later blocks gave to earlier keys is there to add to.
     for (let i = blocks.length - 1; i >= 0; i--) {
       const block = blocks[i]!;
-      const end = before + block[1];
+      const end = before + reached(block[1]);
       const { bent, p } = probabilities[i]!;
       const d = rowsOf(gradient, block);
       const own = reshape(outputs[i]!, d.shape);

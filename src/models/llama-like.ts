@@ -59,6 +59,8 @@ export interface Variant<Config extends LlamaLikeConfig> {
   readonly normOffset?: NormOffset;
   /** Whether queries and keys are normed before they are rotated: each head (Qwen3), or all as one row (OLMo 2). */
   readonly queryKeyNorms?: "heads" | "rows";
+  /** See `Architecture`. */
+  readonly rotatesNeighbours?: true;
   readonly usualTargets?: Partial<UsualTargets>;
   readonly auxiliaryLoss?: NonNullable<Architecture<Config>["auxiliaryLoss"]>;
 }
@@ -204,6 +206,7 @@ export function llamaLike<Config extends LlamaLikeConfig>(
     },
 
     sparse,
+    ...(variant.rotatesNeighbours && { rotatesNeighbours: true as const }),
     ...(variant.usualTargets && { usualTargets: variant.usualTargets }),
     ...(variant.auxiliaryLoss && { auxiliaryLoss: variant.auxiliaryLoss }),
 

@@ -15,10 +15,13 @@ import type {
   UsualTargets,
   WeightSpec,
 } from "./architecture.ts";
+import { chatglm } from "./chatglm.ts";
 import { falcon } from "./falcon.ts";
 import { gemma } from "./gemma.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { glm, glm4 } from "./glm.ts";
+import { glm130b } from "./glm-130b.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
@@ -39,10 +42,14 @@ const architectures: readonly (readonly [
   modelTypes: readonly string[],
   bindTo: (json: Json) => BoundArchitecture,
 ])[] = [
+  bound(chatglm),
   bound(falcon),
   bound(gemma),
   bound(gemma2),
   bound(gemma3),
+  bound(glm),
+  bound(glm4),
+  bound(glm130b),
   bound(gpt2),
   bound(gptNeox),
   bound(llama),

@@ -20,6 +20,7 @@ from reference.architecture_cases import write_architecture_cases  # noqa: E402
 from reference.architecture_table import write_architecture_table  # noqa: E402
 from reference.eva_cases import write_eva_cases  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
+from reference.glm_cases import write_glm_cases  # noqa: E402
 from reference.gpt_cases import write_gpt_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
@@ -48,6 +49,7 @@ GROUPS = {
     "architectures": write_all_architectures,
     "eva": write_eva_cases,
     "gguf": write_gguf_cases,
+    "glm": write_glm_cases,
     "gpt": write_gpt_cases,
     "llama": write_llama_cases,
     "lora": write_lora_cases,

@@ -44,6 +44,7 @@ const GROUPS = [
   "adapterhub",
   "architectures",
   "eva",
+  "glm",
   "gpt",
   "llama",
   "lora",
@@ -110,8 +111,8 @@ const answered = ofKind("point").filter(({ greedy }) => greedy.length > 0);
 it.each(answered)("$name: the same tokens follow its prompts", async ({ model, greedy }) => {
   const opened = await openModel(model, { threads: 1 });
   try {
-    for (const { prompt, tokens } of greedy) {
-      const decoder = createDecoder(opened, { chunk: 4 });
+    for (const { prompt, tokens, seesContext } of greedy) {
+      const decoder = createDecoder(opened, { chunk: 4, seesContext });
       const own: number[] = [];
       for (let next = [...prompt]; own.length < tokens.length; next = [own.at(-1)!]) {
         const [logits] = await decoder.append([next]);

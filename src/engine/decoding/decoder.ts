@@ -55,7 +55,7 @@ type GroupFeed =
 const KEPT_SHAPES = 8;
 
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
-  if (model.method?.mixesPositions || model.method?.readsFirstPass)
+  if (model.method?.mixesPositions || model.method?.readsFirstPass || options.seesContext)
     return createRereadingDecoder(model, options);
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { batch = 1, capacity = 256, chunk = 512 } = options;

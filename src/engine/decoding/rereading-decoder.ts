@@ -1,6 +1,7 @@
 // Continuing sequences without keys and values that were kept: under a method that averages over whole
-// rows (UniPELT's gates), where every new token changes what was computed for all before it, and under
-// one of two passes (X-LoRA), as PEFT does. Each call reads whole rows again; the work for an answer
+// rows (UniPELT's gates), where every new token changes what was computed for all before it, under one of
+// two passes (X-LoRA), as PEFT does, and behind a context that sees all of itself (GLM-130B), since
+// attention over a cache looks back alone. Each call reads whole rows again; the work for an answer
 // grows with the square of its length, and is exact.
 
 import { createNetwork } from "../network.ts";
@@ -9,11 +10,12 @@ import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract
 /** See `createDecoder`, which chooses. */
 export function createRereadingDecoder(
   { parameterSet: parameters, ...model }: DecodableModel,
-  { batch = 1 }: DecoderOptions,
+  { batch = 1, seesContext = false }: DecoderOptions,
 ): Decoder {
   const network = createNetwork({ ...model, parameters, memory: "lean" });
   const { vocabularySize } = model.architecture.dimensions;
   const rows: number[][] = Array.from({ length: batch }, () => []);
+  const contexts = new Array<number>(batch).fill(0);
   return {
     batch,
     get lengths() {
@@ -21,11 +23,13 @@ export function createRereadingDecoder(
     },
     async append(given) {
       given.forEach((tokens, b) => {
+        if (seesContext && rows[b]!.length === 0) contexts[b] = Math.max(0, tokens.length - 1);
         rows[b]!.push(...tokens);
       });
       const read = rows.filter((_, b) => given[b]!.length > 0);
       if (read.length === 0) return rows.map(() => undefined);
-      const logits = await network.nextLogits(read);
+      const ofRead = contexts.filter((_, b) => given[b]!.length > 0);
+      const logits = await network.nextLogits(read, seesContext ? ofRead : undefined);
       let next = 0;
       return given.map((tokens) => {
         if (tokens.length === 0) return undefined;

@@ -8,7 +8,11 @@ rotary frequencies themselves keep their float32 values, as every implementation
 import contextlib
 
 import torch
+from transformers.models.glm.modeling_glm import GlmRMSNorm
+from transformers.models.glm4.modeling_glm4 import Glm4RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+NORMS = (LlamaRMSNorm, GlmRMSNorm, Glm4RMSNorm)
 
 
 def _norm_forward(self, hidden_states):
@@ -19,7 +23,7 @@ def _norm_forward(self, hidden_states):
 @contextlib.contextmanager
 def float64_arithmetic():
     """Within this block a model moved to float64 computes in float64 from end to end."""
-    original_float, original_norm = torch.Tensor.float, LlamaRMSNorm.forward
+    original_float, originals = torch.Tensor.float, [norm.forward for norm in NORMS]
     original_softmax = torch.nn.functional.softmax
 
     def softmax(*arguments, dtype=None, **options):
@@ -27,13 +31,15 @@ def float64_arithmetic():
 
     torch.nn.functional.softmax = softmax
     torch.Tensor.float = torch.Tensor.double
-    LlamaRMSNorm.forward = _norm_forward
+    for norm in NORMS:
+        norm.forward = _norm_forward
     try:
         yield
     finally:
         torch.Tensor.float = original_float
         torch.nn.functional.softmax = original_softmax
-        LlamaRMSNorm.forward = original_norm
+        for norm, original in zip(NORMS, originals):
+            norm.forward = original
 
 
 def relative_difference(measured, reference):

@@ -1,0 +1,153 @@
+// ChatGLM2, ChatGLM3 and GLM-4-9B-chat in the repository's own format (Zeng et al. 2023, Team GLM 2024): the
+// decoder that `glm` is, with other names, queries, keys and values fused, and sizes under keys of its own.
+// Transformers has no class for it; the parity cases' reference is written down from the description.
+
+import { multiply, rmsNorm, silu } from "../tensor/index.ts";
+import type { Architecture, Dimensions } from "./architecture.ts";
+import { normWeight } from "./block-norms.ts";
+import { readerFor } from "./config-reader.ts";
+import { FUSED_TARGETS, splitHalves, splitHeads } from "./fused-projection.ts";
+import { linearWeights } from "./linear-weights.ts";
+import { MEGATRON_NAMES } from "./plain-feed-forward.ts";
+import { rotaryTables } from "./rope.ts";
+import type { RopeConfig } from "./rope-config.ts";
+
+interface ChatGlmConfig extends Dimensions {
+  readonly intermediateSize: number;
+  readonly normEpsilon: number;
+  /** Whether queries, keys and values lie group by group, and not head by head. */
+  readonly isGrouped: boolean;
+  readonly qkvBias: boolean;
+  readonly biased: boolean;
+  readonly rope: RopeConfig;
+}
+
+const EMBEDDING = "transformer.embedding.word_embeddings.weight";
+const OUTPUT = "transformer.output_layer";
+const FINAL_NORM = "transformer.encoder.final_layernorm";
+const pathsOf = (layer: number) => {
+  const block = `transformer.encoder.layers.${layer}`;
+  return { block, attention: `${block}.self_attention`, feedForward: `${block}.mlp` };
+};
+export const chatglm: Architecture<ChatGlmConfig> = {
+  modelTypes: ["chatglm"],
+
+  readConfig(json) {
+    const reader = readerFor(json);
+    if (reader.has("inner_hidden_size"))
+      reader.fault("inner_hidden_size", "is of ChatGLM-6B, which is another architecture");
+    const supported = {
+      rmsnorm: true,
+      post_layer_norm: true,
+      apply_residual_connection_post_layernorm: false,
+      original_rope: true,
+      tie_word_embeddings: false,
+      quantization_bit: 0,
+      pre_seq_len: null,
+    };
+    for (const [key, value] of Object.entries(supported)) reader.only(key, value);
+    const hiddenSize = reader.integer("hidden_size", 4096);
+    const heads = reader.integer("num_attention_heads", 32);
+    const headSize = reader.integer("kv_channels", 128);
+    if (headSize % 4 !== 0) reader.fault("kv_channels", "must be a multiple of 4");
+    const isGrouped = reader.boolean("multi_query_attention", false);
+    const keyValueHeads = isGrouped ? reader.integer("multi_query_group_num", 1) : heads;
+    if (heads % keyValueHeads !== 0)
+      reader.fault("multi_query_group_num", "must divide num_attention_heads");
+    const biased = reader.boolean("add_bias_linear", false);
+    const rotarySize = headSize / 2;
+    const config = {
+      layers: reader.integer("num_layers", 28),
+      hiddenSize,
+      vocabularySize: reader.integer("padded_vocab_size", 65024),
+      heads,
+      keyValueHeads,
+      headSize,
+      rotarySize,
+      maximumPositions: reader.integer("seq_length", 2048),
+      intermediateSize: reader.integer("ffn_hidden_size", 13696),
+      normEpsilon: reader.number("layernorm_epsilon", 1e-5),
+      isGrouped,
+      qkvBias: biased || reader.boolean("add_qkv_bias", false),
+      biased,
+      rope: {
+        theta: 10000 * reader.number("rope_ratio", 1),
+        size: rotarySize,
+        scaling: { kind: "default" as const },
+      },
+    };
+    reader.finish();
+    return config;
+  },
+
+  dimensions: (config) => config,
+
+  weights(config) {
+    const { hiddenSize: hidden, heads, keyValueHeads, headSize, intermediateSize: inner } = config;
+    const fused = (heads + 2 * keyValueHeads) * headSize;
+    const blocks = Array.from({ length: config.layers }, (_, layer) => {
+      const { block, attention, feedForward } = pathsOf(layer);
+      const { up, down } = MEGATRON_NAMES;
+      return [
+        normWeight(`${block}.input_layernorm`, hidden),
+        ...linearWeights(`${attention}.query_key_value`, fused, hidden, config.qkvBias),
+        ...linearWeights(`${attention}.dense`, hidden, heads * headSize, config.biased),
+        normWeight(`${block}.post_attention_layernorm`, hidden),
+        ...linearWeights(`${feedForward}.${up}`, 2 * inner, hidden, config.biased),
+        ...linearWeights(`${feedForward}.${down}`, hidden, inner, config.biased),
+      ];
+    });
+    const matrix = [config.vocabularySize, hidden];
+    return [
+      { name: EMBEDDING, shape: matrix, role: "embedding" },
+      ...blocks.flat(),
+      normWeight(FINAL_NORM, hidden),
+      { name: `${OUTPUT}.weight`, shape: matrix, role: "output" },
+    ];
+  },
+
+  blockPaths: (_config, layer) => pathsOf(layer),
+
+  attention(config, layer, x, scope) {
+    const { heads, keyValueHeads, headSize, isGrouped, normEpsilon } = config;
+    const { block, attention: path } = pathsOf(layer);
+    const input = rmsNorm(x, scope.weight(`${block}.input_layernorm.weight`), normEpsilon);
+    const [queries, keys, values] = splitHeads(scope.linear(`${path}.query_key_value`, input), {
+      groups: isGrouped ? 1 : heads,
+      counts: isGrouped ? [heads, keyValueHeads, keyValueHeads] : [1, 1, 1],
+      headSize,
+    });
+    const attended = scope.attend({
+      path,
+      input,
+      queries: scope.rotate(queries!, heads),
+      keys: scope.rotate(keys!, keyValueHeads),
+      values: values!,
+      scale: 1 / Math.sqrt(headSize),
+    });
+    return scope.residual(path, x, scope.linear(`${path}.dense`, attended));
+  },
+
+  feedForward(config, layer, x, scope) {
+    const { block, feedForward: path } = pathsOf(layer);
+    const { up, down } = MEGATRON_NAMES;
+    const norm = scope.weight(`${block}.post_attention_layernorm.weight`);
+    const output = scope.module(path, rmsNorm(x, norm, config.normEpsilon), (states) => {
+      const [gate, other] = splitHalves(scope.linear(`${path}.${up}`, states));
+      return scope.linear(`${path}.${down}`, multiply(silu(gate), other));
+    });
+    return scope.residual(path, x, output);
+  },
+
+  finalNorm: ({ normEpsilon }, x, scope) =>
+    rmsNorm(x, scope.weight(`${FINAL_NORM}.weight`), normEpsilon),
+
+  embeddingName: EMBEDDING,
+  outputPath: OUTPUT,
+  outputName: () => `${OUTPUT}.weight`,
+  rotaryTables: (config, length) => rotaryTables(config.rope, length),
+  rotatesNeighbours: true,
+  usualTargets: FUSED_TARGETS,
+  basePrefix: "transformer",
+  ignoredTensors: /rotary_pos_emb\.inv_freq$/,
+};
