@@ -15,6 +15,7 @@ import { exportCommand } from "./commands/export.ts";
 import { generateCommand } from "./commands/generate.ts";
 import { initCommand } from "./commands/init.ts";
 import { mergeCommand } from "./commands/merge.ts";
+import { modelsCommand } from "./commands/models.ts";
 import { planCommand } from "./commands/plan.ts";
 import { trainCommand } from "./commands/train.ts";
 import { type Console, processConsole } from "./console.ts";
@@ -31,6 +32,7 @@ const COMMANDS = [
   mergeCommand,
   exportCommand,
   adapterCommand,
+  modelsCommand,
   dataCommand,
   doctorCommand,
 ];

@@ -37,7 +37,9 @@ export {
   ggufPlace,
   interleavedHeads,
 } from "./gguf/gguf-architectures.ts";
+export { GGUF_MODEL_TYPES } from "./gguf/gguf-config.ts";
 export { type ModelTensor, writeGgufModel } from "./gguf/gguf-model.ts";
+export { GGUF_TYPE_NAMES } from "./gguf/gguf-types.ts";
 export { GGUF_DTYPES, type GgufDtype } from "./gguf/gguf-types-of-model.ts";
 export { type GgufToWrite, writeGguf } from "./gguf/gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";

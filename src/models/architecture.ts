@@ -163,6 +163,8 @@ export type AuxiliaryLossOf = (statistics: ReadonlyMap<string, Float32Array>) =>
 export interface Architecture<Config> {
   /** The values of `model_type` in config.json that this file implements. */
   readonly modelTypes: readonly string[];
+  /** The models that use it, for people. */
+  readonly covers: string;
   /** @throws TunesmithError (checkpoint) for fields that are missing, wrong or change the math */
   readConfig(json: Readonly<Record<string, unknown>>): Config;
   dimensions(config: Config): Dimensions;

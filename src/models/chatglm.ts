@@ -31,6 +31,7 @@ const pathsOf = (layer: number) => {
 };
 export const chatglm: Architecture<ChatGlmConfig> = {
   modelTypes: ["chatglm"],
+  covers: "ChatGLM2, ChatGLM3 and GLM-4, in the repository's own format",
 
   readConfig(json) {
     const reader = readerFor(json);

@@ -60,6 +60,7 @@ function withFeedForward(
 
 export const falcon: Architecture<FalconConfig> = {
   modelTypes: ["falcon"],
+  covers: "Falcon 7B and 40B",
 
   readConfig(json) {
     const reader = readerFor(json);

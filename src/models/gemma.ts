@@ -16,6 +16,7 @@ function readActivation(reader: ConfigReader): ActivationName {
 
 export const gemma = llamaLike({
   modelType: "gemma",
+  covers: "Gemma",
   usualTargets: { scaledOutputs: ["q_proj", "v_proj"] },
   readConfig: (reader) => readGemma(reader, { activation: readActivation }),
   normOffset: 1,

@@ -14,6 +14,7 @@ import { denseSwiglu } from "./swiglu.ts";
 
 export const gemma2 = llamaLike({
   modelType: "gemma2",
+  covers: "Gemma 2",
   usualTargets: { scaledOutputs: ["q_proj", "v_proj"] },
   readConfig(reader) {
     const config = readGemma(reader, { activation: readGemmaActivation });

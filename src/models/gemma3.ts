@@ -23,6 +23,7 @@ function readRopes(reader: ConfigReader, headSize: number, positions: number) {
 
 export const gemma3 = llamaLike({
   modelType: "gemma3_text",
+  covers: "Gemma 3, text alone",
   usualTargets: { scaledOutputs: ["q_proj", "v_proj"] },
   readConfig(reader) {
     const config = readGemma(reader, {

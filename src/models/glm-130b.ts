@@ -32,6 +32,7 @@ const carried = (input: Tensor, { layers }: Dimensions): Tensor =>
 
 export const glm130b: Architecture<Glm130bConfig> = {
   modelTypes: ["glm-130b"],
+  covers: "GLM-130B",
 
   readConfig(json) {
     const reader = readerFor(json);

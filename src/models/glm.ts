@@ -24,11 +24,16 @@ const VARIANT = {
   feedForward: fusedSwiglu,
 } as const;
 
-export const glm = llamaLike({ ...VARIANT, modelType: "glm" });
+export const glm = llamaLike({
+  ...VARIANT,
+  modelType: "glm",
+  covers: "GLM-4, as Transformers has it",
+});
 
 export const glm4 = llamaLike({
   ...VARIANT,
   modelType: "glm4",
+  covers: "GLM-4-0414",
   norms: {
     attention: { before: "input_layernorm", after: "post_self_attn_layernorm" },
     feedForward: { before: "post_attention_layernorm", after: "post_mlp_layernorm" },

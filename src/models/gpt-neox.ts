@@ -45,6 +45,7 @@ function withFeedForward(
 
 export const gptNeox: Architecture<GptNeoxConfig> = {
   modelTypes: ["gpt_neox"],
+  covers: "GPT-NeoX and Pythia",
 
   readConfig(json) {
     const reader = readerFor(json);

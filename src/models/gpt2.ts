@@ -30,6 +30,7 @@ const pathsOf = (layer: number) => {
 
 export const gpt2: Architecture<Gpt2Config> = {
   modelTypes: ["gpt2"],
+  covers: "GPT-2",
 
   readConfig(json) {
     const reader = readerFor(json);

@@ -16,4 +16,9 @@ export type {
 export { rotaryPairs } from "./architecture.ts";
 export { capped, causalAttention, withFreeColumns } from "./attention.ts";
 export { balancing, reportRouting, weightedSum } from "./load-balancing.ts";
-export { architectureFor, type BoundArchitecture, supportedModelTypes } from "./registry.ts";
+export {
+  architectureFor,
+  type BoundArchitecture,
+  coveredModels,
+  supportedModelTypes,
+} from "./registry.ts";

@@ -49,6 +49,8 @@ export interface RoutedPart extends Pick<SparseFeedForward, "count" | "expert"> 
 /** What one architecture has of its own. */
 export interface Variant<Config extends LlamaLikeConfig> {
   readonly modelType: string;
+  /** See `Architecture`. */
+  readonly covers: string;
   readConfig(reader: ConfigReader): Config;
   readonly feedForward: FeedForward<Config>;
   /** Default: a matrix each, without biases. */
@@ -128,6 +130,7 @@ export function llamaLike<Config extends LlamaLikeConfig>(
 
   return {
     modelTypes: [variant.modelType],
+    covers: variant.covers,
 
     readConfig(json) {
       const reader = readerFor(json);

@@ -7,6 +7,7 @@ import { denseSwiglu } from "./swiglu.ts";
 
 export const llama = llamaLike({
   modelType: "llama",
+  covers: "LLaMA 1 to 3, SmolLM, Yi and the many others that use it",
   readConfig(reader) {
     reader.only("pretraining_tp", 1);
     return {

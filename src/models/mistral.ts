@@ -8,6 +8,7 @@ import { denseSwiglu } from "./swiglu.ts";
 
 export const mistral = llamaLike({
   modelType: "mistral",
+  covers: "Mistral, with or without a sliding window",
   readConfig: (reader) => ({
     ...readLlamaLike(reader, { normEpsilon: 1e-6 }),
     // The published default, which a config.json without the key means.

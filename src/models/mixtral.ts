@@ -16,6 +16,7 @@ const MODULE = "block_sparse_moe";
 
 export const mixtral = llamaLike({
   modelType: "mixtral",
+  covers: "Mixtral: Mistral with experts",
   usualTargets: { scaledInputs: [NAMES.down] },
   readConfig(reader) {
     reader.only("router_jitter_noise", 0);

@@ -7,6 +7,7 @@ import { denseSwiglu } from "./swiglu.ts";
 
 export const olmo2 = llamaLike({
   modelType: "olmo2",
+  covers: "OLMo 2",
   readConfig: (reader) => ({
     ...readLlamaLike(reader, {
       normEpsilon: 1e-5,

@@ -69,6 +69,7 @@ function headsOf(
 
 export const phi: Architecture<PhiConfig> = {
   modelTypes: ["phi"],
+  covers: "Phi-1, Phi-1.5 and Phi-2",
 
   readConfig(json) {
     const reader = readerFor(json);

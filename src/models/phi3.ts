@@ -10,6 +10,7 @@ import { fusedSwiglu } from "./swiglu.ts";
 
 export const phi3 = llamaLike({
   modelType: "phi3",
+  covers: "Phi-3, Phi-3.5 and Phi-4",
   // PEFT has none for it.
   usualTargets: { attention: ["qkv_proj"], scaledOutputs: ["qkv_proj"] },
   readConfig(reader) {

@@ -8,6 +8,7 @@ import { readQwenWindows } from "./sliding-window.ts";
 
 export const qwen2Moe = llamaLike({
   modelType: "qwen2_moe",
+  covers: "Qwen1.5 and Qwen2 with experts, one of them shared",
   readConfig(reader) {
     const config = readLlamaLike(reader, { normEpsilon: 1e-6 });
     const windowed = reader.number("max_window_layers", 28);

@@ -8,6 +8,7 @@ import { denseSwiglu } from "./swiglu.ts";
 
 export const qwen2 = llamaLike({
   modelType: "qwen2",
+  covers: "Qwen2 and Qwen2.5",
   usualTargets: { scaledOutputs: ["q_proj", "v_proj"] },
   readConfig(reader) {
     const config = readLlamaLike(reader, { normEpsilon: 1e-6 });

@@ -7,6 +7,7 @@ import { readQwenWindows } from "./sliding-window.ts";
 
 export const qwen3Moe = llamaLike({
   modelType: "qwen3_moe",
+  covers: "Qwen3 with experts",
   readConfig(reader) {
     const config = readLlamaLike(reader, { normEpsilon: 1e-6 });
     return {

@@ -8,6 +8,7 @@ import { denseSwiglu } from "./swiglu.ts";
 
 export const qwen3 = llamaLike({
   modelType: "qwen3",
+  covers: "Qwen3",
   usualTargets: { scaledOutputs: ["q_proj", "v_proj"] },
   readConfig(reader) {
     const config = readLlamaLike(reader, { normEpsilon: 1e-6, headSize: 128 });

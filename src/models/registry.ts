@@ -37,11 +37,13 @@ import { qwen3Moe } from "./qwen3-moe.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** What each makes of a config.json, by the values of `model_type` that it implements. */
-const architectures: readonly (readonly [
-  modelTypes: readonly string[],
-  bindTo: (json: Json) => BoundArchitecture,
-])[] = [
+interface Registered {
+  readonly modelTypes: readonly string[];
+  readonly covers: string;
+  readonly bindTo: (json: Json) => BoundArchitecture;
+}
+
+const architectures: readonly Registered[] = [
   bound(chatglm),
   bound(falcon),
   bound(gemma),
@@ -95,8 +97,9 @@ export interface BoundArchitecture {
   readonly ignoredTensors: RegExp | undefined;
 }
 
-function bound<Config>(architecture: Architecture<Config>) {
-  return [architecture.modelTypes, (json: Json) => bind(architecture, json)] as const;
+function bound<Config>(architecture: Architecture<Config>): Registered {
+  const { modelTypes, covers } = architecture;
+  return { modelTypes, covers, bindTo: (json: Json) => bind(architecture, json) };
 }
 
 function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArchitecture {
@@ -133,7 +136,14 @@ const TEXT_MODELS: Readonly<Record<string, string>> = { gemma3: "gemma3_text" };
 
 /** The values of `model_type` that are supported. */
 export const supportedModelTypes: readonly string[] = architectures.flatMap(
-  ([modelTypes]) => modelTypes,
+  ({ modelTypes }) => modelTypes,
+);
+
+/** What uses each of them, for people. */
+export const coveredModels: ReadonlyMap<string, string> = new Map(
+  architectures.flatMap(({ modelTypes, covers }) =>
+    modelTypes.map((modelType) => [modelType, covers] as const),
+  ),
 );
 
 /**
@@ -142,8 +152,8 @@ export const supportedModelTypes: readonly string[] = architectures.flatMap(
  */
 export function architectureFor(json: Json, where = "config.json"): BoundArchitecture {
   const type = json.model_type;
-  const [, bindTo] = architectures.find(([types]) => types.includes(String(type))) ?? [];
-  if (bindTo) return bindTo(json);
+  const found = architectures.find(({ modelTypes }) => modelTypes.includes(String(type)));
+  if (found) return found.bindTo(json);
   throw new TunesmithError("checkpoint", {
     where: `${where}: model_type`,
     rule: `must be a supported architecture (${supportedModelTypes.join(", ")})`,

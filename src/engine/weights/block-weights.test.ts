@@ -6,7 +6,9 @@ import { floatData, floats } from "../../runtime/values.ts";
 import { blockLinear, input, type Tensor } from "../../tensor/index.ts";
 import {
   type BlockBits,
+  blockBytes,
   blockOperands,
+  bytesInBlocks,
   decodeBlockRow,
   decodeBlocks,
   toBlocks,
@@ -44,6 +46,13 @@ describe.each<BlockBits>([4, 8])("a matrix in blocks of %i bits", (bits) => {
     const decoded = new Float32Array(data.length);
     decodeBlocks(toBlocks(data, [3, 64], bits), decoded);
     expect([...decoded]).toEqual([...data]);
+  });
+
+  it("takes the bytes that its shape says", () => {
+    for (const columns of [64, 36]) {
+      const blocks = toBlocks(matrix(3, columns), [3, columns], bits);
+      expect(bytesInBlocks([3, columns], bits)).toBe(blockBytes(blocks));
+    }
   });
 
   it("gives a row as it gives all", () => {

@@ -30,6 +30,12 @@ export interface BlockOperands extends Pick<BlockMatrix, "bits" | "blockSize"> {
   readonly parts: { readonly [Part in keyof BlockWeight]: Value };
 }
 
+/** Bytes of a matrix in blocks, from its shape. */
+export function bytesInBlocks([rows = 1, columns = 1]: Shape, bits: BlockBits): number {
+  const blocks = rows * Math.ceil(columns / BLOCK_SIZE[bits]);
+  return blocks * ((BLOCK_SIZE[bits] * bits) / 8 + (bits === 4 ? 8 : 4));
+}
+
 /** @param data [rows, columns], row by row */
 export function toBlocks(data: Float32Array, shape: Shape, bits: BlockBits): BlockMatrix {
   const [rows, columns] = shape as [number, number];

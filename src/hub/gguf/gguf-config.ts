@@ -15,6 +15,12 @@ export const ROPE_FACTORS = "rope_freqs.weight";
 
 const READABLE: readonly GgufArchitecture[] = [...GGUF_ARCHITECTURES, ...GEMMAS];
 
+/** By `model_type`: which models a GGUF file is read as, and which are written as one. */
+export const GGUF_MODEL_TYPES = {
+  read: READABLE.map(({ modelType }) => modelType),
+  written: GGUF_ARCHITECTURES.map(({ modelType }) => modelType),
+} as const;
+
 /** The architecture that a file names. Throws a TunesmithError ("checkpoint") for one not known. */
 export function architectureOfGguf({ path, metadata }: GgufFile): GgufArchitecture {
   const name = metadata.get("general.architecture");

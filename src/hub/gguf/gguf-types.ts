@@ -15,6 +15,9 @@ export const GGML_TYPES = {
   Q6_K: { id: 14, blockElements: 256, blockBytes: 210 },
 } as const;
 
+/** The types that are read. */
+export const GGUF_TYPE_NAMES: readonly string[] = Object.keys(GGML_TYPES);
+
 export type GgmlType = keyof typeof GGML_TYPES;
 
 /** Types that a file may hold and tunesmith does not read, so that an error can call them by name. */

@@ -1,0 +1,113 @@
+// `tunesmith models`: what is supported, and what a model is.
+
+import type { Command } from "commander";
+import type { ModelFacts, SupportedModels } from "../../recipe/models.ts";
+import { type Context, describeCommand } from "../command.ts";
+import type { Colors } from "../console.ts";
+import { formatBytes, formatCount, formatTable } from "../format.ts";
+import { attend } from "../preparing.ts";
+
+export function modelsCommand(context: Context): Command {
+  const { console } = context;
+  const command = describeCommand({
+    usage: "models",
+    summary: "show which architectures and file formats are supported",
+    options: [["--json", "as JSON"]],
+    examples: [
+      ["tunesmith models", "what can be trained, and in which files it comes"],
+      ["tunesmith models show ./my-model", "what one model is, and what it takes"],
+    ],
+  }).action(async ({ json }: { json?: boolean }) => {
+    const { supportedModels } = await import("../../recipe/models.ts");
+    const supported = supportedModels();
+    console.out(
+      json
+        ? `${JSON.stringify(supported, null, 2)}\n`
+        : describeSupported(supported, console.outColors),
+    );
+  });
+  // What stands behind `show` is that command's.
+  return command.enablePositionalOptions().addCommand(showCommand(context));
+}
+
+function showCommand(context: Context): Command {
+  const { console } = context;
+  return describeCommand({
+    usage: "show <model>",
+    summary: "show a model: config, parameters, memory, chat template",
+    details: "Reads headers alone, whatever the model's size.",
+    arguments: { model: "a folder, a GGUF file or a hub id" },
+    options: [["--json", "as JSON"]],
+    examples: [
+      ["tunesmith models show ./my-model", "a folder"],
+      ["tunesmith models show model.gguf --json", "a file, for a program"],
+    ],
+  }).action(async (model: string, { json }: { readonly json?: boolean }) => {
+    const { describeModel } = await import("../../recipe/models.ts");
+    const facts = await attend(context, (attended) => describeModel(model, attended));
+    if (facts === undefined) return;
+    console.out(
+      json ? `${JSON.stringify(facts, null, 2)}\n` : describeFacts(facts, console.outColors),
+    );
+  });
+}
+
+function describeSupported({ architectures, formats }: SupportedModels, colors: Colors): string {
+  const rows = architectures.map(({ modelType, covers, gguf }) => [
+    modelType,
+    covers,
+    gguf && `GGUF ${gguf}`,
+  ]);
+  return sections(
+    [
+      ["Architectures (model_type of config.json)", formatTable(rows)],
+      ["Formats", formatTable(formats.map(({ what, types }) => [what, types.join(", ")]))],
+    ],
+    colors,
+  );
+}
+
+function describeFacts(facts: ModelFacts, colors: Colors): string {
+  const { parameters, step } = facts;
+  const counts = (title: string, list: readonly { name: string; count: number }[]) =>
+    list.map(({ name, count }, i) => [i === 0 ? title : "", name, formatCount(count)]);
+  const isSparse = parameters.active < parameters.total;
+  return sections(
+    [
+      [
+        `${facts.modelType}: ${facts.covers}`,
+        formatTable([
+          [facts.format, facts.source],
+          ...Object.entries(facts.config).map(([key, value]) => [key, JSON.stringify(value)]),
+        ]),
+      ],
+      [
+        "Parameters",
+        formatTable([
+          ["total", "", formatCount(parameters.total)],
+          ...(isSparse ? [["a token's", "", formatCount(parameters.active)]] : []),
+          ["embedding", "", formatCount(parameters.embedding)],
+          ...(parameters.output > 0 ? [["output", "", formatCount(parameters.output)]] : []),
+          ...parameters.blocks.flatMap(({ layer, modules }) => counts(`layer ${layer}`, modules)),
+        ]),
+      ],
+      [
+        "Weights in memory, by dtype",
+        formatTable(facts.weightBytes.map(({ name, count }) => [name, formatBytes(count)])),
+      ],
+      [
+        `Training in memory, at most about (${step.rows} × ${step.tokens} tokens)`,
+        formatTable(facts.memoryBytes.map(({ name, count }) => [name, formatBytes(count)])),
+      ],
+      ["Special tokens", formatTable(Object.entries(facts.specialTokens)) || "none named"],
+      [
+        "Chat template, on a sample",
+        typeof facts.chat === "string" ? facts.chat : facts.chat.missing,
+      ],
+    ],
+    colors,
+  );
+}
+
+const sections = (parts: readonly (readonly [string, string])[], colors: Colors): string =>
+  parts.map(([title, body]) => `${colors.bold(title)}\n${body.trimEnd()}\n`).join("\n");

@@ -1,0 +1,260 @@
+// What models there are and what one is, read from headers alone: architectures and formats that are
+// supported, and a model's sizes, memory and chat template.
+
+import { bytesInBlocks } from "../engine/weights/block-weights.ts";
+import { blockBits, MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
+import { TunesmithError } from "../errors.ts";
+import {
+  type Checkpoint,
+  GGUF_DTYPES,
+  GGUF_MODEL_TYPES,
+  GGUF_TYPE_NAMES,
+  openCheckpoint,
+  QUANTIZATION_TYPES,
+  quantizedBytes,
+  renderChat,
+  SAFETENSORS_ELEMENT_BYTES,
+  type Tokenizer,
+} from "../hub/index.ts";
+import {
+  bindMethod,
+  countParameters,
+  type MethodOptions,
+  modelDescription,
+} from "../methods/index.ts";
+import {
+  architectureFor,
+  type BoundArchitecture,
+  coveredModels,
+  type WeightSpec,
+} from "../models/index.ts";
+import { sizeOf } from "../tensor/index.ts";
+import { estimate } from "./estimate.ts";
+import { type Attention, fetchModel } from "./prepare.ts";
+
+export interface SupportedModels {
+  readonly architectures: readonly {
+    readonly modelType: string;
+    /** The models that use it. */
+    readonly covers: string;
+    readonly gguf: "read and written" | "read" | "";
+  }[];
+  /** What is read, written, and kept in memory, by format. */
+  readonly formats: readonly { readonly what: string; readonly types: readonly string[] }[];
+}
+
+/** The architectures and formats that the code has. */
+export function supportedModels(): SupportedModels {
+  const architectures = [...coveredModels].map(([modelType, covers]) => ({
+    modelType,
+    covers,
+    gguf: GGUF_MODEL_TYPES.written.includes(modelType)
+      ? ("read and written" as const)
+      : GGUF_MODEL_TYPES.read.includes(modelType)
+        ? ("read" as const)
+        : ("" as const),
+  }));
+  const floats = Object.keys(SAFETENSORS_ELEMENT_BYTES).filter((type) => /^B?F(16|32)$/.test(type));
+  return {
+    architectures,
+    formats: [
+      { what: "safetensors, read and written", types: floats },
+      { what: "safetensors quantised by bitsandbytes, read", types: QUANTIZATION_TYPES },
+      { what: "safetensors of GPTQ and AWQ, read", types: ["4 bits"] },
+      { what: "GGUF, read", types: GGUF_TYPE_NAMES },
+      { what: "GGUF, written (tunesmith export)", types: Object.keys(GGUF_DTYPES) },
+      { what: "in memory (dtype)", types: MODEL_DTYPES },
+      { what: "in memory under training (quantization)", types: QUANTIZATION_TYPES },
+    ],
+  };
+}
+
+export interface ModelFacts {
+  readonly source: string;
+  readonly format: Checkpoint["format"];
+  readonly modelType: string;
+  readonly covers: string;
+  /** The fields of config.json that are numbers, texts or truth values. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly parameters: {
+    readonly total: number;
+    /** What a token goes through, where experts are chosen. */
+    readonly active: number;
+    readonly embedding: number;
+    readonly output: number;
+    /** One block, by module; that of the first layer, and of the last where it differs. */
+    readonly blocks: readonly { readonly layer: number; readonly modules: readonly Count[] }[];
+  };
+  /** Bytes of the weights, by how they are kept. */
+  readonly weightBytes: readonly Count[];
+  /** Bytes at the peak of one usual step, or of generation, by what is done. */
+  readonly memoryBytes: readonly Count[];
+  readonly step: { readonly rows: number; readonly tokens: number };
+  readonly specialTokens: Readonly<Record<string, string>>;
+  /** A conversation in the model's chat template, or why there is none. */
+  readonly chat: string | { readonly missing: string };
+}
+
+export interface Count {
+  readonly name: string;
+  readonly count: number;
+}
+
+const SAMPLE_CHAT = [
+  { role: "system", content: "Be brief." },
+  { role: "user", content: "Hello!" },
+  { role: "assistant", content: "Good day." },
+] as const;
+/** A step of usual size, where the model's context allows it. */
+const STEP = { rows: 4, tokens: 512 } as const;
+
+/**
+ * Describes a model without reading its weights.
+ * @param reference folder, GGUF file or hub id
+ * @throws TunesmithError (checkpoint) for files that are damaged or of an unknown architecture
+ */
+export async function describeModel(
+  reference: string,
+  attention: Attention = {},
+): Promise<ModelFacts> {
+  const checkpoint = await openCheckpoint(await fetchModel(reference, attention));
+  try {
+    const { config, source } = checkpoint;
+    const architecture = architectureFor(config, `${source}/config.json`);
+    const modelType = String(config.model_type);
+    // A folder of weights alone can be looked at too.
+    const tokenizer = await checkpoint.loadTokenizer().catch((error: unknown) => {
+      if (error instanceof TunesmithError) return undefined;
+      throw error;
+    });
+    return {
+      source,
+      format: checkpoint.format,
+      modelType,
+      covers: coveredModels.get(modelType)!,
+      config: Object.fromEntries(
+        Object.entries(config).filter(([, value]) => typeof value !== "object"),
+      ),
+      parameters: parametersOf(architecture),
+      weightBytes: weightBytesOf(architecture, checkpoint),
+      ...memoryOf(architecture, modelType, checkpoint),
+      specialTokens: tokenizer ? specialTokensOf(tokenizer) : {},
+      chat: tokenizer ? sampleChat(tokenizer) : { missing: "no tokenizer beside the model" },
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitecture) {
+  const count = (specs: readonly WeightSpec[], ofToken = false) =>
+    specs.reduce((sum, { shape, share = 1 }) => sum + sizeOf(shape) * (ofToken ? share : 1), 0);
+  const modulesOf = (layer: number): Count[] => {
+    const prefix = `${blocks[layer]!.block}.`;
+    const sums = new Map<string, number>();
+    for (const { name, shape } of weights) {
+      if (!name.startsWith(prefix)) continue;
+      const [module = "", part = ""] = name.slice(prefix.length).split(".");
+      // Experts are one line, not one each.
+      const key = part === "experts" ? `${module}.experts` : module;
+      sums.set(key, (sums.get(key) ?? 0) + sizeOf(shape));
+    }
+    return [...sums].map(([name, size]) => ({ name, count: size }));
+  };
+  const first = modulesOf(0);
+  const last = modulesOf(dimensions.layers - 1);
+  const isAlike = JSON.stringify(first) === JSON.stringify(last);
+  return {
+    total: count(weights),
+    active: Math.round(count(weights, true)),
+    embedding: count(weights.filter(({ role }) => role === "embedding" || role === "positions")),
+    output: count(weights.filter(({ name, role }) => role === "output" && name === outputName)),
+    blocks: [
+      { layer: 0, modules: first },
+      ...(isAlike ? [] : [{ layer: dimensions.layers - 1, modules: last }]),
+    ],
+  };
+}
+
+const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
+
+function weightBytesOf({ weights }: BoundArchitecture, checkpoint: Checkpoint): Count[] {
+  const sum = (bytes: (spec: WeightSpec) => number) =>
+    weights.reduce((total, spec) => total + bytes(spec), 0);
+  const asFile = ({ name, shape }: WeightSpec) => {
+    const tensor = checkpoint.tensors.get(name);
+    if (tensor?.quantization) return quantizedBytes(shape, { ...NF4, type: tensor.quantization });
+    return sizeOf(shape) * (tensor?.dtype === "F16" || tensor?.dtype === "BF16" ? 2 : 4);
+  };
+  const inBlocks = (dtype: "q4" | "q8") => (spec: WeightSpec) => {
+    const bits = blockBits(dtype, spec);
+    return bits ? bytesInBlocks(spec.shape, bits) : sizeOf(spec.shape) * 4;
+  };
+  const inNf4 = (spec: WeightSpec) =>
+    spec.role === "linear" ? quantizedBytes(spec.shape, NF4) : asFile(spec);
+  return [
+    { name: "auto", count: sum(asFile) },
+    { name: "float32", count: sum(({ shape }) => 4 * sizeOf(shape)) },
+    { name: "q8", count: sum(inBlocks("q8")) },
+    { name: "q4", count: sum(inBlocks("q4")) },
+    { name: "nf4", count: sum(inNf4) },
+  ];
+}
+
+/** What is shown, in the words of a recipe, with the dtype that its frozen weights have. */
+const METHODS: readonly (readonly [name: string, MethodOptions, weights: string])[] = [
+  ["LoRA, rank 8", { name: "lora", rank: 8 }, "auto"],
+  ["QLoRA, rank 8", { name: "qlora", rank: 8, targets: "all-linear" }, "nf4"],
+  ["full fine-tuning", { name: "full" }, "none"],
+];
+
+function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint: Checkpoint) {
+  const { dimensions, weights } = architecture;
+  const step = { rows: STEP.rows, tokens: Math.min(STEP.tokens, dimensions.maximumPositions) };
+  const bytes = new Map(
+    weightBytesOf(architecture, checkpoint).map(({ name, count }) => [name, count]),
+  );
+  const description = modelDescription(architecture, modelType, checkpoint.source);
+  const memoryBytes = METHODS.flatMap(([name, options, dtype]) =>
+    (["fast", "lean"] as const).map((memory) => {
+      const { trained, untrained } = countParameters(bindMethod(options, description));
+      const positions = step.rows * step.tokens;
+      const { memoryBytes: count } = estimate({
+        dimensions,
+        weights,
+        weightBytes: bytes.get(dtype) ?? 0,
+        trainable: trained,
+        optimizerSlots: 2,
+        untrained,
+        rows: step.rows,
+        rowTokens: step.tokens,
+        memory,
+        stepTokens: positions,
+        stepTargets: positions,
+        steps: 1,
+      });
+      return { name: memory === "fast" ? name : `${name}, lean`, count };
+    }),
+  );
+  return { memoryBytes, step };
+}
+
+function specialTokensOf(tokenizer: Tokenizer): Record<string, string> {
+  const ids = { bos: tokenizer.bosTokenId, eos: tokenizer.eosTokenId, pad: tokenizer.padTokenId };
+  return Object.fromEntries(
+    Object.entries(ids).flatMap(([name, id]) =>
+      id === undefined ? [] : [[name, `${tokenizer.idToToken(id) ?? "?"} (${id})`]],
+    ),
+  );
+}
+
+/** Templates that refuse a system message are asked without one. */
+function sampleChat(tokenizer: Tokenizer): ModelFacts["chat"] {
+  if (tokenizer.chatTemplate === undefined)
+    return { missing: "none: prompts are continued as they are" };
+  try {
+    return renderChat(tokenizer, SAMPLE_CHAT);
+  } catch {
+    return renderChat(tokenizer, SAMPLE_CHAT.slice(1));
+  }
+}
