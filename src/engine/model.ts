@@ -19,10 +19,12 @@ export interface Parameter {
   readonly learningRateFactor?: number;
 }
 
-/** A sum over the trained positions of a batch, and how many there were. */
+/** A sum over the trained positions (or labelled rows) of a batch, and how many there were. */
 export interface LossSum {
   readonly lossSum: number;
   readonly tokenCount: number;
+  /** Of a classifier that is evaluated: what it says of each row, [batch, labels]. */
+  readonly logits?: Float32Array;
   /** What the method adds to the mean loss (load balancing of experts); only in training. */
   readonly auxiliaryLoss?: number;
 }
@@ -58,7 +60,7 @@ export interface Model {
   accumulateGradients(batch: Batch, options: GradientOptions): Promise<LossSum>;
   /** The loss alone, dropout off, without keeping all logits. */
   evaluateLoss(batch: Batch): Promise<LossSum>;
-  /** Logits [batch, seq, vocabulary], and the mean loss where labels are given. */
+  /** Logits [batch, seq, vocabulary] (of a classifier [batch, labels]), and the mean loss where labels are given. */
   forward(batch: Batch): Promise<{ logits: NumericArray; loss?: number }>;
   /** Writes what was trained, in the file format of the method's reference library. */
   saveAdapter(directory: string): Promise<void>;

@@ -14,6 +14,7 @@ import type {
   SparseFeedForward,
   WeightSpec,
 } from "./architecture.ts";
+import { type Classifier, classifying, readClassifier } from "./classifier.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -38,6 +39,10 @@ export interface BoundArchitecture {
   readonly embeddingName: string;
   readonly outputPath: string;
   readonly outputName: string;
+  /** Rows of the output matrix: tokens, or labels. */
+  readonly logitCount: number;
+  /** Of a model that says something of whole texts; see `classifying`. */
+  readonly classifier: (Classifier & { readonly padToken: number | undefined }) | undefined;
   /** See `Architecture`; what is absent there is so here. */
   readonly enter: ((x: Tensor, scope: Scope) => Tensor) | undefined;
   attention(layer: number, x: Tensor, scope: Scope): Tensor;
@@ -69,6 +74,8 @@ function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArch
     embeddingName: architecture.embeddingName,
     outputPath: architecture.outputPath,
     outputName: architecture.outputName(config),
+    logitCount: dimensions.vocabularySize,
+    classifier: undefined,
     attention: (layer, x, scope) => architecture.attention(config, layer, x, scope),
     enter: enter && ((x, scope) => enter(config, x, scope)),
     feedForward: feedForward && ((layer, x, scope) => feedForward(config, layer, x, scope)),
@@ -89,13 +96,17 @@ export const supportedModelTypes: readonly string[] = architectures.flatMap(
 );
 
 /**
- * The architecture that a config.json asks for.
+ * The architecture that a config.json asks for, and the head that its `architectures` names.
  * @throws TunesmithError (checkpoint) for an unknown `model_type`, naming the nearest known one
  */
 export function architectureFor(json: Json, where = "config.json"): BoundArchitecture {
   const type = json.model_type;
   const [, bindTo] = architectures.find(([types]) => types.includes(String(type))) ?? [];
-  if (bindTo) return bindTo(json);
+  if (bindTo) {
+    const classifier = readClassifier(json, where);
+    const padToken = typeof json.pad_token_id === "number" ? json.pad_token_id : undefined;
+    return classifier ? classifying(bindTo(json), classifier, padToken) : bindTo(json);
+  }
   const guess = nearest(String(type), supportedModelTypes);
   throw new TunesmithError("checkpoint", {
     where: `${where}: model_type`,
