@@ -28,7 +28,9 @@ export function checkClassified(
       fix: `the labels are ${labels.join(", ")}`,
     });
   const isPossible = (value: number) =>
-    isLabel ? Number.isInteger(value) && value >= 0 && value < labels.length : Number.isFinite(value);
+    isLabel
+      ? Number.isInteger(value) && value >= 0 && value < labels.length
+      : Number.isFinite(value);
   const wrong = rowLabels.flat().find((value) => !isPossible(value));
   if (wrong === undefined) return;
   throw new TunesmithError("data", {

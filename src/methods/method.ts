@@ -3,7 +3,13 @@
 
 import type { z } from "zod";
 import type { AdapterTensor, JsonObject, QuantizationOptions } from "../hub/index.ts";
-import type { AuxiliaryLossOf, BlockPaths, Dimensions, WeightSpec } from "../models/index.ts";
+import type {
+  AuxiliaryLossOf,
+  BlockPaths,
+  Classifier,
+  Dimensions,
+  WeightSpec,
+} from "../models/index.ts";
 import type { DenseMatrix, MatrixProducts } from "../runtime/linear-algebra/dense-matrix.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
@@ -93,6 +99,8 @@ export interface ModelDescription {
   /** The module that makes logits, and the weight it reads (the embedding's where they are tied). */
   readonly outputPath: string;
   readonly outputName: string;
+  /** Of a model that says something of whole texts: its output module is the head, trained whole. */
+  readonly classifier?: Classifier;
   /** Where the base came from, as adapter files name it. */
   readonly source: string;
 }

@@ -8,7 +8,7 @@ import type { ModelDescription } from "./method.ts";
  * @param source where it came from, as adapter files name it
  */
 export const modelDescription = (
-  { dimensions, weights, blocks, outputPath, outputName }: BoundArchitecture,
+  { dimensions, weights, blocks, outputPath, outputName, classifier }: BoundArchitecture,
   modelType: unknown,
   source: string,
 ): ModelDescription => ({
@@ -18,5 +18,6 @@ export const modelDescription = (
   blocks,
   outputPath,
   outputName,
+  ...(classifier && { classifier }),
   source,
 });

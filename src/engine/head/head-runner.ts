@@ -96,7 +96,9 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   const run = (
     head: Head,
     matrix: Float32Array,
-    own: Partial<Record<"x" | "targetRows" | "targetColumns" | "targetValues" | "lossWeights", Value>>,
+    own: Partial<
+      Record<"x" | "targetRows" | "targetColumns" | "targetValues" | "lossWeights", Value>
+    >,
     seed?: number,
   ) =>
     head.step.kernel.run(

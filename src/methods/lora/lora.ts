@@ -120,11 +120,7 @@ export function bindLora(given: LoraOptions, model: ModelDescription): BoundMeth
       },
     }),
     saved: {
-      config: toPeftConfig(
-        taking.length > 0 ? convertedOptions(options) : options,
-        model.source,
-        named,
-      ),
+      config: toPeftConfig(taking.length > 0 ? convertedOptions(options) : options, model, named),
       ...(taking.length > 0 && {
         tensors: (values: ParameterValues, initial: ParameterValues) => {
           const parts = new Set(taking);
