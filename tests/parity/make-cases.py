@@ -16,6 +16,7 @@ if any(os.environ.get(key) != value for key, value in FIXED.items()):
 
 from reference.adalora_cases import write_adalora_cases  # noqa: E402
 from reference.architecture_cases import write_architecture_cases  # noqa: E402
+from reference.classification_cases import write_classification_cases  # noqa: E402
 from reference.eva_cases import write_eva_cases  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
@@ -35,6 +36,7 @@ from reference.versions import PACKAGES  # noqa: E402
 GROUPS = {
     "adalora": write_adalora_cases,
     "architectures": write_architecture_cases,
+    "classification": write_classification_cases,
     "eva": write_eva_cases,
     "gguf": write_gguf_cases,
     "llama": write_llama_cases,

@@ -40,6 +40,7 @@ const GROUPS = [
   "adalora",
   "adapterhub",
   "architectures",
+  "classification",
   "eva",
   "llama",
   "lora",
