@@ -193,6 +193,7 @@ async function assemble(
   return {
     ...running,
     source: checkpoint.source,
+    ...(architecture.classifier && { classifier: architecture.classifier }),
     adapters: createAdapterSet({ ...parts, description, memory, first, base: running }),
     parameters: parameters.all,
     ...scheduleOf(method, parameters),

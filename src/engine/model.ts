@@ -1,6 +1,7 @@
 // The model as the rest of tunesmith sees it: something with named trainable parameters that
 // can be run forward, differentiated, asked to continue a text, and saved.
 
+import type { Classifier } from "../models/index.ts";
 import type { Batch } from "./batch.ts";
 
 export interface NumericArray {
@@ -53,6 +54,8 @@ export interface ModelSchedule {
 }
 
 export interface Model {
+  /** What it says of whole texts, where it does not continue them. */
+  readonly classifier?: Classifier;
   readonly parameters: readonly Parameter[];
   /** Only with methods that have one. */
   readonly schedule?: ModelSchedule;
