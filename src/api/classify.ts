@@ -1,10 +1,11 @@
 // Texts to verdicts: tokenised as a classifier's training data are, put side by side, judged together.
 
-import type { Example, Sample } from "../data/index.ts";
+import { createTokenize } from "../data/index.ts";
 import type { AdaptedModel } from "../engine/adapters/adapter-set.ts";
 import { padded, roundedLength } from "../engine/decoding/rounded-length.ts";
+import type { EngineModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
-import type { ChatMessage } from "../hub/index.ts";
+import { type ChatMessage, encodeChat } from "../hub/index.ts";
 import { type Verdict, verdictOf } from "../objectives/index.ts";
 
 /** What a classifier judges: a text, or a conversation for the model's chat template. */
@@ -14,14 +15,20 @@ export type Classified = string | readonly ChatMessage[];
 const ROWS = 8;
 
 /**
- * @param modelFor the model for so many rows
+ * @param modelFor the model for so many rows: itself, or with an adapter
  * @throws TunesmithError (config) for a model that continues texts, (data) for an empty text
  */
 export async function classify(
   texts: readonly Classified[],
-  encode: (example: Example, where: string) => Sample,
-  modelFor: (rows: number) => Promise<AdaptedModel>,
+  engine: EngineModel,
+  modelFor: (rows: number) => Promise<AdaptedModel> = async () => engine,
 ): Promise<Verdict[]> {
+  const encode = createTokenize({
+    tokenizer: await engine.loadTokenizer(),
+    encodeChat,
+    loss: "all",
+    ends: false,
+  });
   const rows = texts.map(
     (text, index) =>
       encode(

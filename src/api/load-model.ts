@@ -1,13 +1,12 @@
 // `loadModel`: the small public numerics API, over the engine.
 
-import { createTokenize } from "../data/index.ts";
 import { type Batch, targetsOfBatch } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import type { Arithmetic } from "../engine/weights/integer-operands.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
 import { TunesmithError } from "../errors.ts";
 import { generate } from "../generate/index.ts";
-import { encodeChat, type QuantizationType, resolveModel } from "../hub/index.ts";
+import { type QuantizationType, resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { type Problem, usualProblem } from "../models/index.ts";
 import { zeroGradients } from "../runtime/optimizer.ts";
@@ -203,15 +202,7 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
         return generate(model, { tokenizer, ...options });
       }),
     classify: (texts, options = {}) =>
-      inTurn(async () => {
-        const encode = createTokenize({
-          tokenizer: await engine.loadTokenizer(),
-          encodeChat,
-          loss: "all",
-          ends: false,
-        });
-        return classify(texts, encode, (rows) => chosen(options, rows));
-      }),
+      inTurn(() => classify(texts, engine, (rows) => chosen(options, rows))),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
     merge: (directory) => inTurn(() => engine.merge(directory)),
     loadTokenizer: () => inTurn(() => engine.loadTokenizer()),

@@ -18,6 +18,7 @@ const input: EstimateInput = {
     { name: "embed", shape: [16, 8], role: "embedding" },
     { name: "layers.0.q_proj.weight", shape: [8, 8], role: "linear" },
   ],
+  logitCount: 16,
   weightBytes: 768,
   trainable: 10,
   optimizerSlots: 2,
