@@ -106,6 +106,7 @@ it("learns labels, measures how often they are right, and tells those of texts",
   const trained = await tunesmith(["train", "moods.yaml"]);
   expect(trained.code, trained.err).toBe(0);
   expect(trained.err).toMatch(/held-out loss [\d.]+, accuracy 1\.0000, macro F1 1\.0000/);
+  expect(trained.out).toContain("tunesmith classify --model");
   const report = JSON.parse((await tunesmith(["eval", "moods.yaml", "--json"])).out);
   expect(report.adapted).toMatchObject({ accuracy: 1, macroF1: 1, targetTokens: 8 });
   expect(report.base.accuracy).toBeLessThan(1);

@@ -68,6 +68,8 @@ export interface RunFinished {
   readonly adapterFolder?: string;
   /** How that folder is loaded: on top of the base, or in its place. */
   readonly kind?: CardSubject["kind"];
+  /** Of a classifier: what it says. */
+  readonly labels?: CardSubject["labels"];
   /** How the base's linear weights were kept, where the run quantised them: the adapter wants them so. */
   readonly quantization?: CardSubject["quantization"];
   /** Time spent training, earlier parts of a resumed run included. */
