@@ -17,6 +17,7 @@ import type { TrainEvent } from "./train/events.ts";
 export type { AdapterDescription, AdapterPart, MergeMethod } from "./adapters/index.ts";
 export type {
   AdapterOptions,
+  Classified,
   ForwardResult,
   GradientSettings,
   LoadedAdapters,
@@ -40,6 +41,8 @@ export type {
 } from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
+export type { Problem } from "./models/index.ts";
+export type { Verdict } from "./objectives/index.ts";
 export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapters.ts";
 export type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";

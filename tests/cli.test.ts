@@ -83,6 +83,72 @@ it("trains, refuses to train over it, evaluates and merges", async () => {
   expect(refused.err).toContain("a merged model does not overwrite files");
 }, 120_000);
 
+it("learns labels, measures how often they are right, and tells those of texts", async () => {
+  const moods = { good: "aeiou", bad: "xyzwv" };
+  const records = Object.entries(moods).flatMap(([label, letters]) =>
+    Array.from({ length: 20 }, (_, i) => ({
+      text: Array.from({ length: 3 + (i % 6) }, (_, j) => letters[(i * (j + 2)) % 5]).join(""),
+      mood: label,
+    })),
+  );
+  const lines = records.map((record) => JSON.stringify(record));
+  await writeFile(join(folder, "moods.jsonl"), lines.join("\n"));
+  await writeFile(
+    join(folder, "moods.yaml"),
+    "model: ./model\ndata: { train: moods.jsonl, eval: 0.2, columns: { label: mood } }\n" +
+      "method: { name: lora, rank: 4 }\nobjective: classification\n" +
+      "train: { epochs: 6, learningRate: 0.02, batchSize: 8 }\noutput: runs/moods\n",
+  );
+  const plan = await tunesmith(["plan", "moods.yaml"]);
+  expect(plan.out).toMatch(/labels.*bad.*good.*found in the training data/);
+  expect(plan.out).toContain("label good");
+
+  const trained = await tunesmith(["train", "moods.yaml"]);
+  expect(trained.code, trained.err).toBe(0);
+  expect(trained.err).toMatch(/held-out loss [\d.]+, accuracy 1\.0000, macro F1 1\.0000/);
+  expect(trained.out).toContain("tunesmith classify --model");
+  const report = JSON.parse((await tunesmith(["eval", "moods.yaml", "--json"])).out);
+  expect(report.adapted).toMatchObject({ accuracy: 1, macroF1: 1, targetTokens: 8 });
+  expect(report.base.accuracy).toBeLessThan(1);
+  const card = await readFile(join(folder, "runs/moods/adapter/README.md"), "utf8");
+  expect(card).toContain("pipeline_tag: text-classification");
+  expect(card).toContain("AutoModelForSequenceClassification.from_pretrained");
+
+  const adapter = ["--adapter", "runs/moods/adapter"];
+  await writeFile(join(folder, "moods-test.jsonl"), JSON.stringify({ text: "aoa", label: "good" }));
+  const alone = ["eval", "--model", "model", ...adapter, "--data", "moods-test.jsonl"];
+  expect((await tunesmith(alone)).out).toMatch(/1 texts measured +loss +accuracy/);
+
+  const said = await tunesmith([
+    "classify",
+    "--model",
+    "model",
+    ...adapter,
+    "aeou",
+    "zyxx",
+    "--json",
+  ]);
+  expect(said.code, said.err).toBe(0);
+  const verdicts = said.out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(verdicts.map(({ labels }) => labels)).toEqual([["good"], ["bad"]]);
+  expect(verdicts[0].scores.good + verdicts[0].scores.bad).toBeCloseTo(1, 6);
+
+  const merge = ["merge", "--model", "model", ...adapter, "--out", "moods"];
+  expect((await tunesmith(merge)).code).toBe(0);
+  await writeFile(join(folder, "texts.txt"), "aeou\nzyxx\n");
+  const merged = await tunesmith(["classify", "--model", "moods", "--file", "texts.txt"]);
+  expect(merged.out).toMatch(/^good [\d.]+ +bad [\d.]+ +aeou\nbad [\d.]+ +good [\d.]+ +zyxx\n$/);
+
+  const chat = await tunesmith(["generate", "--model", "moods", "hi"]);
+  expect(chat.code).toBe(1);
+  expect(chat.err).toContain("a classifier of bad, good");
+  const wrong = await tunesmith(["plan", "moods.yaml", "--objective.labels", "[good, fine]"]);
+  expect(wrong.err).toMatch(/moods\.jsonl:21.*\n.*"bad"/);
+}, 120_000);
+
 it("saves at Ctrl-C and goes on with --resume", async () => {
   const flags = ["--output", "runs/second", "--train.epochs", "40", "--data.eval", "0"];
   let interrupted = false;

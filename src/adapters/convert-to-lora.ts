@@ -72,7 +72,8 @@ export function changeRank(lora: PlainLora, choice: RankChoice): Adapter {
 function candidates(
   model: ModelDescription,
 ): Pick<LinearModule, "path" | "inputSize" | "outputSize">[] {
-  const { vocabularySize: outputSize, hiddenSize: inputSize } = model.dimensions;
+  const output = model.weights.find(({ name }) => name === model.outputName)!;
+  const [outputSize, inputSize] = output.shape as [number, number];
   return [...linearModules(model), { path: model.outputPath, inputSize, outputSize }];
 }
 

@@ -1,7 +1,6 @@
 // `loadModel`: the small public numerics API, over the engine.
 
-import type { Batch } from "../engine/batch.ts";
-import { countTargets } from "../engine/batch.ts";
+import { type Batch, targetsOfBatch } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import type { Arithmetic } from "../engine/weights/integer-operands.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
@@ -9,8 +8,10 @@ import { TunesmithError } from "../errors.ts";
 import { generate } from "../generate/index.ts";
 import { type QuantizationType, resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
+import { type Problem, usualProblem } from "../models/index.ts";
 import { zeroGradients } from "../runtime/optimizer.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
+import { classify } from "./classify.ts";
 import { type AdapterOptions, createLoadedAdapters } from "./loaded-adapters.ts";
 import type { LoadedModel } from "./loaded-model.ts";
 
@@ -19,6 +20,12 @@ export interface LoadModelOptions {
   readonly adapter?: string;
   /** Folders of adapters to choose from call by call, by name: see `LoadedModel.adapters`. */
   readonly adapters?: Readonly<Record<string, string>>;
+  /**
+   * Opens the model as a classifier of these labels: one that continues texts gets a head that is new.
+   * Default: what its files say, or the adapter's. `problem` says what the head's numbers mean; default:
+   * one label is right, or, of a single label, the number is a value.
+   */
+  readonly classifier?: { readonly labels: readonly string[]; readonly problem?: Problem };
   /** What to train, such as `{ name: "lora", rank: 8 }`. */
   readonly method?: MethodOptions;
   /**
@@ -77,9 +84,12 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const { adapter, method, trainable = adapter !== undefined || method !== undefined } = options;
   checkOptions(options);
-  const { data } = options;
+  const { data, classifier } = options;
   const engine = await openModel(await resolveModel(reference), {
     adapter,
+    ...(classifier && {
+      classifier: { problem: usualProblem(classifier.labels), ...classifier },
+    }),
     method: method ?? (trainable && adapter === undefined ? { name: "full" } : undefined),
     dtype: options.dtype,
     quantization: {
@@ -135,7 +145,7 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
   /** Leaves the gradient of the mean loss, and of what the method adds to it, in the parameters. */
   const differentiate = async (batch: Batch, seed: number) => {
     if (!trainable || engine.parameters.length === 0) throw nothingTrained();
-    const targets = countTargets(batch.labels ?? []);
+    const targets = targetsOfBatch(batch);
     if (targets === 0) throw noLabels(batch);
     zeroGradients(engine.parameters);
     const { lossSum, auxiliaryLoss: methodLoss } = await engine.accumulateGradients(batch, {
@@ -191,6 +201,8 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
         const model = await chosen(options, options.inputIds.length);
         return generate(model, { tokenizer, ...options });
       }),
+    classify: (texts, options = {}) =>
+      inTurn(() => classify(texts, engine, (rows) => chosen(options, rows))),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
     merge: (directory, how) => inTurn(() => engine.merge(directory, how)),
     loadTokenizer: () => inTurn(() => engine.loadTokenizer()),

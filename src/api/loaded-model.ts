@@ -7,12 +7,14 @@ import type { FolderOptions } from "../engine/save.ts";
 import type { RequantizationLoss } from "../engine/weights/requantization.ts";
 import type { GenerateOptions, GenerateResult } from "../generate/index.ts";
 import type { Tokenizer } from "../hub/index.ts";
+import type { Verdict } from "../objectives/index.ts";
+import type { Classified } from "./classify.ts";
 import type { AdapterOptions, LoadedAdapters } from "./loaded-adapters.ts";
 
 export interface ForwardResult {
-  /** [batch, seq, vocabulary]. */
+  /** [batch, seq, vocabulary]; of a classifier [batch, labels]. */
   readonly logits: NumericArray;
-  /** Mean over the labels that are not -100, shifted by one; only where there are labels. */
+  /** Mean over the labels that are not -100, shifted by one, or over labelled rows; only where there are any. */
   readonly loss?: number;
 }
 
@@ -76,6 +78,11 @@ export interface LoadedModel extends AsyncDisposable {
    * @throws TunesmithError (config) for options out of range or prompts that leave no room
    */
   generate(options: GenerateOptions & AdapterOptions): Promise<GenerateResult>;
+  /**
+   * What a classifier says of texts or conversations, in their order.
+   * @throws TunesmithError (config) for a model that continues texts
+   */
+  classify(texts: readonly Classified[], options?: AdapterOptions): Promise<Verdict[]>;
   /** Writes the trained tensors as PEFT does (all weights, if those were trained) into a folder. */
   saveAdapter(directory: string): Promise<void>;
   /**

@@ -1,11 +1,24 @@
 // Numbers as people read them, and small pictures made of characters.
 
 import { relative, resolve } from "node:path";
+import type { Evaluation } from "../train/evaluation.ts";
 
 /** A path as one would type it here: relative to the current folder where that is shorter. */
 export function shortPath(path: string): string {
   const short = relative(process.cwd(), resolve(path)) || ".";
   return short.length < path.length ? short : path;
+}
+
+/** What an evaluation measured beside the loss, as names and numbers. */
+export function measures({ perplexity, accuracy, macroF1 }: Evaluation): [string, string][] {
+  const named: [string, number | undefined, digits: number][] = [
+    ["perplexity", perplexity, 2],
+    ["accuracy", accuracy, 4],
+    ["macro F1", macroF1, 4],
+  ];
+  return named.flatMap(([name, value, digits]) =>
+    value === undefined ? [] : [[name, value.toFixed(digits)]],
+  );
 }
 
 /** 1536 → "1.5 kB"; steps of 1000, as disks and memory are sold. */

@@ -8,6 +8,7 @@ import type { Override } from "../recipe/overrides.ts";
 import type { Context } from "./command.ts";
 import { adapterCommand } from "./commands/adapter.ts";
 import { chatCommand } from "./commands/chat.ts";
+import { classifyCommand } from "./commands/classify.ts";
 import { dataCommand } from "./commands/data.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { evalCommand } from "./commands/eval.ts";
@@ -29,6 +30,7 @@ const COMMANDS = [
   evalCommand,
   generateCommand,
   chatCommand,
+  classifyCommand,
   mergeCommand,
   exportCommand,
   adapterCommand,

@@ -1,6 +1,6 @@
 // Work that may first download or read for long: what is shown meanwhile, and how Ctrl-C ends it.
 
-import type { PrepareProgress } from "../recipe/prepare.ts";
+import type { PrepareProgress } from "../recipe/attention.ts";
 import type { Context } from "./command.ts";
 import type { Console } from "./console.ts";
 import { formatBytes } from "./format.ts";

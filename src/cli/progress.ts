@@ -3,7 +3,7 @@
 
 import type { StepFinished, TrainEvent } from "../train/events.ts";
 import type { Console } from "./console.ts";
-import { formatBytes, formatDuration, shortPath, sparkline } from "./format.ts";
+import { formatBytes, formatDuration, measures, shortPath, sparkline } from "./format.ts";
 
 /** Seconds between two lines where lines cannot be redrawn. */
 const PLAIN_INTERVAL = 5;
@@ -73,8 +73,10 @@ export function createProgress(console: Console, now: () => number = Date.now): 
         }
         case "evaluation-finished":
           note(
-            `${colors.cyan("evaluation")} at step ${event.step}: held-out loss ${event.loss.toFixed(4)}, ` +
-              `perplexity ${event.perplexity.toFixed(2)}${event.isBest ? colors.green(" (best)") : ""}`,
+            `${colors.cyan("evaluation")} at step ${event.step}: held-out loss ${event.loss.toFixed(4)}` +
+              `${measures(event)
+                .map(([name, value]) => `, ${name} ${value}`)
+                .join("")}${event.isBest ? colors.green(" (best)") : ""}`,
           );
           return;
         case "checkpoint-saved":

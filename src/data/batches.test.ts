@@ -65,7 +65,7 @@ function triples(batches: Batch[]): string[] {
 const expectedTriples = samples.flatMap(({ inputIds, labels }) =>
   inputIds.map((id, at) => `${id} ${at === 0 ? IGNORED_LABEL : labels[at]} ${at}`),
 );
-const expectedTargets = samples.reduce((sum, { labels }) => sum + targetsOf(labels), 0);
+const expectedTargets = samples.reduce((sum, sample) => sum + targetsOf(sample), 0);
 
 describe.each([
   ["memory", memory],

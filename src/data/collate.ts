@@ -17,7 +17,8 @@ export interface CollateOptions {
  * Makes a batch of rows of samples (one a row unless packing).
  *
  * Packed, segments count from 1, positions start again with each sample, and the label of a sample's
- * first token is -100: shifted by one, the sample before would have to predict it.
+ * first token is -100: shifted by one, the sample before would have to predict it. Samples with a label of
+ * the whole have a row each.
  */
 export function collate(rows: readonly (readonly Sample[])[], options: CollateOptions): Batch {
   const { packing, padTokenId } = options;
@@ -32,9 +33,13 @@ export function collate(rows: readonly (readonly Sample[])[], options: CollateOp
   return {
     inputIds: padded(padTokenId, ({ inputIds }) => inputIds),
     attentionMask: padded(0, ({ inputIds }) => inputIds.map(() => 1)),
-    labels: padded(IGNORED_LABEL, ({ labels }) =>
-      packing ? [IGNORED_LABEL, ...labels.slice(1)] : labels,
-    ),
+    ...(rows[0]?.[0]?.rowLabel
+      ? { rowLabels: rows.map(([sample]) => sample!.rowLabel!) }
+      : {
+          labels: padded(IGNORED_LABEL, ({ labels }) =>
+            packing ? [IGNORED_LABEL, ...labels.slice(1)] : labels,
+          ),
+        }),
     ...(packing && {
       positionIds: padded(0, ({ inputIds }) => inputIds.map((_, position) => position)),
       segmentIds: padded(0, ({ inputIds }, index) => inputIds.map(() => index + 1)),

@@ -3,6 +3,7 @@
 export type { BatchSource } from "./batch-source.ts";
 export type { Example } from "./example.ts";
 export { type ColumnMapping, FORMATS, type FormatName } from "./formats.ts";
+export { labelsIn, type ReadLabel } from "./label-column.ts";
 export {
   type Dataset,
   type DatasetOptions,

@@ -1,10 +1,13 @@
 // From files to samples, record by record: read, recognise, decide the side, tokenise, cut. Nothing is
 // kept, so the same pipeline fills the memory or streams.
 
+import { IGNORED_LABEL } from "../engine/batch.ts";
 import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { Example } from "./example.ts";
 import { type ColumnMapping, createExampleReader, type FormatName } from "./formats.ts";
+import { labelOf, type ReadLabel, withoutLabel } from "./label-column.ts";
 import { readRecords } from "./read.ts";
+import type { Row } from "./row.ts";
 import type { Sample } from "./sample.ts";
 import { contentHash } from "./split.ts";
 import { createTokenize, type EncodeChat, type LossMode } from "./tokenize.ts";
@@ -14,6 +17,8 @@ export interface PipelineOptions {
   readonly format?: FormatName | "auto" | undefined;
   readonly columns?: ColumnMapping | undefined;
   readonly loss?: LossMode | undefined;
+  /** For classifiers: records have a label, and it is what is learned. */
+  readonly readLabel?: ReadLabel | undefined;
   readonly maxLength: number;
   readonly truncation?: TruncationRule | undefined;
   /** Called now and then with the number of records read so far. */
@@ -49,15 +54,25 @@ export function createPipeline(
   tokenizer: Tokenizer,
   encodeChat: EncodeChat,
 ): Pipeline {
-  const { loss = "auto", truncation = "auto", maxLength } = options;
-  const tokenize = createTokenize({ tokenizer, encodeChat, loss });
+  const { loss = "auto", truncation = "auto", maxLength, columns = {}, readLabel } = options;
+  const tokenize = readLabel
+    ? createTokenize({ tokenizer, encodeChat, loss: "all", ends: false })
+    : createTokenize({ tokenizer, encodeChat, loss });
+  const labelled = (sample: Sample, row: Row): Sample =>
+    readLabel
+      ? {
+          ...sample,
+          labels: sample.inputIds.map(() => IGNORED_LABEL),
+          rowLabel: readLabel(labelOf(row, columns), row.where),
+        }
+      : sample;
 
   async function* examples(files: readonly string[]) {
-    const reader = createExampleReader(options.format, options.columns);
+    const reader = createExampleReader(options.format, readLabel ? withoutLabel(columns) : columns);
     let records = 0;
     for await (const row of readRecords(files)) {
       const example: Example = reader.read(row);
-      yield { example, where: row.where, format: reader.format as FormatName };
+      yield { example, row, format: reader.format as FormatName };
       if (++records % PROGRESS_EVERY === 0) options.onProgress?.(records);
     }
   }
@@ -67,11 +82,12 @@ export function createPipeline(
       for await (const { example } of examples(files)) yield contentHash(example);
     },
     async *process(side) {
-      for await (const { example, where, format } of examples(side.files)) {
+      for await (const { example, row, format } of examples(side.files)) {
         const hash = contentHash(example);
         if (!side.accepts(hash)) continue;
-        const whole = tokenize(example, where);
-        const cut = truncate(whole, maxLength, ruleFor(truncation, example.kind));
+        const whole = labelled(tokenize(example, row.where), row);
+        const rule = ruleFor(truncation, example.kind, readLabel !== undefined);
+        const cut = truncate(whole, maxLength, rule);
         yield { ...cut, whole, hash, format };
       }
     },

@@ -21,6 +21,8 @@ export interface PreviewedSample {
   readonly tokens: number;
   readonly targets: number;
   readonly pieces: readonly PreviewPiece[];
+  /** What is right of the whole, where that is learned. */
+  readonly label?: string;
 }
 
 /** Tokens decoded along with those before them, because some tokenizers drop a leading space. */
@@ -28,8 +30,15 @@ const DECODED_CONTEXT = 4;
 /** A character never takes more tokens than it has bytes. */
 const MAX_TOKENS_OF_CHARACTER = 4;
 
-/** A sample as pieces of text. */
-export function previewSample(sample: Sample, tokenizer: Tokenizer): PreviewedSample {
+/**
+ * A sample as pieces of text.
+ * @param label what its `rowLabel` means
+ */
+export function previewSample(
+  sample: Sample,
+  tokenizer: Tokenizer,
+  label?: string,
+): PreviewedSample {
   const { inputIds, labels, where } = sample;
   const pieces: PreviewPiece[] = [];
   let start = 0;
@@ -44,7 +53,14 @@ export function previewSample(sample: Sample, tokenizer: Tokenizer): PreviewedSa
     pieces.push({ tokenIds: inputIds.slice(start, end), text, trained });
     start = end;
   }
-  return { where, tokens: inputIds.length, targets: targetsOf(labels), pieces };
+  const targets = targetsOf(sample);
+  return {
+    where,
+    tokens: inputIds.length,
+    targets,
+    pieces,
+    ...(label !== undefined && { label }),
+  };
 }
 
 export interface RenderOptions {
@@ -58,7 +74,9 @@ export interface RenderOptions {
 export function renderPreview(sample: PreviewedSample, options: RenderOptions = {}): string {
   const { colors = pc.isColorSupported, maxCharacters = 4000 } = options;
   const paint = pc.createColors(colors);
-  const header = `${sample.where}: ${sample.tokens} tokens, ${sample.targets} trained on`;
+  const { label } = sample;
+  const learned = label === undefined ? `${sample.targets} trained on` : `label ${label}`;
+  const header = `${sample.where}: ${sample.tokens} tokens, ${learned}`;
   const lines = [paint.bold(header)];
   let body = "";
   let shown = 0;

@@ -14,6 +14,7 @@ export class SampleStore implements SampleList {
   readonly lengths: number[] = [];
   #starts: number[] = [];
   #where: string[] = [];
+  #rowLabels: Sample["rowLabel"][] = [];
   #tokens = new Int32Array(2 ** 16);
   #trained = new Uint8Array(2 ** 16);
   #used = 0;
@@ -22,7 +23,7 @@ export class SampleStore implements SampleList {
     return this.lengths.length;
   }
 
-  add({ inputIds, labels, where }: Sample): void {
+  add({ inputIds, labels, rowLabel, where }: Sample): void {
     this.#reserve(this.#used + inputIds.length);
     this.#tokens.set(inputIds, this.#used);
     for (const [position, label] of labels.entries())
@@ -30,6 +31,7 @@ export class SampleStore implements SampleList {
     this.#starts.push(this.#used);
     this.lengths.push(inputIds.length);
     this.#where.push(where);
+    this.#rowLabels.push(rowLabel);
     this.#used += inputIds.length;
   }
 
@@ -40,7 +42,8 @@ export class SampleStore implements SampleList {
     const labels = inputIds.map((id, position) =>
       this.#trained[start + position] === 1 ? id : IGNORED_LABEL,
     );
-    return { inputIds, labels, where: this.#where[index]! };
+    const rowLabel = this.#rowLabels[index];
+    return { inputIds, labels, ...(rowLabel && { rowLabel }), where: this.#where[index]! };
   }
 
   *[Symbol.iterator](): Generator<Sample> {

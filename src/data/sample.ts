@@ -6,12 +6,18 @@ export interface Sample {
   readonly inputIds: number[];
   /** `inputIds` where a token is trained on, -100 elsewhere; same length. */
   readonly labels: number[];
+  /** For classifiers, what is right of the whole, as `Batch.rowLabels` has it. */
+  readonly rowLabel?: readonly number[];
   /** The record it came from, as Row.where. */
   readonly where: string;
 }
 
-/** Positions that are trained on; labels are shifted by one in the loss, so the first never counts. */
-export function targetsOf(labels: readonly number[]): number {
+/**
+ * What is trained on: the label of the whole, or positions. Labels of tokens are shifted by one in the
+ * loss, so the first never counts.
+ */
+export function targetsOf({ labels, rowLabel }: Sample): number {
+  if (rowLabel) return 1;
   let count = 0;
   for (let position = 1; position < labels.length; position++)
     if (labels[position] !== IGNORED_LABEL) count++;

@@ -43,10 +43,11 @@ export class Tally {
     this.#outcomes[outcome]++;
     const tokens = whole.inputIds.length;
     if (tokens > this.#longest.tokens) this.#longest = { tokens, where: whole.where };
-    for (const { inputIds, labels } of samples) {
+    for (const sample of samples) {
+      const { inputIds } = sample;
       this.#sums.samples++;
       this.#sums.tokens += inputIds.length;
-      this.#sums.targets += targetsOf(labels);
+      this.#sums.targets += targetsOf(sample);
       const bucket = Math.ceil(Math.log2(inputIds.length));
       this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
     }

@@ -27,6 +27,11 @@ export interface TokenizeOptions {
   readonly tokenizer: Tokenizer;
   readonly encodeChat: EncodeChat;
   readonly loss?: LossMode;
+  /**
+   * Whether texts end with the end-of-text token. Default true; a classifier judges by a text's own
+   * last token, as Transformers' do.
+   */
+  readonly ends?: boolean;
 }
 
 interface Marked {
@@ -48,7 +53,8 @@ interface Marked {
 export function createTokenize(
   options: TokenizeOptions,
 ): (example: Example, where: string) => Sample {
-  const { tokenizer, encodeChat, loss = "auto" } = options;
+  const { tokenizer, encodeChat, loss = "auto", ends = true } = options;
+  const end = ends ? tokenizer.eosTokenId : undefined;
 
   const chat = (messages: readonly ChatMessage[], where: string) => {
     try {
@@ -88,7 +94,7 @@ export function createTokenize(
 
   const completionOfText = (prompt: string, completion: string, where: string): Marked => {
     if (loss === "assistant") throw unsuited(loss, "prompt and completion texts", where);
-    const inputIds = withEnd(encode(prompt + completion), tokenizer.eosTokenId);
+    const inputIds = withEnd(encode(prompt + completion), end);
     if (loss === "all") return { inputIds, trained: () => true };
     const promptIds = withoutEnd(encode(prompt), tokenizer.eosTokenId);
     const start = commonPrefix(promptIds, inputIds);
@@ -97,7 +103,7 @@ export function createTokenize(
 
   const text = (content: string, where: string): Marked => {
     if (loss === "assistant" || loss === "completion") throw unsuited(loss, "plain texts", where);
-    return { inputIds: withEnd(encode(content), tokenizer.eosTokenId), trained: () => true };
+    return { inputIds: withEnd(encode(content), end), trained: () => true };
   };
 
   const mark = (example: Example, where: string): Marked => {

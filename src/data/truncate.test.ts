@@ -49,7 +49,7 @@ describe("truncate", () => {
     expect(truncate(sample(4, 4), 5, "error")).toEqual({ outcome: "untargeted", samples: [] });
     expect(truncate(sample(1), 5, "error")).toEqual({ outcome: "untargeted", samples: [] });
     const pieces = truncate(sample(13, 11), 5, "split").samples;
-    expect(pieces.map(({ labels }) => targetsOf(labels))).toEqual([2]);
+    expect(pieces.map(targetsOf)).toEqual([2]);
   });
 
   it("drops or refuses", () => {

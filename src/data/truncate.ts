@@ -13,7 +13,7 @@ import { type Sample, targetsOf } from "./sample.ts";
  * - "keep_start", "keep_end": the rest is cut off
  * - "split": it becomes several samples, each token trained on once; meant for plain text
  * - "drop": it is left out
- * - "auto": "split" for plain texts, "error" for the rest
+ * - "auto": "split" for plain texts without a label, "error" for the rest
  */
 export const TRUNCATION_RULES = [
   "auto",
@@ -29,9 +29,10 @@ export type TruncationRule = (typeof TRUNCATION_RULES)[number];
 export function ruleFor(
   rule: TruncationRule,
   kind: Example["kind"],
+  isLabelled: boolean,
 ): Exclude<TruncationRule, "auto"> {
   if (rule !== "auto") return rule;
-  return kind === "text" ? "split" : "error";
+  return kind === "text" && !isLabelled ? "split" : "error";
 }
 
 /** What became of a sample. "untargeted": nothing in it is trained on, so it is left out. */
@@ -80,7 +81,7 @@ export function tooLong(
 }
 
 function targeted(outcome: TruncationOutcome, samples: readonly Sample[]): Truncated {
-  const kept = samples.filter((sample) => targetsOf(sample.labels) > 0);
+  const kept = samples.filter((sample) => targetsOf(sample) > 0);
   return kept.length > 0 ? { outcome, samples: kept } : { outcome: "untargeted", samples: [] };
 }
 
@@ -97,5 +98,5 @@ function split(sample: Sample, maxLength: number): Sample[] {
 function slice(sample: Sample, start: number, end: number | undefined): Sample {
   const labels = sample.labels.slice(start, end);
   if (start > 0) labels[0] = IGNORED_LABEL;
-  return { inputIds: sample.inputIds.slice(start, end), labels, where: sample.where };
+  return { ...sample, inputIds: sample.inputIds.slice(start, end), labels };
 }

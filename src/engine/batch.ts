@@ -9,6 +9,11 @@ export interface Batch {
   readonly attentionMask?: readonly (readonly number[])[];
   /** Token ids to predict, aligned with `inputIds` (shifted inside); -100 is not trained on. */
   readonly labels?: readonly (readonly number[])[];
+  /**
+   * For classifiers, what is right of each row: the number of its label, [batch][1]; where the problem
+   * is not of a single label, a value for every label, [batch][labels].
+   */
+  readonly rowLabels?: readonly (readonly number[])[];
   /** Positions for the rotary embedding; absent: 0, 1, 2, … in every row. */
   readonly positionIds?: readonly (readonly number[])[];
   /**
@@ -31,3 +36,7 @@ export function countTargets(labels: readonly (readonly number[])[]): number {
       if (row[position] !== IGNORED_LABEL) count++;
   return count;
 }
+
+/** What the loss of a batch is a mean over: trained positions, or labelled rows. */
+export const targetsOfBatch = ({ labels, rowLabels }: Batch): number =>
+  rowLabels ? rowLabels.length : countTargets(labels ?? []);

@@ -1,6 +1,6 @@
 // A forward pass as callers see it: logits, and the mean loss where there are labels.
 
-import { countTargets } from "./batch.ts";
+import { targetsOfBatch } from "./batch.ts";
 import type { Model } from "./model.ts";
 import type { Network } from "./network.ts";
 
@@ -8,7 +8,7 @@ import type { Network } from "./network.ts";
 export function forwardWith(network: Network): Model["forward"] {
   return async (batch) => {
     const logits = await network.logits(batch);
-    if (!batch.labels || countTargets(batch.labels) === 0) return { logits };
+    if (targetsOfBatch(batch) === 0) return { logits };
     const { lossSum, tokenCount } = await network.evaluateLoss(batch);
     return { logits, loss: lossSum / tokenCount };
   };

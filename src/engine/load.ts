@@ -23,7 +23,7 @@ import {
   type ParameterSpec,
   type Vocabulary,
 } from "../methods/index.ts";
-import { architectureFor, type BoundArchitecture } from "../models/index.ts";
+import { architectureFor, type BoundArchitecture, type Classifier } from "../models/index.ts";
 import { checkIntegerProducts } from "../runtime/integer-products.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
@@ -47,6 +47,7 @@ import { type DecisionSources, decide, probeFor } from "./starting-data.ts";
 import { checkpointView } from "./weights/checkpoint-view.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
 import { isForRunning, MODEL_DTYPES, type ModelDtype } from "./weights/model-dtype.ts";
+import { asClassifier, classifierOfAdapter } from "./weights/new-head.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
 import type { RequantizationLoss } from "./weights/requantization.ts";
 import { takeStartingPart } from "./weights/starting-part.ts";
@@ -55,6 +56,11 @@ import { loadWeights, type WeightStore } from "./weights/weights.ts";
 export interface OpenOptions extends DecisionSources {
   /** Folder of a PEFT adapter to put on the model; it is trainable as any other. */
   readonly adapter?: string;
+  /**
+   * Opens the model as a classifier: one that continues texts gets a new head, which is trained with the
+   * rest. Default: as its files say, or the adapter's.
+   */
+  readonly classifier?: Classifier;
   /** What to train; without it (and without an adapter) the model only runs. */
   readonly method?: MethodOptions;
   /**
@@ -122,14 +128,17 @@ async function assemble(
 ): Promise<EngineModel> {
   const { adapter: adapterFolder, dtype = "auto", memory = "fast", seed = 0 } = options;
   const { arithmetic = "float32" } = options;
-  const architecture = architectureFor(opened.config, `${opened.source}/config.json`);
-  const checkpoint = checkpointView(opened, architecture);
+  const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
+  const classifier =
+    options.classifier ?? (adapter && classifierOfAdapter(adapter, adapterFolder!));
+  const published = classifier ? await asClassifier(opened, classifier, seed) : opened;
+  const architecture = architectureFor(published.config, `${published.source}/config.json`);
+  const checkpoint = checkpointView(published, architecture);
   const description = modelDescription(
     architecture,
     checkpoint.config.model_type,
     checkpoint.source,
   );
-  const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
   const asked =
     methodOptions &&
@@ -193,6 +202,7 @@ async function assemble(
   return {
     ...running,
     source: checkpoint.source,
+    ...(architecture.classifier && { classifier: architecture.classifier }),
     adapters: createAdapterSet({ ...parts, description, memory, first, base: running }),
     parameters: parameters.all,
     ...scheduleOf(method, parameters),

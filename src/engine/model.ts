@@ -1,6 +1,7 @@
 // The model as the rest of tunesmith sees it: something with named trainable parameters that
 // can be run forward, differentiated, asked to continue a text, and saved.
 
+import type { Classifier } from "../models/index.ts";
 import type { Batch } from "./batch.ts";
 
 export interface NumericArray {
@@ -19,10 +20,12 @@ export interface Parameter {
   readonly learningRateFactor?: number;
 }
 
-/** A sum over the trained positions of a batch, and how many there were. */
+/** A sum over the trained positions (or labelled rows) of a batch, and how many there were. */
 export interface LossSum {
   readonly lossSum: number;
   readonly tokenCount: number;
+  /** Of a classifier that is evaluated: what it says of each row, [batch, labels]. */
+  readonly logits?: Float32Array;
   /** What the method adds to the mean loss (load balancing of experts); only in training. */
   readonly auxiliaryLoss?: number;
 }
@@ -51,6 +54,8 @@ export interface ModelSchedule {
 }
 
 export interface Model {
+  /** What it says of whole texts, where it does not continue them. */
+  readonly classifier?: Classifier;
   readonly parameters: readonly Parameter[];
   /** Only with methods that have one. */
   readonly schedule?: ModelSchedule;
@@ -58,7 +63,7 @@ export interface Model {
   accumulateGradients(batch: Batch, options: GradientOptions): Promise<LossSum>;
   /** The loss alone, dropout off, without keeping all logits. */
   evaluateLoss(batch: Batch): Promise<LossSum>;
-  /** Logits [batch, seq, vocabulary], and the mean loss where labels are given. */
+  /** Logits [batch, seq, vocabulary] (of a classifier [batch, labels]), and the mean loss where labels are given. */
   forward(batch: Batch): Promise<{ logits: NumericArray; loss?: number }>;
   /** Writes what was trained, in the file format of the method's reference library. */
   saveAdapter(directory: string): Promise<void>;

@@ -7,7 +7,7 @@ import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
 import { auxiliaryLoss } from "./auxiliary-loss.ts";
-import type { Batch } from "./batch.ts";
+import { type Batch, targetsOfBatch } from "./batch.ts";
 import { createBind, type RunValues } from "./bind.ts";
 import { type BlockPassed, createBlocks } from "./blocks.ts";
 import { padded, roundedLength } from "./decoding/rounded-length.ts";
@@ -17,7 +17,15 @@ import { checkBatch, type SharedInputs, sharedInputs } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
 import { createPasses, type Part } from "./passes.ts";
-import { gatherRows, paddedRowCount, scatterAddRows, targetRows } from "./rows.ts";
+import { checkClassified, checkUnlabelledRows } from "./row-labels.ts";
+import {
+  gatherRows,
+  lastRows,
+  paddedRowCount,
+  scatterAddRows,
+  type TargetRows,
+  targetRows,
+} from "./rows.ts";
 import type { TraceShape } from "./trace.ts";
 import { withoutVirtualTokens, withVirtualTokens } from "./virtual-tokens.ts";
 import type { WeightStore } from "./weights/weights.ts";
@@ -40,7 +48,7 @@ export interface Network {
   /** See `Model`. */
   accumulateGradients(batch: Batch, options: GradientOptions): Promise<LossSum>;
   evaluateLoss(batch: Batch): Promise<LossSum>;
-  /** [batch, seq, vocabulary]; virtual tokens have none. */
+  /** [batch, seq, vocabulary], virtual tokens have none; of a classifier [batch, labels]. */
   logits(batch: Batch): Promise<NumericArray>;
   /**
    * What follows each row, [rows, vocabulary]. Rows may differ in length; what a method averages over
@@ -62,6 +70,7 @@ const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
 
 export function createNetwork(options: NetworkOptions): Network {
   const { architecture, method, memory } = options;
+  const { logitCount, classifier } = architecture;
   const { layers, hiddenSize, vocabularySize } = architecture.dimensions;
   const { pool = createBufferPool() } = options;
   const bind = createBind(options.weights, options.parameters);
@@ -128,6 +137,14 @@ export function createNetwork(options: NetworkOptions): Network {
       run,
     );
 
+  /** The wanted rows of `x`, whose memory is used again. */
+  const chosenRows = (x: Value, rows: Int32Array, count = rows.length): Value => {
+    const chosen = pool.take([count, hiddenSize]);
+    gatherRows(floatData(x), rows, hiddenSize, floatData(chosen));
+    pool.give(x);
+    return chosen;
+  };
+
   /** What hooks may look at of a pass in front of the real one; nothing where none looks. */
   const firstPass = async (batch: Batch, shared: SharedInputs): Promise<RunValues> => {
     if (!method?.readsFirstPass) return { shared: shared.values };
@@ -145,33 +162,48 @@ export function createNetwork(options: NetworkOptions): Network {
     if (shared?.firstStates) pool.give(shared.firstStates);
   };
 
+  const check = (batch: Batch) => {
+    checkBatch(batch, vocabularySize);
+    checkUnpacked(batch, method);
+    if (classifier) checkClassified(batch, classifier);
+    else checkUnlabelledRows(batch);
+  };
+  /** The rows whose states logits are made of, with what they are to be. */
+  const targetsIn = (batch: Batch): TargetRows => {
+    if (!classifier) return targetRows(batch);
+    const values = batch.rowLabels?.flat() ?? [];
+    const isLabel = classifier.problem === "single_label_classification";
+    return {
+      rows: lastRows(batch, classifier.padToken),
+      labels: isLabel ? Int32Array.from(values) : Float32Array.from(values),
+    };
+  };
+
   const lossOf = async (given: Batch, training?: GradientOptions): Promise<LossSum> => {
-    checkBatch(given, vocabularySize);
-    checkUnpacked(given, method);
+    check(given);
     if (training) checkTrainable(options.weights);
     const batch = withVirtualTokens(given, virtualCount);
-    const { rows, labels } = targetRows(batch);
-    const tokenCount = labels.length;
+    const { rows, labels } = targetsIn(batch);
+    const tokenCount = targetsOfBatch(batch);
     if (tokenCount === 0) return { lossSum: 0, tokenCount };
     const shared = sharedInputs(batch, architecture, inputOptions);
     const run: RunValues = { ...(await firstPass(batch, shared)), seed: training?.seed };
     const below = await trunk(batch, shared, run, training !== undefined);
     const allRows = below.x.dims;
 
-    const chosen = pool.take([paddedRowCount(tokenCount), hiddenSize]);
-    gatherRows(floatData(below.x), rows, hiddenSize, floatData(chosen));
-    pool.give(below.x);
+    const chosen = chosenRows(below.x, rows, paddedRowCount(tokenCount));
     const last = below.splitsLast
       ? await lastPart(chosen, below.shape, below.isTrained, run)
       : undefined;
     const states = last?.y ?? chosen;
 
     if (!training) {
-      const lossSum = await head.loss(states, labels, 1);
+      const said: Float32Array[] = [];
+      const lossSum = await head.loss(states, labels, 1, (logits) => said.push(logits));
       pool.give(states);
       last?.forget();
       forgetFirstPass(run);
-      return { lossSum, tokenCount };
+      return { lossSum, tokenCount, ...(classifier && { logits: joined(said) }) };
     }
     const arriving = (last ?? below).isTrained ? pool.take(chosen.dims) : undefined;
     const scaled = await head.lossWithGradients(states, labels, training.scale, arriving, run);
@@ -208,21 +240,22 @@ export function createNetwork(options: NetworkOptions): Network {
     accumulateGradients: (batch, gradientOptions) => lossOf(batch, gradientOptions),
     evaluateLoss: (batch) => lossOf(batch),
     async logits(given) {
-      checkBatch(given, vocabularySize);
-      checkUnpacked(given, method);
+      check(given);
       const batch = withVirtualTokens(given, virtualCount);
       const shared = sharedInputs(batch, architecture, inputOptions);
       const run = await firstPass(batch, shared);
       const { x, shape, splitsLast } = await trunk(batch, shared, run, false);
       forgetFirstPass(run);
-      const last = splitsLast ? await lastPart(x, shape, false, run) : undefined;
-      const states = last?.y ?? x;
+      const wanted = classifier ? chosenRows(x, lastRows(batch, classifier.padToken)) : x;
+      const last = splitsLast ? await lastPart(wanted, shape, false, run) : undefined;
+      const states = last?.y ?? wanted;
       const data = await head.logits(states);
       pool.give(states);
       last?.forget();
+      if (classifier) return { data, shape: [shared.batch, logitCount] };
       const sequence = shared.sequence - virtualCount;
-      const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, vocabularySize);
-      return { data: own, shape: [shared.batch, sequence, vocabularySize] };
+      const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, logitCount);
+      return { data: own, shape: [shared.batch, sequence, logitCount] };
     },
     async nextLogits(given, contexts) {
       for (const row of given) checkBatch({ inputIds: [row] }, vocabularySize);
@@ -243,9 +276,7 @@ export function createNetwork(options: NetworkOptions): Network {
       const { x, shape, splitsLast } = await trunk(batch, shared, run, false, skips);
       forgetFirstPass(run);
       const ends = given.map((row, b) => b * shared.sequence + virtualCount + row.length - 1);
-      const chosen = pool.take([ends.length, hiddenSize]);
-      gatherRows(floatData(x), Int32Array.from(ends), hiddenSize, floatData(chosen));
-      pool.give(x);
+      const chosen = chosenRows(x, Int32Array.from(ends));
       const last = splitsLast ? await lastPart(chosen, shape, false, run) : undefined;
       const states = last?.y ?? chosen;
       const logits = await head.logits(states);
@@ -260,6 +291,17 @@ export function createNetwork(options: NetworkOptions): Network {
       pool.give(x);
     },
   };
+}
+
+/** Parts one behind another. */
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let used = 0;
+  for (const part of parts) {
+    whole.set(part, used);
+    used += part.length;
+  }
+  return whole;
 }
 
 /** @throws TunesmithError (config) for weights that a gradient cannot go through */

@@ -7,8 +7,8 @@ import { IGNORED_LABEL } from "./batch.ts";
 export interface TargetRows {
   /** Row (batch · seq) whose state predicts each target. */
   readonly rows: Int32Array;
-  /** The token to predict at each of them. */
-  readonly labels: Int32Array;
+  /** The token or label to predict at each of them; for values, one a logit. */
+  readonly labels: Int32Array | Float32Array;
 }
 
 /** Labels are shifted: the state at position t predicts the label at t + 1. */
@@ -25,6 +25,18 @@ export function targetRows(batch: Batch): TargetRows {
     }
   });
   return { rows: Int32Array.from(rows), labels: Int32Array.from(labels) };
+}
+
+/**
+ * The row (batch · seq) of each text's last token, whose state a classifier reads: the last real one
+ * that is not `padToken`, as in Transformers; the first where there is none.
+ */
+export function lastRows({ inputIds, attentionMask }: Batch, padToken?: number): Int32Array {
+  const sequence = inputIds[0]!.length;
+  return Int32Array.from(inputIds, (row, b) => {
+    const last = row.findLastIndex((id, t) => id !== padToken && attentionMask?.[b]?.[t] !== 0);
+    return b * sequence + Math.max(0, last);
+  });
 }
 
 /** Row counts are rounded up to few distinct sizes, so that few kernels are compiled. */

@@ -15,6 +15,7 @@ import {
   writeShardedSafetensors,
 } from "../hub/index.ts";
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
+import { classifierKeys } from "../models/index.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
 import { transposeInto } from "./weights/checkpoint-view.ts";
 import { createRequantizationMeter, type RequantizationLoss } from "./weights/requantization.ts";
@@ -35,10 +36,12 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
     return;
   }
   const values: ParameterValues = (spec) => trained.parameters.parameter(spec).data;
+  const { classifier } = trained.architecture;
   await writeAdapter(directory, {
     config: typeof saved.config === "function" ? saved.config(values) : saved.config,
     tensors: await adapterTensors(trained, saved, values),
     ...(saved.encoder && { encoder: saved.encoder(values) }),
+    ...(classifier && { labels: classifierKeys(classifier) }),
   });
 }
 

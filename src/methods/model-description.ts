@@ -8,7 +8,15 @@ import type { ModelDescription } from "./method.ts";
  * @param source where it came from, as adapter files name it
  */
 export const modelDescription = (
-  { dimensions, weights, blocks, outputPath, outputName, usualTargets }: BoundArchitecture,
+  {
+    dimensions,
+    weights,
+    blocks,
+    outputPath,
+    outputName,
+    usualTargets,
+    classifier,
+  }: BoundArchitecture,
   modelType: unknown,
   source: string,
 ): ModelDescription => ({
@@ -19,5 +27,6 @@ export const modelDescription = (
   outputPath,
   outputName,
   usualTargets,
+  ...(classifier && { classifier }),
   source,
 });

@@ -6,6 +6,7 @@ import { type Fault, TunesmithError } from "../errors.ts";
 import { type JsonObject, PEFT_VERSION } from "../hub/index.ts";
 import type { ModelDescription } from "./method.ts";
 import { isStoredTransposed, type LinearModule } from "./targets.ts";
+import { taskType } from "./trained-head.ts";
 
 /** How PEFT's configuration of a method is made up. */
 export interface PeftLayout {
@@ -48,7 +49,7 @@ export function toPeftConfig(
     peft_type: type,
     peft_version: PEFT_VERSION,
     revision: null,
-    task_type: "CAUSAL_LM",
+    task_type: taskType(model),
     ...unused,
     ...only,
   };

@@ -18,6 +18,7 @@ import type { BoundMethod, MethodDefinition, ModelDescription } from "./method.t
 import { pTuning } from "./prompts/p-tuning.ts";
 import { prefix } from "./prompts/prefix.ts";
 import { prompt } from "./prompts/prompt.ts";
+import { bindWithHead } from "./trained-head.ts";
 import { bitfit } from "./updates/bitfit.ts";
 import { boft } from "./updates/boft.ts";
 import { fourierft } from "./updates/fourierft.ts";
@@ -97,7 +98,10 @@ export function idleOptions(options: MethodOptions): IdleFault[] {
 
 /** @throws TunesmithError (config) where the options do not fit the model */
 export function bindMethod(options: MethodOptions, model: ModelDescription): BoundMethod {
-  const method = methodDefinition(options.name).bind(options, model);
+  const definition = methodDefinition(options.name);
+  const method = model.classifier
+    ? bindWithHead(definition, options, model)
+    : definition.bind(options, model);
   checkFits(method, model);
   return method;
 }

@@ -28,7 +28,9 @@ export function savedModules(
     ...model.weights.map((weight) => ({ use: weight.name, weight })),
     { use: `${model.outputPath}.weight`, weight: output },
   ];
-  for (const name of names) {
+  // PEFT names a classifier's head by both names that there are.
+  const isOther = (name: string) => model.classifier && name === "classifier";
+  for (const name of names.filter((each) => !isOther(each))) {
     const found = uses.filter(({ use }) => {
       const path = use.replace(/\.[^.]+$/, "");
       return path === name || path.endsWith(`.${name}`);

@@ -66,7 +66,7 @@ function outerModules(model: ModelDescription): { output: LinearModule; embeddin
       path,
       kind: "output",
       weight: model.outputName,
-      outputSize: vocabularySize,
+      outputSize: model.weights.find(({ name }) => name === model.outputName)!.shape[0]!,
       inputSize: hiddenSize,
       hasBias: model.weights.some(({ name }) => name === `${path}.bias`),
     },

@@ -15,6 +15,19 @@ export type {
 } from "./architecture.ts";
 export { rotaryPairs } from "./architecture.ts";
 export { capped, causalAttention, withFreeColumns } from "./attention.ts";
+export {
+  type Classifier,
+  classifierConfig,
+  classifierKeys,
+  classifierOf,
+  PROBLEMS,
+  type Problem,
+  readClassifier,
+  SCORE_PATH,
+  SCORE_WEIGHT,
+  unnamedLabels,
+  usualProblem,
+} from "./classifier.ts";
 export { balancing, reportRouting, weightedSum } from "./load-balancing.ts";
 export {
   architectureFor,

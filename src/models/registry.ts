@@ -16,6 +16,7 @@ import type {
   WeightSpec,
 } from "./architecture.ts";
 import { chatglm } from "./chatglm.ts";
+import { type Classifier, classifying, readClassifier } from "./classifier.ts";
 import { falcon } from "./falcon.ts";
 import { gemma } from "./gemma.ts";
 import { gemma2 } from "./gemma2.ts";
@@ -82,6 +83,10 @@ export interface BoundArchitecture {
   readonly embeddingName: string;
   readonly outputPath: string;
   readonly outputName: string;
+  /** Rows of the output matrix: tokens, or labels. */
+  readonly logitCount: number;
+  /** Of a model that says something of whole texts; see `classifying`. */
+  readonly classifier: (Classifier & { readonly padToken: number | undefined }) | undefined;
   /** See `Architecture`; what is absent there is so here. */
   readonly enter: ((x: Tensor, scope: Scope) => Tensor) | undefined;
   attention(layer: number, x: Tensor, scope: Scope): Tensor;
@@ -116,6 +121,8 @@ function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArch
     embeddingName: architecture.embeddingName,
     outputPath: architecture.outputPath,
     outputName: architecture.outputName(config),
+    logitCount: dimensions.vocabularySize,
+    classifier: undefined,
     attention: (layer, x, scope) => architecture.attention(config, layer, x, scope),
     enter: enter && ((x, scope) => enter(config, x, scope)),
     feedForward: feedForward && ((layer, x, scope) => feedForward(config, layer, x, scope)),
@@ -147,13 +154,17 @@ export const coveredModels: ReadonlyMap<string, string> = new Map(
 );
 
 /**
- * The architecture that a config.json asks for.
+ * The architecture that a config.json asks for, and the head that its `architectures` names.
  * @throws TunesmithError (checkpoint) for an unknown `model_type`, naming the nearest known one
  */
 export function architectureFor(json: Json, where = "config.json"): BoundArchitecture {
   const type = json.model_type;
   const found = architectures.find(({ modelTypes }) => modelTypes.includes(String(type)));
-  if (found) return found.bindTo(json);
+  if (found) {
+    const classifier = readClassifier(json, where);
+    const padToken = typeof json.pad_token_id === "number" ? json.pad_token_id : undefined;
+    return classifier ? classifying(found.bindTo(json), classifier, padToken) : found.bindTo(json);
+  }
   throw new TunesmithError("checkpoint", {
     where: `${where}: model_type`,
     rule: `must be a supported architecture (${supportedModelTypes.join(", ")})`,

@@ -22,8 +22,9 @@ import {
   writeAdapter,
   writeGguf,
 } from "../hub/index.ts";
+import type { Attention } from "./attention.ts";
 import { requireAbsent, requireEmpty } from "./empty-folder.ts";
-import { type Attention, fetchModel } from "./prepare.ts";
+import { fetchModel } from "./prepare.ts";
 
 /**
  * What an adapter's folder holds: method, modules, ranks, sizes, norms.

@@ -17,7 +17,8 @@ import {
   type QuantizationType,
   type Tokenizer,
 } from "../hub/index.ts";
-import { type Attention, fetchModel } from "./prepare.ts";
+import type { Attention } from "./attention.ts";
+import { fetchModel } from "./prepare.ts";
 
 export interface Sampling extends TokenChoice {
   /** Default 256. */

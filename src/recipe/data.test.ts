@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { startHub } from "../hub/testing/hub-server.ts";
+import type { PrepareProgress } from "./attention.ts";
 import { previewRecipeData } from "./data.ts";
-import type { PrepareProgress } from "./prepare.ts";
 import { tinyChats, writeTinyModel } from "./testing/tiny-model.ts";
 
 let folder: string;

@@ -7,16 +7,12 @@ import {
   loadDataset,
   type PreviewedSample,
   previewSample,
-  READERS,
 } from "../data/index.ts";
-import { encodeChat, resolveDataset } from "../hub/index.ts";
-import {
-  type Attention,
-  type Prepared,
-  type PrepareOptions,
-  prepare,
-  type RecipeSource,
-} from "./prepare.ts";
+import { encodeChat } from "../hub/index.ts";
+import { createLabelReader, describeLabel } from "../objectives/index.ts";
+import type { Attention } from "./attention.ts";
+import { datasetResolver } from "./datasets.ts";
+import { type Prepared, type PrepareOptions, prepare, type RecipeSource } from "./prepare.ts";
 
 export interface RecipeData {
   readonly train: BatchSource;
@@ -26,14 +22,12 @@ export interface RecipeData {
   preview(count: number): Promise<PreviewedSample[]>;
 }
 
-/** The split of a hub dataset that each side takes where the recipe names none. */
-const USUAL_SPLITS = { train: ["train"], eval: ["validation", "test"] } as const;
-
 /** Opens the data of a prepared recipe. Throws a TunesmithError for faults of files and records. */
 export async function openRecipeData(
-  { recipe, tokenizer }: Prepared,
-  { signal, onProgress }: Attention = {},
+  { recipe, tokenizer, classifier }: Prepared,
+  attention: Attention = {},
 ): Promise<RecipeData> {
+  const { signal, onProgress } = attention;
   let opened = false;
   const onRecords = (records: number) => {
     // A stream is read again while it is trained on; the run's own signal stops that.
@@ -47,13 +41,8 @@ export async function openRecipeData(
       batchSize: recipe.train.batchSize,
       seed: recipe.train.seed,
       onProgress: onRecords,
-      resolve: (reference, side) =>
-        resolveDataset(reference, {
-          splits: USUAL_SPLITS[side],
-          extensions: Object.keys(READERS),
-          signal,
-          onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),
-        }),
+      resolve: datasetResolver(attention),
+      ...(classifier && { readLabel: createLabelReader(classifier) }),
     },
     tokenizer,
     encodeChat,
@@ -67,7 +56,9 @@ export async function openRecipeData(
       const samples: PreviewedSample[] = [];
       if (count > 0)
         for await (const sample of dataset.samples()) {
-          samples.push(previewSample(sample, tokenizer));
+          const { rowLabel } = sample;
+          const label = classifier && rowLabel && describeLabel(classifier, rowLabel);
+          samples.push(previewSample(sample, tokenizer, label));
           if (samples.length >= count) break;
         }
       return samples;

@@ -8,6 +8,7 @@ import type { QuantizationOptions, QuantizationType } from "../hub/index.ts";
 import { methodDefinition } from "../methods/index.ts";
 import { listCheckpoints } from "../train/checkpoint.ts";
 import { RUN_FILES } from "../train/run-folder.ts";
+import type { ChosenClassifier } from "./classifier.ts";
 import { valueAt } from "./faults.ts";
 import type { LoadedRecipe, Origin } from "./load.ts";
 import type { ParsedRecipe } from "./schema.ts";
@@ -32,6 +33,8 @@ export interface ResolvedRecipe extends Omit<LoadedRecipe, "recipe"> {
 export interface Facts {
   /** The model's context, and what says so. */
   readonly context: { readonly tokens: number; readonly source: string };
+  /** What the objective makes of the model, where that is a classifier. */
+  readonly classifier?: ChosenClassifier;
   /** How the checkpoint is quantised, if it is. */
   readonly quantized?: QuantizationType;
   /** The run folder to use where the recipe names none. */
@@ -52,6 +55,13 @@ const derived = (value: unknown, why: string): Answer => ({ value, kind: "derive
 /** Whether weights are made 4-bit ones, rather than read as such. */
 const isFourBitHere = ({ model }: ParsedRecipe, { quantized }: Facts) =>
   quantized === undefined && (model.quantization === "nf4" || model.quantization === "fp4");
+
+const LABEL_ORIGINS: Readonly<Record<ChosenClassifier["origin"], string>> = {
+  recipe: "listed",
+  checkpoint: "the checkpoint's own",
+  data: "found in the training data",
+  usual: "usual for regression",
+};
 
 /** The derived keys, in the order in which they are answered. */
 const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Answer | undefined>> =
@@ -90,6 +100,12 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
         ? derived(false, "nothing is evaluated")
         : derived(true, "there is held-out data");
     },
+    "objective.labels": (_, { classifier }) =>
+      classifier && {
+        value: classifier.labels,
+        kind: classifier.origin === "checkpoint" ? "checkpoint" : "derived",
+        why: LABEL_ORIGINS[classifier.origin],
+      },
     "compute.threads": () => derived(availableParallelism(), "cores this process may use"),
     output: (_, { runFolder }) => derived(runFolder.path, runFolder.why),
   };

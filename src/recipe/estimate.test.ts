@@ -18,6 +18,7 @@ const input: EstimateInput = {
     { name: "embed", shape: [16, 8], role: "embedding" },
     { name: "layers.0.q_proj.weight", shape: [8, 8], role: "linear" },
   ],
+  logitCount: 16,
   weightBytes: 768,
   trainable: 10,
   optimizerSlots: 2,
@@ -57,9 +58,8 @@ it("charges nothing to the head for tokens that are only read", () => {
 });
 
 it("holds logits of whole rows, as many as the head takes at a time", () => {
-  const dimensions = { ...input.dimensions, vocabularySize: 49152 };
   const logits = (memory: "fast" | "lean", rows: number) =>
-    estimate({ ...input, dimensions, memory, rows, rowTokens: 512 }).memory.find(
+    estimate({ ...input, logitCount: 49152, memory, rows, rowTokens: 512 }).memory.find(
       ({ name }) => name === "logits",
     )!.bytes;
   expect(logits("fast", 1)).toBe(512 * 49152 * 4);

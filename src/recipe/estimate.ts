@@ -10,6 +10,8 @@ import { input, linear } from "../tensor/index.ts";
 export interface EstimateInput {
   readonly dimensions: Dimensions;
   readonly weights: readonly WeightSpec[];
+  /** Tokens or labels that a logit is made for. */
+  readonly logitCount: number;
   /** Bytes of the frozen weights as they are held in memory. */
   readonly weightBytes: number;
   /** Numbers that are trained. */
@@ -77,8 +79,7 @@ export function estimate(given: EstimateInput): Estimate {
     },
     {
       name: "logits",
-      bytes:
-        logitRows(positions, dimensions.vocabularySize, memory) * dimensions.vocabularySize * FLOAT,
+      bytes: logitRows(positions, given.logitCount, memory) * given.logitCount * FLOAT,
     },
   ];
   return {
@@ -121,7 +122,7 @@ function stepOperations(given: EstimateInput): number {
   const passes = memory === "fast" ? 2 : 3;
   const attention = 2 * dimensions.layers * dimensions.heads * dimensions.headSize * rowTokens;
   const perToken = passes * (2 * linearSize + attention) + 6 * Math.min(trainable, linearSize);
-  const head = 2 * dimensions.hiddenSize * dimensions.vocabularySize;
+  const head = 2 * dimensions.hiddenSize * given.logitCount;
   return stepTokens * perToken + stepTargets * 2 * head;
 }
 

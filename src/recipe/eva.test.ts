@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openModel } from "../engine/load.ts";
 import type { MethodOptions } from "../methods/index.ts";
-import type { PrepareProgress } from "./prepare.ts";
+import type { PrepareProgress } from "./attention.ts";
 import type { RecipeInput } from "./schema.ts";
 import { tinyChats, writeTinyModel } from "./testing/tiny-model.ts";
 import { type TrainOptions, train } from "./train.ts";

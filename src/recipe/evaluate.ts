@@ -3,13 +3,16 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../engine/load.ts";
+import { classifierOfAdapter } from "../engine/weights/new-head.ts";
 import { TunesmithError } from "../errors.ts";
-import type { QuantizationType } from "../hub/index.ts";
+import { openCheckpoint, type QuantizationType, readAdapter } from "../hub/index.ts";
+import { readClassifier } from "../models/index.ts";
 import { type Evaluation, evaluate, RUN_FILES } from "../train/index.ts";
+import type { Attention } from "./attention.ts";
 import { openRecipeData } from "./data.ts";
 import { quantizationOf, type Recipe } from "./derive.ts";
 import type { Override } from "./overrides.ts";
-import { type Attention, prepare } from "./prepare.ts";
+import { fetchModel, prepare } from "./prepare.ts";
 import type { RecipeInput } from "./schema.ts";
 
 export interface EvaluateOptions extends Attention {
@@ -25,7 +28,7 @@ export interface EvaluateOptions extends Attention {
 }
 
 export interface EvaluationReport {
-  /** Positions measured. */
+  /** Positions, or texts with a label, measured. */
   readonly targetTokens: number;
   readonly base: Evaluation;
   /** With the adapter; of a full run, its own checkpoint: `adapter` is its folder too. */
@@ -36,7 +39,7 @@ export interface EvaluationReport {
 export async function evaluateRecipe(options: EvaluateOptions): Promise<EvaluationReport> {
   const { signal, onProgress, onWarning } = options;
   const attention = { signal, onProgress };
-  const prepared = await prepare(options.recipe ?? withoutRecipe(options), {
+  const prepared = await prepare(options.recipe ?? (await withoutRecipe(options)), {
     overrides: [...(options.overrides ?? []), ...givenOptions(options)],
     resume: true,
     ...attention,
@@ -57,7 +60,14 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
     const { dtype } = recipe.model;
     const { threads } = recipe.compute;
     const quantization = isBase ? quantizationOf(recipe) : undefined;
-    const model = await openModel(path, { adapter, dtype, quantization, threads, onWarning });
+    const model = await openModel(path, {
+      adapter,
+      classifier: prepared.classifier,
+      dtype,
+      quantization,
+      threads,
+      onWarning,
+    });
     try {
       const result = await evaluate(model, evaluation, signal);
       if (result === undefined) throw signal?.reason;
@@ -79,12 +89,32 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
 }
 
 /** Data given alone are measured as a whole: they are the evaluation data of a recipe for nothing. */
-function withoutRecipe({ model, data, quantization }: EvaluateOptions): RecipeInput {
+async function withoutRecipe(options: EvaluateOptions): Promise<RecipeInput> {
+  const { model, data, quantization } = options;
   return {
     model: { path: model!, quantization },
     data: { train: data!, eval: data! },
     method: { name: "lora" },
+    objective: await objectiveOf(options),
   };
+}
+
+/** What a model and an adapter were made for, as their files say. */
+async function objectiveOf({
+  model,
+  adapter,
+  ...attention
+}: EvaluateOptions): Promise<RecipeInput["objective"]> {
+  const checkpoint = await openCheckpoint(await fetchModel(model!, attention));
+  await checkpoint.close();
+  const classifier =
+    (adapter !== undefined && classifierOfAdapter(await readAdapter(adapter), adapter)) ||
+    readClassifier(checkpoint.config, checkpoint.source);
+  if (!classifier) return { name: "sft" };
+  const { labels, problem } = classifier;
+  if (problem === "regression") return { name: "regression", labels: [...labels] };
+  const multiple = problem === "multi_label_classification";
+  return { name: "classification", labels: [...labels], multiple };
 }
 
 function givenOptions({ recipe, model, data, quantization }: EvaluateOptions): Override[] {

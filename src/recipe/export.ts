@@ -6,8 +6,9 @@ import { TunesmithError } from "../errors.ts";
 import { GGUF_DTYPES, type GgufDtype, openCheckpoint, writeGgufModel } from "../hub/index.ts";
 import { architectureFor } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
+import type { Attention } from "./attention.ts";
 import { requireAbsent } from "./empty-folder.ts";
-import { type Attention, fetchModel } from "./prepare.ts";
+import { fetchModel } from "./prepare.ts";
 
 export interface ExportOptions extends Attention {
   /** Folder, GGUF file or hub id. */

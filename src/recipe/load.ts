@@ -253,7 +253,7 @@ async function exists(path: string): Promise<boolean> {
 /** Rules between keys. */
 function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
   const faults: Fault[] = [];
-  const { model, data, method, train } = recipe;
+  const { model, data, method, objective, train } = recipe;
   if ((model.path === undefined) === (model.id === undefined))
     faults.push({
       where: locate(["model"], "value"),
@@ -288,6 +288,7 @@ function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
       seen: "init: loftq with model.arithmetic: int8",
       fix: "set model.quantization: int8 too, and use the adapter on that; or another init",
     });
+  faults.push(...objectiveChecks(objective, data, locate));
   if (train.earlyStopping !== undefined && data.eval === 0)
     faults.push({
       where: locate(["train", "earlyStopping"], "value"),
@@ -297,6 +298,46 @@ function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
     });
   return faults;
 }
+
+/** What goes with some objectives alone. */
+function objectiveChecks(
+  { name, labels, multiple }: ParsedRecipe["objective"],
+  { packing, loss, truncation }: ParsedRecipe["data"],
+  locate: Locate,
+): Fault[] {
+  const isSft = name === "sft";
+  const checks: [path: string, isWrong: boolean, rule: string, seen: unknown, fix: string][] = [
+    ["objective.labels", isSft && labels !== undefined, LABELS_RULE, labels, LABELS_FIX],
+    [
+      "objective.multiple",
+      multiple && name !== "classification",
+      LABELS_RULE,
+      multiple,
+      LABELS_FIX,
+    ],
+    ["data.packing", !isSft && packing, WHOLE_RULE, packing, "set data.packing: false"],
+    ["data.loss", !isSft && loss !== "auto", WHOLE_RULE, loss, "leave data.loss out"],
+    [
+      "data.truncation",
+      !isSft && truncation === "split",
+      WHOLE_RULE,
+      truncation,
+      "use keep_start, keep_end or drop",
+    ],
+  ];
+  return checks
+    .filter(([, isWrong]) => isWrong)
+    .map(([path, , rule, seen, fix]) => ({
+      where: locate(path.split("."), "value"),
+      rule,
+      seen: `${JSON.stringify(seen)} with objective: ${name}`,
+      fix,
+    }));
+}
+
+const LABELS_RULE = "labels are what objective: classification learns";
+const LABELS_FIX = "set objective.name: classification, or leave it out";
+const WHOLE_RULE = "a classifier judges each text as a whole";
 
 const isLoftq = (method: ParsedRecipe["method"]) => "init" in method && method.init === "loftq";
 

@@ -4,8 +4,9 @@ import { openModel } from "../engine/load.ts";
 import { checkFolderOptions, type FloatingType } from "../engine/save.ts";
 import type { RequantizationLoss } from "../engine/weights/requantization.ts";
 import type { QuantizationType } from "../hub/index.ts";
+import type { Attention } from "./attention.ts";
 import { requireEmpty } from "./empty-folder.ts";
-import { type Attention, fetchModel } from "./prepare.ts";
+import { fetchModel } from "./prepare.ts";
 
 export interface MergeOptions extends Attention {
   /** Folder, GGUF file or hub id of the model that the adapter was trained on. */

@@ -29,8 +29,9 @@ import {
   type WeightSpec,
 } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
+import type { Attention } from "./attention.ts";
 import { estimate } from "./estimate.ts";
-import { type Attention, fetchModel } from "./prepare.ts";
+import { fetchModel } from "./prepare.ts";
 
 export interface SupportedModels {
   readonly architectures: readonly {
@@ -209,7 +210,7 @@ const METHODS: readonly (readonly [name: string, MethodOptions, weights: string]
 ];
 
 function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint: Checkpoint) {
-  const { dimensions, weights } = architecture;
+  const { dimensions, weights, logitCount } = architecture;
   const step = { rows: STEP.rows, tokens: Math.min(STEP.tokens, dimensions.maximumPositions) };
   const bytes = new Map(
     weightBytesOf(architecture, checkpoint).map(({ name, count }) => [name, count]),
@@ -222,6 +223,7 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
       const { memoryBytes: count } = estimate({
         dimensions,
         weights,
+        logitCount,
         weightBytes: bytes.get(dtype) ?? 0,
         trainable: trained,
         optimizerSlots: 2,

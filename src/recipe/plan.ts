@@ -96,6 +96,7 @@ async function planPrepared(
   const costs = estimate({
     dimensions: architecture.dimensions,
     weights: architecture.weights,
+    logitCount: architecture.logitCount,
     weightBytes: weightBytes(prepared),
     trainable,
     optimizerSlots: train.optimizer === "adamw" ? 2 : 1,

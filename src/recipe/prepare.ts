@@ -1,40 +1,21 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
-import type { LookProgress } from "../engine/starting-data.ts";
 import { textContext } from "../engine/text-context.ts";
+import { asClassifier } from "../engine/weights/new-head.ts";
 import { checkMethodOverQuantized } from "../engine/weights/quantized-weights.ts";
 import { TunesmithError } from "../errors.ts";
-import {
-  type Checkpoint,
-  type DownloadProgress,
-  openCheckpoint,
-  resolveModel,
-  type Tokenizer,
-} from "../hub/index.ts";
+import { type Checkpoint, openCheckpoint, resolveModel, type Tokenizer } from "../hub/index.ts";
 import { type BoundMethod, bindMethod, modelDescription } from "../methods/index.ts";
-import { architectureFor, type BoundArchitecture } from "../models/index.ts";
+import { architectureFor, type BoundArchitecture, type Classifier } from "../models/index.ts";
+import type { Attention } from "./attention.ts";
+import { classifierFor } from "./classifier.ts";
 import { chooseRunFolder, deriveRecipe, quantizationOf, type ResolvedRecipe } from "./derive.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
 import type { ParsedRecipe, RecipeInput } from "./schema.ts";
 
 /** A recipe's file, the recipe as an object, or one that is already loaded. */
 export type RecipeSource = string | RecipeInput | LoadedRecipe;
-
-/** What is going on before a recipe's work begins. */
-export type PrepareProgress =
-  | ({ readonly stage: "download" } & DownloadProgress)
-  | { readonly stage: "read"; readonly records: number }
-  | ({ readonly stage: "look" } & LookProgress);
-
-/** How whoever waits for a recipe's work follows it, and stops it. */
-export interface Attention {
-  /** Aborting ends a download or the reading of data with the signal's reason. */
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: PrepareProgress) => void;
-  /** Told in one line what looks wrong and may be right: an adapter that names another base. */
-  readonly onWarning?: (warning: string) => void;
-}
 
 export interface PrepareOptions extends LoadOptions, Attention {
   /** Whether the run folder is that of an earlier run. */
@@ -54,6 +35,8 @@ export interface Prepared extends ResolvedRecipe {
   readonly modelPath: string;
   readonly checkpoint: Checkpoint;
   readonly architecture: BoundArchitecture;
+  /** What the model is opened as, where its objective is not to continue texts. */
+  readonly classifier: Classifier | undefined;
   readonly tokenizer: Tokenizer;
 }
 
@@ -70,8 +53,11 @@ export async function prepare(
   const loaded = isLoaded(source) ? source : await loadRecipe(source, options);
   const { model, output } = loaded.recipe;
   const modelPath = await fetchModel(modelReference(model), options);
-  const checkpoint = await openCheckpoint(modelPath);
+  const published = await openCheckpoint(modelPath);
   try {
+    const classifier = await classifierFor(loaded.recipe, published, options);
+    const { seed } = loaded.recipe.train;
+    const checkpoint = classifier ? await asClassifier(published, classifier, seed) : published;
     const architecture = architectureFor(checkpoint.config, modelPath);
     const runFolder =
       output === undefined
@@ -90,6 +76,7 @@ export async function prepare(
         source: `max_position_embeddings of the model${isLess ? ", less virtual tokens" : ""}`,
       },
       runFolder,
+      ...(classifier && { classifier }),
       quantized: [...checkpoint.tensors.values()].find(({ quantization }) => quantization)
         ?.quantization,
     });
@@ -102,10 +89,11 @@ export async function prepare(
       modelPath,
       checkpoint,
       architecture,
+      classifier,
       tokenizer: await checkpoint.loadTokenizer(),
     };
   } catch (error) {
-    await checkpoint.close();
+    await published.close();
     throw error;
   }
 }

@@ -31,6 +31,7 @@ const TRUNCATIONS = [
   "split",
   "drop",
 ] as const satisfies readonly TruncationRule[];
+const OBJECTIVES = ["sft", "classification", "regression"] as const;
 const SCHEDULES = ["constant", "linear", "cosine"] as const satisfies readonly ScheduleName[];
 const OPTIMIZERS = ["adamw", "sgd"] as const satisfies readonly OptimizerName[];
 
@@ -116,6 +117,29 @@ const dataSchema = z.strictObject({
   shuffle: z.boolean().default(true).describe("A new order for every epoch, fixed by the seed."),
 });
 
+const objectiveSchema = z.strictObject({
+  name: z
+    .enum(OBJECTIVES)
+    .default("sft")
+    .describe(
+      "What is learned: to continue texts (sft), a text's label (classification), a value of it (regression).",
+    ),
+  labels: z
+    .array(z.union([z.string(), z.number()]))
+    .min(1)
+    .optional()
+    .describe("Names of the labels, or of the values, in the order of the head's rows.")
+    .meta(
+      derived(
+        "the checkpoint's own, otherwise those of the training data; of regression one, `score`",
+      ),
+    ),
+  multiple: z
+    .boolean()
+    .default(false)
+    .describe("Classification: whether a text may have several labels, or none."),
+});
+
 const trainSchema = z.strictObject({
   epochs: z.number().positive().default(3).describe("How often the training data is gone through."),
   maxSteps: count
@@ -187,12 +211,7 @@ export const recipeSchema = z.strictObject({
   model: modelSchema.describe("The model to start from: a folder, a GGUF file, or a hub id."),
   data: dataSchema.describe("What it learns from."),
   method: z.discriminatedUnion("name", methodSchemas).describe("What of the model is trained."),
-  objective: z
-    .strictObject({
-      name: z.literal("sft").default("sft").describe("Supervised fine-tuning: learn to continue."),
-    })
-    .prefault({})
-    .describe("What is optimised."),
+  objective: objectiveSchema.prefault({}).describe("What is optimised."),
   train: trainSchema.prefault({}).describe("The training loop."),
   compute: computeSchema.prefault({}).describe("Where it runs."),
   output: z

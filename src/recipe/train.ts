@@ -51,6 +51,7 @@ export async function* train(
   const { signal, onProgress } = options;
   const model = await openModel(modelPath, {
     method: recipe.method,
+    classifier: prepared.classifier,
     dtype: recipe.model.dtype,
     quantization: quantizationOf(recipe),
     arithmetic: recipe.model.arithmetic,
@@ -88,6 +89,7 @@ function cardSubject(prepared: Prepared, data: RecipeData): CardSubject {
     baseModel: model.id ?? modelPath,
     kind: saved === "checkpoint" ? "model" : kindOf(saved),
     ...quantizedHere(prepared),
+    ...(prepared.classifier && { labels: prepared.classifier.labels }),
     method: methodDefinition(method.name).describe(method),
     data: dataCounts(data),
     versions: packageVersions(),

@@ -2,7 +2,7 @@
 // loss of a step is the mean over all its targets: accumulation then equals one large batch.
 
 import type { BatchSource } from "../data/batch-source.ts";
-import { type Batch, countTargets } from "../engine/batch.ts";
+import { type Batch, targetsOfBatch } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
 
 export interface BatchGroup {
@@ -28,7 +28,7 @@ export async function* readGroups(
     let targetsOfEpoch = 0;
     let batches: Batch[] = [];
     const close = (endsEpoch: boolean): BatchGroup => {
-      const targets = batches.reduce((sum, batch) => sum + countTargetsOf(batch), 0);
+      const targets = batches.reduce((sum, batch) => sum + targetsOfBatch(batch), 0);
       targetsOfEpoch += targets;
       return { batches, targets, endsEpoch };
     };
@@ -50,11 +50,6 @@ export async function* readGroups(
       });
     skip = 0;
   }
-}
-
-/** Targets of a batch; one without labels trains nothing. */
-export function countTargetsOf(batch: Batch): number {
-  return batch.labels ? countTargets(batch.labels) : 0;
 }
 
 /** Tokens of a batch that are not padding. */

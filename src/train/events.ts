@@ -1,6 +1,7 @@
 // Everything that a training run tells its caller, as one typed union. Steps and evaluations are also
 // what metrics.jsonl holds, one event a line.
 
+import type { Evaluation } from "./evaluation.ts";
 import type { CardSubject } from "./model-card.ts";
 
 export type StopReason = "completed" | "early-stopping" | "aborted";
@@ -40,13 +41,10 @@ export interface StepFinished {
   readonly peakMemoryBytes: number;
 }
 
-export interface EvaluationFinished {
+/** `loss` is the mean over all targets of the evaluation data. */
+export interface EvaluationFinished extends Evaluation {
   readonly type: "evaluation-finished";
   readonly step: number;
-  /** Mean over all targets of the evaluation data. */
-  readonly loss: number;
-  readonly perplexity: number;
-  readonly targetTokens: number;
   /** Whether it is the lowest loss of the run. The untrained model's (step 0) never counts. */
   readonly isBest: boolean;
 }
@@ -70,6 +68,8 @@ export interface RunFinished {
   readonly adapterFolder?: string;
   /** How that folder is loaded: on top of the base, or in its place. */
   readonly kind?: CardSubject["kind"];
+  /** Of a classifier: what it says. */
+  readonly labels?: CardSubject["labels"];
   /** How the base's linear weights were kept, where the run quantised them: the adapter wants them so. */
   readonly quantization?: CardSubject["quantization"];
   /** Time spent training, earlier parts of a resumed run included. */

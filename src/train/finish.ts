@@ -55,6 +55,7 @@ export async function finishRun(
     adapterStep: best?.step ?? state.step,
     adapterFolder: paths.adapter,
     ...(card && { kind: card.kind }),
+    ...(card?.labels && { labels: card.labels }),
     ...(card?.quantization && { quantization: card.quantization }),
   };
   const steps = metrics.filter((metric) => metric.type === "step-finished");

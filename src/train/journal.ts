@@ -40,7 +40,12 @@ export async function openJournal(
 
 function scalarsOf(event: MetricEvent): Record<string, number> {
   if (event.type === "evaluation-finished")
-    return { "eval/loss": event.loss, "eval/perplexity": event.perplexity };
+    return Object.fromEntries(
+      (["loss", "perplexity", "accuracy", "macroF1"] as const).flatMap((name) => {
+        const value = event[name];
+        return value === undefined ? [] : [[`eval/${name}`, value]];
+      }),
+    );
   return {
     "train/loss": event.loss,
     "train/learning_rate": event.learningRate,

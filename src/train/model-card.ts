@@ -16,6 +16,8 @@ export interface CardSubject {
   readonly kind: "adapter" | "adapterMixture" | "adapterHub" | "adapterSetup" | "model";
   /** How the base's linear weights are kept, where they are quantised on the way in. */
   readonly quantization?: QuantizationType;
+  /** Of a classifier or reward model: the names of what it says. */
+  readonly labels?: readonly string[];
   /** Such as "LoRA, rank 8, on q_proj and v_proj". */
   readonly method: string;
   /** Such as { "training samples": 1200, "held-out samples": 130 }. */
@@ -52,7 +54,7 @@ export function writeModelCard(
     ...(isHubId ? { base_model: baseModel } : {}),
     library_name: LOADING[kind].library,
     ...(license ? { license } : {}),
-    pipeline_tag: "text-generation",
+    pipeline_tag: subject.labels ? "text-classification" : "text-generation",
     tags: ["tunesmith", ...(subject.tags ?? [])],
   };
   return [
@@ -142,14 +144,25 @@ const LOADING: Readonly<
   },
 };
 
-function howToLoad({ baseModel, kind, quantization }: CardSubject): string {
-  const python = LOADING[kind].python(baseModel);
+function howToLoad({ baseModel, kind, quantization, labels }: CardSubject): string {
+  const python = LOADING[kind]
+    .python(baseModel)
+    .map((line) => (labels ? asClassifier(line, labels.length, kind) : line));
+  const verb = labels ? "classify" : "chat";
   const flag = quantization === undefined ? "" : ` --quantization ${quantization}`;
   const shell =
     kind === "model"
-      ? "npx tunesmith chat --model path/to/this/folder"
-      : `npx tunesmith chat --model ${baseModel} --adapter path/to/this/folder${flag}`;
+      ? `npx tunesmith ${verb} --model path/to/this/folder`
+      : `npx tunesmith ${verb} --model ${baseModel} --adapter path/to/this/folder${flag}`;
   return `\`\`\`python\n${python.join("\n")}\n\`\`\`\n\n\`\`\`sh\n${shell}\n\`\`\``;
+}
+
+/** A line that loads a model which continues texts, as one that loads a classifier. */
+function asClassifier(line: string, labels: number, kind: CardSubject["kind"]): string {
+  const isBase = line.startsWith("model = AutoModelForCausalLM") && kind !== "model";
+  return line
+    .replace("AutoModelForCausalLM", "AutoModelForSequenceClassification")
+    .replace(/\)$/, isBase ? `, num_labels=${labels})` : ")");
 }
 
 function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string {

@@ -4,7 +4,7 @@
 
 MODEL_DIR is the base model as a checkpoint folder. IO.safetensors is what tunesmith wrote: `inputIds`
 [batch, seq], `attentionMask` where there is padding, `logits` [batch, seq, vocabulary], and `labels` with
-`loss` where there are labels. Exit code 1 where anything differs by more than the tolerance, as a share of
+`loss` where there are labels; of a classifier `logits` [batch, labels] and `rowLabels` [batch, 1]. Exit code 1 where anything differs by more than the tolerance, as a share of
 the largest magnitude, or where the adapter's file does not hold exactly the tensors that PEFT expects.
 """
 
@@ -47,6 +47,17 @@ def _load(base, adapter):
     return PeftModel.from_pretrained(base, adapter, config=config).eval()
 
 
+def _base(directory, adapter):
+    """The model as the adapter's task has it, a classifier with as many labels as the adapter's head."""
+    if PeftConfig.from_pretrained(adapter).task_type != "SEQ_CLS":
+        return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+        labels = file.get_slice("base_model.model.score.weight").get_shape()[0]
+    return transformers.AutoModelForSequenceClassification.from_pretrained(
+        directory, dtype=torch.float32, num_labels=labels
+    )
+
+
 def _compare(name, written, computed, tolerance):
     if written.shape != computed.shape:
         return [f"{name}: tunesmith wrote shape {list(written.shape)}, PEFT gives {list(computed.shape)}"]
@@ -59,7 +70,7 @@ def _compare(name, written, computed, tolerance):
 
 def check(adapter, model_directory, io, tolerance):
     """A list of faults, empty where PEFT agrees."""
-    base = transformers.AutoModelForCausalLM.from_pretrained(model_directory, dtype=torch.float32)
+    base = _base(model_directory, adapter)
     if hasattr(base.config, "quantization_config"):
         # In evaluation bitsandbytes computes in bfloat16 on some processors.
         base = base.dequantize()
@@ -76,8 +87,17 @@ def check(adapter, model_directory, io, tolerance):
     has_loss = "loss" in io and "labels" in io and model.active_peft_config.peft_type != "ADALORA"
     if has_loss:
         inputs["labels"] = io["labels"].long()
+    if "rowLabels" in io:
+        has_loss = True
+        inputs["labels"] = io["rowLabels"] if base.config.num_labels == 1 else io["rowLabels"].long()
     with torch.inference_mode():
         output = model(**inputs)
+    if "rowLabels" in io:
+        return [
+            *faults,
+            *_compare("logits", io["logits"], output.logits, tolerance),
+            *_compare("loss", io["loss"].reshape(()), output.loss, tolerance),
+        ]
     # Virtual tokens have logits in PEFT alone.
     output.logits = output.logits[:, -real.shape[1] :]
     # Nothing defines the logits at padded positions.

@@ -29,6 +29,8 @@ interface TrainedAdapter {
   readonly model: string;
   /** LoRA's options, or another method's with its name. */
   readonly method: MethodOptions | Omit<LoraOptions, "name">;
+  /** Opens the model as one of these labels. */
+  readonly labels?: readonly string[];
 }
 
 /** Adapters to train: every option that changes what is saved or computed, at least once. */
@@ -252,6 +254,38 @@ const ADAPTERS: readonly TrainedAdapter[] = [
   },
 ];
 
+/** What methods keep a classifier's head with, in each way that they write their files. */
+const CLASSIFIERS: readonly TrainedAdapter[] = [
+  {
+    name: "a classifier",
+    model: "untied-head",
+    method: { targets: "all-linear" },
+    labels: ["a", "b", "c"],
+  },
+  { name: "a reward model", model: "base", method: { bias: "all" }, labels: ["score"] },
+  { name: "a classifier by DoRA", model: "base", method: { name: "dora" }, labels: ["a", "b"] },
+  {
+    name: "a classifier by LoRA from pissa",
+    model: "base",
+    method: { init: "pissa" },
+    labels: ["a", "b"],
+  },
+  { name: "a classifier by IA3", model: "base", method: { name: "ia3" }, labels: ["a", "b"] },
+  {
+    name: "a classifier by VeRA",
+    model: "base",
+    method: { name: "vera", rank: 12 },
+    labels: ["a", "b"],
+  },
+  { name: "a classifier by OFT", model: "base", method: { name: "oft" }, labels: ["a", "b"] },
+  {
+    name: "a classifier by LN tuning",
+    model: "base",
+    method: { name: "ln-tuning" },
+    labels: ["a", "b"],
+  },
+];
+
 const rows = [
   [5, 17, 4, 33, 46, 8, 50, 52, 12],
   [52, 54, 41, 9, 43, 0, 0, 0, 0],
@@ -262,6 +296,17 @@ const BATCH: Batch = {
   // The first token is given, where PEFT would have virtual tokens predict it.
   labels: rows.map((row) => row.map((id, t) => (id === 0 || t === 0 ? -100 : id))),
 };
+
+const labelled = (count: number): Batch => ({
+  inputIds: BATCH.inputIds,
+  attentionMask: BATCH.attentionMask!,
+  rowLabels: count === 1 ? [[0.7], [-1.5]] : [[count - 1], [0]],
+});
+/** Other labels than were learned: a loss that has become small is rounding in every library. */
+const turned = ({ rowLabels, ...batch }: Batch): Batch => ({
+  ...batch,
+  ...(rowLabels && { rowLabels: rowLabels.toReversed() }),
+});
 
 const wanted = process.argv[2];
 const isWanted = ({ name }: TrainedAdapter) => wanted === undefined || name.includes(wanted);
@@ -336,18 +381,22 @@ async function rebuildCases(library: Library, tally: Tally): Promise<void> {
 }
 
 async function checkAdapters(tally: Tally): Promise<void> {
-  for (const trained of ADAPTERS.filter(isWanted)) {
-    const { name, model: folder, method } = trained;
+  for (const trained of [...ADAPTERS, ...CLASSIFIERS].filter(isWanted)) {
+    const { name, model: folder, method, labels } = trained;
+    const batch = labels ? labelled(labels.length) : BATCH;
     const library = libraryOf(trained);
     const scratch = await mkdtemp(join(tmpdir(), "tunesmith-live-"));
     try {
       const reference = join(PARITY, "cases/llama", folder, "model");
-      await using model = await loadModel(reference, { method: { name: "lora", ...method } });
+      await using model = await loadModel(reference, {
+        method: { name: "lora", ...method },
+        ...(labels && { classifier: { labels } }),
+      });
       for (let step = 0; step < 10; step++)
-        await model.trainStep(BATCH, { learningRate: 0.02, maxGradNorm: 1 });
+        await model.trainStep(batch, { learningRate: 0.02, maxGradNorm: 1 });
       await model.saveAdapter(scratch);
       const io = join(scratch, "io.safetensors");
-      await writeResults(io, model);
+      await writeResults(io, model, turned(batch));
       process.stdout.write(`\nan adapter trained here, in its library: ${name}\n`);
       const { code } = await run(await pythonOf(library), [
         join(PARITY, library.check),
@@ -364,8 +413,8 @@ async function checkAdapters(tally: Tally): Promise<void> {
 }
 
 /** What check-adapter.py reads: the batch, and what the trained model makes of it. */
-async function writeResults(path: string, model: LoadedModel): Promise<void> {
-  const { logits, loss } = await model.forward(BATCH);
+async function writeResults(path: string, model: LoadedModel, batch: Batch): Promise<void> {
+  const { logits, loss } = await model.forward(batch);
   const whole = (name: string, values: readonly (readonly number[])[]): TensorToWrite => ({
     name,
     dtype: "I64",
@@ -373,9 +422,19 @@ async function writeResults(path: string, model: LoadedModel): Promise<void> {
     data: new Uint8Array(BigInt64Array.from(values.flat(), BigInt).buffer),
   });
   await writeSafetensors(path, [
-    whole("inputIds", BATCH.inputIds),
-    whole("attentionMask", BATCH.attentionMask!),
-    whole("labels", BATCH.labels!),
+    whole("inputIds", batch.inputIds),
+    whole("attentionMask", batch.attentionMask!),
+    ...(batch.labels ? [whole("labels", batch.labels)] : []),
+    ...(batch.rowLabels
+      ? [
+          {
+            name: "rowLabels",
+            dtype: "F32",
+            shape: [batch.rowLabels.length, batch.rowLabels[0]!.length],
+            data: Float32Array.from(batch.rowLabels.flat()),
+          } as const,
+        ]
+      : []),
     { name: "logits", dtype: "F32", ...logits },
     { name: "loss", dtype: "F32", shape: [1], data: Float32Array.of(loss!) },
   ]);

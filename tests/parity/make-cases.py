@@ -18,6 +18,7 @@ if any(os.environ.get(key) != value for key, value in FIXED.items()):
 from reference.adalora_cases import write_adalora_cases  # noqa: E402
 from reference.architecture_cases import write_architecture_cases  # noqa: E402
 from reference.architecture_table import write_architecture_table  # noqa: E402
+from reference.classification_cases import write_classification_cases  # noqa: E402
 from reference.eva_cases import write_eva_cases  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.glm_cases import write_glm_cases  # noqa: E402
@@ -47,6 +48,7 @@ def write_all_architectures(root):
 GROUPS = {
     "adalora": write_adalora_cases,
     "architectures": write_all_architectures,
+    "classification": write_classification_cases,
     "eva": write_eva_cases,
     "gguf": write_gguf_cases,
     "glm": write_glm_cases,

@@ -140,7 +140,12 @@ export async function expectedTensors(
 }
 
 /** Logits with those at padded positions set to zero, as they are stored: nothing defines them. */
-export function withoutPadding(logits: Float32Array, { inputIds, attentionMask }: Batch) {
+export function withoutPadding(
+  logits: Float32Array,
+  { inputIds, attentionMask, rowLabels }: Batch,
+) {
+  // A classifier's logits are of whole rows.
+  if (rowLabels) return logits;
   const real = attentionMask?.flat() ?? [];
   const width = logits.length / inputIds.flat().length;
   const kept = logits.slice();

@@ -43,6 +43,7 @@ const GROUPS = [
   "adalora",
   "adapterhub",
   "architectures",
+  "classification",
   "eva",
   "glm",
   "gpt",

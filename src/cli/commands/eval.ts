@@ -4,8 +4,9 @@ import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
 import type { QuantizationType } from "../../hub/index.ts";
 import type { EvaluationReport } from "../../recipe/evaluate.ts";
+import type { Evaluation } from "../../train/evaluation.ts";
 import { type Context, describeCommand } from "../command.ts";
-import { formatTable, shortPath } from "../format.ts";
+import { formatTable, measures, shortPath } from "../format.ts";
 import { attend } from "../preparing.ts";
 
 interface Options {
@@ -55,13 +56,14 @@ export function evalCommand(context: Context): Command {
 }
 
 function describeReport({ targetTokens, base, adapted }: EvaluationReport): string {
-  const row = (name: string, result: { loss: number; perplexity: number }) => [
+  const row = (name: string, result: Evaluation) => [
     name,
     result.loss.toFixed(4),
-    result.perplexity.toFixed(2),
+    ...measures(result).map(([, value]) => value),
   ];
+  const what = base.perplexity === undefined ? "texts" : "tokens";
   return formatTable([
-    [`${targetTokens} tokens measured`, "loss", "perplexity"],
+    [`${targetTokens} ${what} measured`, "loss", ...measures(base).map(([name]) => name)],
     row("model alone", base),
     ...(adapted === undefined ? [] : [row(`with ${shortPath(adapted.adapter)}`, adapted)]),
   ]);

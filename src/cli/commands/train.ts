@@ -111,6 +111,6 @@ function describeEnd(event: RunFinished, { recipe, model }: EndedRun): string {
   const next = isModel ? `--model ${adapter}` : `--model ${model} --adapter ${adapter}${flag}`;
   return (
     `trained ${cost}${why}\n${gain}${isModel ? "model" : "adapter"} in ${adapter}\n\n` +
-    `Next:\n  tunesmith chat ${next}\n`
+    `Next:\n  tunesmith ${event.labels ? `classify ${next} "a text"` : `chat ${next}`}\n`
   );
 }

@@ -47,6 +47,7 @@ export function createDecoderHead(
         case "outputCodes":
         case "outputScales":
         case "targetColumns":
+        case "targetValues":
         case "lossWeights":
           throw new Error(`logits do not depend on ${feed.kind}`);
         default:

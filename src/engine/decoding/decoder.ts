@@ -2,6 +2,7 @@
 // kernel for a run of layers; the same code reads a prompt (many positions) and makes an answer (one).
 // Weights are fed from where training holds them, and a method's hooks apply as in training.
 
+import { TunesmithError } from "../../errors.ts";
 import type { Reach, Scope } from "../../models/index.ts";
 import type { Kernel, Value } from "../../runtime/kernel.ts";
 import { counts, floatData, floats, integers } from "../../runtime/values.ts";
@@ -54,7 +55,9 @@ type GroupFeed =
 /** Shapes whose buffers are kept. */
 const KEPT_SHAPES = 8;
 
+/** @throws TunesmithError (config) for a classifier, which has no next token */
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
+  if (model.architecture.classifier) throw saysNoTokens(model.architecture.classifier.labels);
   if (model.method?.mixesPositions || model.method?.readsFirstPass || options.seesContext)
     return createRereadingDecoder(model, options);
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
@@ -318,3 +321,11 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     },
   };
 }
+
+const saysNoTokens = (labels: readonly string[]) =>
+  new TunesmithError("config", {
+    where: "model",
+    rule: "a text is continued by a model with an output for every token",
+    seen: `a classifier of ${labels.join(", ")}`,
+    fix: "ask it with `tunesmith classify` or `model.classify`",
+  });

@@ -169,7 +169,12 @@ const REFUSED: readonly [
     { name: "prefix", virtualTokens: 3 },
     /whose positions see 5 at most/,
   ],
-  ["names of another architecture", "mixtral", { name: "ia3" }, /"down_proj" matches no module of/],
+  [
+    "names of another architecture",
+    "mixtral",
+    { name: "lora", targets: ["down_proj"] },
+    /"down_proj" matches no module of/,
+  ],
 ];
 
 it.each(REFUSED)("refused at the start: %s", async (_name, tiny, method, message) => {

@@ -14,21 +14,33 @@ import type { WeightStore } from "../weights/weights.ts";
 import { compileHead, HEAD_SHAPE, type Head, type HeadOptions, OUTPUT_SLOT } from "./head.ts";
 import { compileWholeHead, isHeadWhole } from "./whole-head.ts";
 
+/** What each row is to say: a token or a label, or a value for every label. */
+export type HeadLabels = Int32Array | Float32Array;
+
 export interface HeadRunner {
-  /** Σ factor · (negative log-likelihood of labels[i] at row i of `states` [rows, hidden]). */
-  loss(states: Value, labels: Int32Array, factor: number): Promise<number>;
+  /**
+   * Σ factor · (negative log-likelihood of labels[i] at row i of `states` [rows, hidden], or the loss of
+   * a classifier's problem).
+   * @param visit given a classifier's logits [rows, labels], a chunk of rows at a time, in order
+   */
+  loss(
+    states: Value,
+    labels: HeadLabels,
+    factor: number,
+    visit?: (logits: Float32Array) => void,
+  ): Promise<number>;
   /**
    * The same, adding gradients of what is trained in the head, and writing that of `states` to
    * `stateGradients` where it is given (rows without a label get zero).
    */
   lossWithGradients(
     states: Value,
-    labels: Int32Array,
+    labels: HeadLabels,
     factor: number,
     stateGradients: Value | undefined,
     run: RunValues,
   ): Promise<number>;
-  /** Logits [rows, vocabulary]. */
+  /** Logits [rows, vocabulary or labels]. */
   logits(states: Value): Promise<Float32Array>;
 }
 
@@ -51,11 +63,15 @@ const WHOLE_COPIES = 4;
 
 export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   const { architecture, method, weights, parameters, runtime, pool, bind } = options;
-  const { hiddenSize, vocabularySize } = architecture.dimensions;
+  const { logitCount, classifier } = architecture;
+  const { hiddenSize } = architecture.dimensions;
   const isWhole = isHeadWhole(method, architecture, weights);
   // In a head of one graph, the trained matrix is one of the parameters of the graph.
   const output = isWhole ? undefined : method?.replaces.get(`${architecture.outputPath}.weight`);
-  const limit = rowLimit(options.logitBytes / (isWhole ? WHOLE_COPIES : 1), vocabularySize);
+  const limit = rowLimit(options.logitBytes / (isWhole ? WHOLE_COPIES : 1), logitCount);
+  /** How many of `labels` belong to a row. */
+  const perRow =
+    classifier && classifier.problem !== "single_label_classification" ? logitCount : 1;
   const heads = new Map<string, Promise<Head>>();
 
   const headFor = (rows: number, gradients: HeadOptions["gradients"]) =>
@@ -80,7 +96,9 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   const run = (
     head: Head,
     matrix: Float32Array,
-    own: Partial<Record<"x" | "targetRows" | "targetColumns" | "lossWeights", Value>>,
+    own: Partial<
+      Record<"x" | "targetRows" | "targetColumns" | "targetValues" | "lossWeights", Value>
+    >,
     seed?: number,
   ) =>
     head.step.kernel.run(
@@ -89,6 +107,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
           case "x":
           case "targetRows":
           case "targetColumns":
+          case "targetValues":
           case "lossWeights":
             return own[feed.kind]!;
           case "outputBlock":
@@ -103,12 +122,17 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
       }),
     );
 
-  /** The labels as the head reads them: rows of the output matrix, or places in the flat logits. */
-  const targetsOf = (matrix: Float32Array, labels: Int32Array, rows: number) => {
+  /** The labels as the head reads them: rows of the output matrix, places in the flat logits, values. */
+  const targetsOf = (matrix: Float32Array, labels: HeadLabels, rows: number) => {
+    if (perRow > 1 || labels instanceof Float32Array) {
+      const values = new Float32Array(rows * perRow);
+      values.set(labels);
+      return { targetValues: floats(values, [rows, perRow]) };
+    }
     if (isWhole) {
       const columns = new BigInt64Array(rows);
       labels.forEach((label, row) => {
-        columns[row] = BigInt(row * vocabularySize + label);
+        columns[row] = BigInt(row * logitCount + label);
       });
       return { targetColumns: integers(columns, [rows]) };
     }
@@ -120,7 +144,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   /** Runs the head on each chunk of labelled rows and hands its results on. */
   const overChunks = async (
     states: Value,
-    labels: Int32Array,
+    labels: HeadLabels,
     factor: number,
     gradients: HeadOptions["gradients"],
     seed: number | undefined,
@@ -128,11 +152,13 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   ): Promise<number> => {
     const matrix = outputMatrix();
     let loss = 0;
-    for (let start = 0; start < labels.length; start += limit) {
-      const own = labels.subarray(start, start + limit);
-      const rows = Math.min(paddedRowCount(own.length), states.dims[0]! - start);
+    const rowCount = labels.length / perRow;
+    for (let start = 0; start < rowCount; start += limit) {
+      const own = labels.subarray(start * perRow, (start + limit) * perRow);
+      const ownRows = own.length / perRow;
+      const rows = Math.min(paddedRowCount(ownRows), states.dims[0]! - start);
       const targets = targetsOf(matrix, own, rows);
-      const lossWeights = new Float32Array(rows).fill(factor, 0, own.length);
+      const lossWeights = new Float32Array(rows).fill(factor, 0, ownRows);
       const head = await headFor(rows, gradients);
       const values = {
         x: rowsOf(floatData(states), start, start + rows),
@@ -150,8 +176,10 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
   };
 
   return {
-    loss: (states, labels, factor) =>
-      overChunks(states, labels, factor, "loss", undefined, () => {}),
+    loss: (states, labels, factor, visit) =>
+      overChunks(states, labels, factor, "loss", undefined, (_, [logits], { labels: own }) => {
+        if (logits) visit?.(floatData(logits).slice(0, (own.length / perRow) * logitCount));
+      }),
 
     async lossWithGradients(states, labels, factor, stateGradients, { seed }) {
       const wanted = { x: stateGradients !== undefined, output: output !== undefined };
@@ -176,7 +204,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
     async logits(states) {
       const rowCount = states.dims[0]!;
       const matrix = outputMatrix();
-      const data = new Float32Array(rowCount * vocabularySize);
+      const data = new Float32Array(rowCount * logitCount);
       for (let first = 0; first < rowCount; first += limit) {
         const rows = Math.min(limit, rowCount - first);
         const head = await headFor(rows, "logits");
@@ -188,7 +216,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
           for (let row = 0; row < rows; row++)
             data.set(
               block.subarray(row * width, (row + 1) * width),
-              (first + row) * vocabularySize + start,
+              (first + row) * logitCount + start,
             );
         });
       }
@@ -200,10 +228,10 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
 interface Chunk {
   readonly start: number;
   readonly rows: number;
-  readonly labels: Int32Array;
+  readonly labels: HeadLabels;
 }
 
-function rowLimit(logitBytes: number, vocabularySize: number): number {
-  const rows = Math.floor(logitBytes / (4 * vocabularySize) / 128) * 128;
+function rowLimit(logitBytes: number, logitCount: number): number {
+  const rows = Math.floor(logitBytes / (4 * logitCount) / 128) * 128;
   return Math.min(2048, Math.max(128, rows));
 }

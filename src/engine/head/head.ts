@@ -47,7 +47,7 @@ export function vocabularyBlocks(size: number): [start: number, end: number][] {
 }
 
 export type HeadFeed =
-  | { readonly kind: "x" | "targetRows" | "targetColumns" | "lossWeights" }
+  | { readonly kind: "x" | "targetRows" | "targetColumns" | "targetValues" | "lossWeights" }
   | {
       readonly kind: "outputBlock" | "outputCodes" | "outputScales";
       readonly start: number;
@@ -85,10 +85,10 @@ export async function compileHead(
   tracer: Tracer,
   { rows, gradients, inIntegers = false }: HeadOptions,
 ): Promise<Head> {
-  const { hiddenSize, vocabularySize } = architecture.dimensions;
+  const { hiddenSize } = architecture.dimensions;
   const x = input("x", [rows, hiddenSize]);
   const normed = tracer.output(architecture.finalNorm(x, tracer.scope));
-  const columns = vocabularyBlocks(vocabularySize);
+  const columns = vocabularyBlocks(architecture.logitCount);
   const blocks = columns.map(([start, end]) => ({
     start,
     end,

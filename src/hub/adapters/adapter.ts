@@ -8,7 +8,7 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
-import { isJsonObject, type JsonObject, unreadable } from "../json-file.ts";
+import { isJsonObject, type JsonObject, readJsonObject, unreadable } from "../json-file.ts";
 import { pickleRefused } from "../pickle.ts";
 import { isAdapterSetup, readAdapterSetup, writeAdapterSetup } from "./adapter-setup.ts";
 import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
@@ -22,10 +22,15 @@ export interface Adapter {
   readonly tensors: AdapterTensors;
   /** What the tensors are computed from, by the keys of PEFT's own module; rarely there. */
   readonly encoder?: AdapterTensors;
+  /** Of a classifier's adapter: the names of its labels, under Transformers' keys. */
+  readonly labels?: JsonObject;
 }
 
 /** The encoder of prefix tuning or P-tuning: not PEFT's, so that training can go on. */
 export const ENCODER = "prompt_encoder.safetensors";
+
+/** The names of a classifier's labels, which PEFT leaves to the base model's configuration. */
+export const LABELS = "labels.json";
 
 /** The weights of each library's folders, and the pickles that it writes unless told otherwise. */
 const FILES = {
@@ -89,14 +94,16 @@ export async function readAdapter(folder: string, adapterName = "default"): Prom
     };
     return withExperts({ config, tensors }, folder, readAdapter, tensorsIn);
   }
-  if (!files.includes(ENCODER)) return { config, tensors };
-  return { config, tensors, encoder: await readAdapterTensors(join(folder, ENCODER)) };
+  const labels = await readJsonObject(join(folder, LABELS));
+  const adapter = { config, tensors, ...(labels && { labels }) };
+  if (!files.includes(ENCODER)) return adapter;
+  return { ...adapter, encoder: await readAdapterTensors(join(folder, ENCODER)) };
 }
 
 /** Writes an adapter, F32 as both libraries do: weights first, so that a folder with a config is complete. */
 export async function writeAdapter(
   folder: string,
-  { encoder, ...adapter }: Adapter,
+  { encoder, labels, ...adapter }: Adapter,
 ): Promise<void> {
   const { config, tensors } = hasExperts(adapter.config)
     ? await writeExperts(folder, adapter, writeAdapter)
@@ -107,6 +114,9 @@ export async function writeAdapter(
   const library = adapterLibrary(config);
   await writeAdapterTensors(join(folder, FILES[library].weights), tensors);
   if (encoder) await writeAdapterTensors(join(folder, ENCODER), encoder);
+  await rm(join(folder, LABELS), { force: true });
+  if (labels)
+    await writeFileAtomically(join(folder, LABELS), `${JSON.stringify(labels, undefined, 2)}\n`);
   if (library === "peft") return writePeftConfig(folder, config);
   await writeFileAtomically(join(folder, ADAPTER_CONFIG), pythonJson(config));
 }

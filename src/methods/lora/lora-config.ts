@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
+import type { ModelDescription } from "../method.ts";
 import {
   commonKeys,
   foreign,
@@ -11,6 +12,7 @@ import {
   names,
   parsePeftConfig,
 } from "../peft-config.ts";
+import { taskType } from "../trained-head.ts";
 import { evaConfig } from "./eva-options.ts";
 import type { CompleteLora, LoraOptions } from "./lora-options.ts";
 
@@ -72,7 +74,7 @@ export const loraConfig = (partial: z.input<typeof loraConfigSchema>): LoraConfi
 /** What PEFT writes for these options. `all-linear` is resolved to the names it stands for. */
 export function toPeftConfig(
   options: CompleteLora,
-  source: string,
+  model: Pick<ModelDescription, "source" | "classifier">,
   adaptedNames: readonly string[],
   isStoredTransposed = false,
 ): LoraConfig {
@@ -80,8 +82,8 @@ export function toPeftConfig(
   const listed = (value: string | readonly string[]) =>
     typeof value === "string" ? value : [...value];
   return loraConfig({
-    task_type: "CAUSAL_LM",
-    base_model_name_or_path: source,
+    task_type: taskType(model),
+    base_model_name_or_path: model.source,
     fan_in_fan_out: isStoredTransposed,
     r: options.rank,
     lora_alpha: options.alpha,

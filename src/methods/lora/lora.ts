@@ -127,7 +127,7 @@ export function bindLora(given: LoraOptions, model: ModelDescription): BoundMeth
     saved: {
       config: toPeftConfig(
         taking.length > 0 ? convertedOptions(options) : options,
-        model.source,
+        model,
         named,
         isStoredTransposed(selected),
       ),

@@ -8,15 +8,20 @@ import torch
 from .precision import float64_arithmetic, relative_difference
 
 
-def _inputs(batch):
-    names = {"inputIds": "input_ids", "attentionMask": "attention_mask", "labels": "labels"}
-    return {names[key]: value for key, value in batch.items()}
+NAMES = {"inputIds": "input_ids", "attentionMask": "attention_mask", "labels": "labels", "rowLabels": "labels"}
+
+
+def _inputs(batch, dtype):
+    """Values that a classifier learns are in the model's precision."""
+    return {
+        NAMES[key]: value.to(dtype) if value.is_floating_point() else value for key, value in batch.items()
+    }
 
 
 def step(model, batch):
     """Forward and backward once: (loss tensor, logits); gradients are left on the parameters."""
     model.zero_grad(set_to_none=True)
-    output = model(**_inputs(batch))
+    output = model(**_inputs(batch, next(model.parameters()).dtype))
     output.loss.backward()
     return output.loss.detach(), output.logits.detach()
 
@@ -50,7 +55,7 @@ def evaluate(model, batch, zero_below=0.0):
     for value in exact_gradients.values():
         if value.abs().max() < floor:
             value.zero_()
-    if "attentionMask" in batch:
+    if "attentionMask" in batch and logits.dim() == 3:
         real = batch["attentionMask"].bool().unsqueeze(-1)
         logits, exact_logits = logits * real, exact_logits * real
     return {

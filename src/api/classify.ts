@@ -1,0 +1,81 @@
+// Texts to verdicts: tokenised as a classifier's training data are, put side by side, judged together.
+
+import { createTokenize } from "../data/index.ts";
+import type { AdaptedModel } from "../engine/adapters/adapter-set.ts";
+import { padded, roundedLength } from "../engine/decoding/rounded-length.ts";
+import type { EngineModel } from "../engine/load.ts";
+import { TunesmithError } from "../errors.ts";
+import { type ChatMessage, encodeChat } from "../hub/index.ts";
+import { type Verdict, verdictOf } from "../objectives/index.ts";
+
+/** What a classifier judges: a text, or a conversation for the model's chat template. */
+export type Classified = string | readonly ChatMessage[];
+
+/** Texts that are judged at once. */
+const ROWS = 8;
+
+/**
+ * @param modelFor the model for so many rows: itself, or with an adapter
+ * @throws TunesmithError (config) for a model that continues texts, (data) for an empty text
+ */
+export async function classify(
+  texts: readonly Classified[],
+  engine: EngineModel,
+  modelFor: (rows: number) => Promise<AdaptedModel> = async () => engine,
+): Promise<Verdict[]> {
+  const encode = createTokenize({
+    tokenizer: await engine.loadTokenizer(),
+    encodeChat,
+    loss: "all",
+    ends: false,
+  });
+  const rows = texts.map(
+    (text, index) =>
+      encode(
+        typeof text === "string"
+          ? { kind: "text", text }
+          : { kind: "conversation", messages: text },
+        `text ${index + 1}`,
+      ).inputIds,
+  );
+  const verdicts: Verdict[] = [];
+  for (let first = 0; first < rows.length; first += ROWS) {
+    const own = rows.slice(first, first + ROWS);
+    const model = await modelFor(own.length);
+    const { classifier } = model.architecture;
+    if (!classifier) throw continuesTexts();
+    for (const [index, row] of own.entries()) if (row.length === 0) throw noTokens(first + index);
+    const width = roundedLength(Math.max(...own.map(({ length }) => length)));
+    const { logits } = await model.forward({
+      inputIds: own.map((row) => padded(row, width)),
+      attentionMask: own.map((row) =>
+        padded(
+          row.map(() => 1),
+          width,
+        ),
+      ),
+    });
+    const count = classifier.labels.length;
+    for (const index of own.keys())
+      verdicts.push(
+        verdictOf(classifier, logits.data.subarray(index * count, (index + 1) * count)),
+      );
+  }
+  return verdicts;
+}
+
+const continuesTexts = () =>
+  new TunesmithError("config", {
+    where: "classify",
+    rule: "texts are judged by a classifier",
+    seen: "a model that continues texts",
+    fix: "train one with objective: classification, and name its adapter",
+  });
+
+const noTokens = (index: number) =>
+  new TunesmithError("data", {
+    where: `text ${index + 1}`,
+    rule: "a text has at least one token",
+    seen: "none",
+    fix: "leave it out",
+  });
