@@ -58,8 +58,9 @@ it("charges nothing to the head for tokens that are only read", () => {
 });
 
 it("holds logits of whole rows, as many as the head takes at a time", () => {
+  const logitCount = 49152;
   const logits = (memory: "fast" | "lean", rows: number) =>
-    estimate({ ...input, logitCount: 49152, memory, rows, rowTokens: 512 }).memory.find(
+    estimate({ ...input, logitCount, memory, rows, rowTokens: 512 }).memory.find(
       ({ name }) => name === "logits",
     )!.bytes;
   expect(logits("fast", 1)).toBe(512 * 49152 * 4);
