@@ -26,7 +26,6 @@ export function modelsCommand(context: Context): Command {
         : describeSupported(supported, console.outColors),
     );
   });
-  // What stands behind `show` is that command's.
   return command.enablePositionalOptions().addCommand(showCommand(context));
 }
 
