@@ -3,6 +3,8 @@
 // TypeScript, under its own Node.js where the machine's is too old for that.
 
 import { existsSync } from "node:fs";
+import module from "node:module";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { findNode, tooOldMessage } from "./find-node.mjs";
@@ -30,10 +32,17 @@ if (node === undefined) {
   );
   process.exitCode = 1;
 } else if (node === process.execPath && (!inClone || stripsTypes)) {
+  // Types taken out and code compiled are kept for the next start; where no other user can put code.
+  module.enableCompileCache(join(cacheFolder(process.env), "code"));
   const { main } = await import(pathToFileURL(program).href);
   process.exitCode = await main(process.argv.slice(2));
 } else {
   // This file again, under the Node.js that the engine wants.
   const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   process.exitCode = await runNode(node, args);
+}
+
+/** As `ownCacheFolder` of src/hub/downloads/hub-cache.ts has it, which is not loaded yet. */
+function cacheFolder(env) {
+  return env.TUNESMITH_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tunesmith");
 }

@@ -1,5 +1,5 @@
-// `npm run docs`: writes into docs/ what the recipe's schema and the table of methods say, for people and
-// for editors.
+// `npm run docs`: writes into docs/ what the recipe's schema and the tables of methods and models say, for
+// people and for editors.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { recipeJsonSchema } from "../src/recipe/keys.ts";
 import { recipeReference } from "../src/recipe/reference.ts";
 import { betweenMarkers } from "./between-markers.ts";
 import { methodTable } from "./method-table.ts";
+import { modelTables } from "./model-table.ts";
 
 const docs = join(import.meta.dirname, "..", "docs");
 await writeFileAtomically(join(docs, "recipe-reference.md"), recipeReference());
@@ -16,6 +17,11 @@ await writeFileAtomically(
   `${JSON.stringify(recipeJsonSchema(), null, 2)}\n`,
 );
 
-const methods = join(docs, "methods.md");
-const page = betweenMarkers(await readFile(methods, "utf8"), "methods", await methodTable());
-await writeFileAtomically(methods, page);
+const parts = {
+  "methods.md": ["methods", await methodTable()],
+  "models-and-files.md": ["models", modelTables()],
+} as const;
+for (const [page, [name, text]] of Object.entries(parts)) {
+  const path = join(docs, page);
+  await writeFileAtomically(path, betweenMarkers(await readFile(path, "utf8"), name, text));
+}

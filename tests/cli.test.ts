@@ -2,7 +2,7 @@
 // Ctrl-C, after which the run goes on where it stopped.
 
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -147,6 +147,29 @@ it("learns labels, measures how often they are right, and tells those of texts",
   expect(chat.err).toContain("a classifier of bad, good");
   const wrong = await tunesmith(["plan", "moods.yaml", "--objective.labels", "[good, fine]"]);
   expect(wrong.err).toMatch(/moods\.jsonl:21.*\n.*"bad"/);
+}, 120_000);
+
+it("shows which models there are, and what one is", async () => {
+  const supported = await tunesmith(["models"]);
+  expect(supported.code, supported.err).toBe(0);
+  expect(supported.out).toMatch(/^llama {2,}LLaMA.* GGUF read and written$/m);
+  expect(supported.out).toMatch(/^safetensors, read {2,}F32, /m);
+
+  const shown = await tunesmith(["models", "show", "model"]);
+  expect(shown.code, shown.err).toBe(0);
+  expect(shown.out).toMatch(/^layers {2,}2, \d+ wide$/m);
+  expect(shown.out).toContain("u:Hello!</s>a:Good day.</s>");
+  const facts = JSON.parse((await tunesmith(["models", "show", "model", "--json"])).out);
+  expect(facts.config.num_hidden_layers).toBe(2);
+
+  const config = JSON.parse(await readFile(join(folder, "model/config.json"), "utf8"));
+  await mkdir(join(folder, "other"));
+  const other = { ...config, model_type: "lama" };
+  await writeFile(join(folder, "other/config.json"), JSON.stringify(other));
+  await copyFile(join(folder, "model/model.safetensors"), join(folder, "other/model.safetensors"));
+  const unknown = await tunesmith(["models", "show", "other"]);
+  expect(unknown.code).toBe(1);
+  expect(unknown.err).toContain('set "model_type": "llama"');
 }, 120_000);
 
 it("saves at Ctrl-C and goes on with --resume", async () => {

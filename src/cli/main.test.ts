@@ -21,11 +21,17 @@ async function run(...args: string[]) {
 
 const COMMANDS = [
   ...["init", "plan", "train", "eval", "generate", "chat"],
-  ...["merge", "adapter", "data", "doctor"],
+  ...["merge", "adapter", "models", "data", "doctor"],
 ];
 /** Commands that are only groups of commands, and these. */
 const GROUPS = ["adapter", "data"];
-const IN_GROUPS = ["adapter show", "adapter merge", "adapter convert", "data preview"];
+const IN_GROUPS = [
+  "adapter show",
+  "adapter merge",
+  "adapter convert",
+  "models show",
+  "data preview",
+];
 
 it("lists every command, with --help and without anything", async () => {
   const { code, out } = await run("--help");

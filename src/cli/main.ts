@@ -90,6 +90,8 @@ function createProgram(context: Context): Command {
     .description("Fine-tunes language models on this computer. No Python, no GPU needed.")
     .version(version(), "-V, --version", "show the version")
     .helpOption("-h, --help", "show help")
+    // What stands behind a command is that command's: `models` and `models show` both have --json.
+    .enablePositionalOptions()
     .addHelpText(
       "after",
       "\nExamples:\n" +

@@ -66,7 +66,7 @@ export {
   type SafetensorsFile,
   type SafetensorsTensor,
 } from "./safetensors/safetensors.ts";
-export { readFloat32 } from "./safetensors/safetensors-float32.ts";
+export { FLOAT_DTYPES, readFloat32 } from "./safetensors/safetensors-float32.ts";
 export {
   type TensorData,
   type TensorToWrite,

@@ -12,6 +12,7 @@ import {
 } from "../generate/index.ts";
 import {
   type ChatMessage,
+  type Checkpoint,
   encodeChat,
   openCheckpoint,
   type QuantizationType,
@@ -68,9 +69,13 @@ export interface ConversationOptions extends Attention {
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
   const path = await fetchModel(options.model, options);
   const { adapter, quantization: type, onWarning } = options;
-  const dtype = options.dtype ?? ((await fitsWidened(path)) ? "float32" : "auto");
+  const checkpoint = await openCheckpoint(path);
+  const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
+  // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
+  const tokenizerLoaded = checkpoint.loadTokenizer().finally(() => checkpoint.close());
+  tokenizerLoaded.catch(() => {});
   const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
-  const tokenizer = await model.loadTokenizer();
+  const tokenizer = await tokenizerLoaded;
   const context = textContext(model);
 
   const stream = createTextStream(model, tokenizer);
@@ -110,14 +115,9 @@ export async function openConversation(options: ConversationOptions): Promise<Co
  * Whether the weights fit well into free memory as 32-bit numbers. Every token reads all of them, and
  * widening 16-bit ones takes several times as long as using them: then they are widened once.
  */
-async function fitsWidened(path: string): Promise<boolean> {
-  const checkpoint = await openCheckpoint(path);
-  try {
-    let bytes = 0;
-    for (const { shape } of checkpoint.tensors.values())
-      bytes += 4 * shape.reduce((size, length) => size * length, 1);
-    return bytes < freemem() / 2;
-  } finally {
-    await checkpoint.close();
-  }
+function fitsWidened({ tensors }: Checkpoint): boolean {
+  let bytes = 0;
+  for (const { shape } of tensors.values())
+    bytes += 4 * shape.reduce((size, length) => size * length, 1);
+  return bytes < freemem() / 2;
 }

@@ -1,7 +1,7 @@
 // The estimate against arithmetic done by hand, and the directions in which it must move.
 
 import { expect, it } from "vitest";
-import { type EstimateInput, estimate } from "./estimate.ts";
+import { type EstimateInput, estimate, estimateGeneration } from "./estimate.ts";
 
 /** One layer with one 8 × 8 matrix and a vocabulary of 16. */
 const input: EstimateInput = {
@@ -73,4 +73,13 @@ it("makes room to widen a block's narrow weights, forward and backward", () => {
     estimate({ ...input, weightBytes }).memory.find(({ name }) => name.includes("widened"))!.bytes;
   expect(widened(4 * (16 * 8 + 8 * 8))).toBe(0);
   expect(widened(4 * 16 * 8 + 36)).toBe(2 * 8 * 8 * 4);
+});
+
+it("adds up what an answer holds", () => {
+  const terms = estimateGeneration({ ...input, tokens: 6 });
+  const bytes = Object.fromEntries(terms.map((term) => [term.name, term.bytes]));
+  expect(bytes.weights).toBe(768);
+  expect(bytes["keys and values"]).toBe(2 * 6 * 2 * 4 * 4);
+  expect(bytes["one block at work"]).toBe((6 * (8 + 2 * 8) + 2 * 6 * 6) * 4);
+  expect(bytes.logits).toBe(16 * 4);
 });

@@ -89,11 +89,42 @@ export function estimate(given: EstimateInput): Estimate {
   };
 }
 
+export interface GenerationInput
+  extends Pick<EstimateInput, "dimensions" | "weights" | "logitCount" | "weightBytes"> {
+  /** Positions of one sequence: the prompt, which is read at once, and its answer. */
+  readonly tokens: number;
+}
+
+/** Memory at the peak of one answer. */
+export function estimateGeneration(given: GenerationInput): MemoryTerm[] {
+  const { dimensions, weights, tokens } = given;
+  const { layers, keyValueHeads, headSize, heads, hiddenSize } = dimensions;
+  const outputSizes = weights.reduce(
+    (sum, { role, shape, share = 1 }) => (role === "linear" ? sum + share * shape[0]! : sum),
+    0,
+  );
+  return [
+    { name: "program", bytes: PROCESS_BYTES },
+    { name: "weights", bytes: given.weightBytes },
+    { name: "weights widened for a block", bytes: widenedBytes(given) },
+    { name: "keys and values", bytes: 2 * layers * keyValueHeads * headSize * tokens * FLOAT },
+    {
+      name: "one block at work",
+      bytes: (tokens * (outputSizes / layers + 2 * hiddenSize) + heads * tokens * tokens) * FLOAT,
+    },
+    { name: "logits", bytes: given.logitCount * FLOAT },
+  ];
+}
+
 /**
  * 16-bit and quantised weights are widened where a block reads them, forward and backward apart; experts
  * one after another, which their share of rows is more than.
  */
-function widenedBytes({ dimensions, weights, weightBytes }: EstimateInput): number {
+function widenedBytes({
+  dimensions,
+  weights,
+  weightBytes,
+}: Pick<EstimateInput, "dimensions" | "weights" | "weightBytes">): number {
   const sizes = weights.map(({ shape }) => shape.reduce((size, length) => size * length, 1));
   const all = sizes.reduce((sum, size) => sum + size, 0);
   if (weightBytes >= all * FLOAT) return 0;

@@ -1,9 +1,14 @@
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
+import { openCheckpoint, writeSafetensors } from "../hub/index.ts";
 import { supportedModelTypes } from "../models/index.ts";
+import { sizeOf } from "../tensor/index.ts";
 import { describeModel, supportedModels } from "./models.ts";
+import { writeTinyModel } from "./testing/tiny-model.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const CASES = join(ROOT, "tests/parity/cases");
@@ -51,12 +56,57 @@ describe("a model", () => {
     );
     expect(parameters.active).toBeLessThan(parameters.total);
     expect(parameters.blocks.length).toBeGreaterThan(1);
-    expect(chat).toEqual({ missing: "no tokenizer beside the model" });
+    expect(chat).toEqual({
+      missing: "none: a model folder holds tokenizer.json; saw no such file",
+    });
   });
 
   it("of fused projections is described by the targets that it has", async () => {
     const { memoryBytes } = await describeModel(join(CASES, "gpt/gpt2/model"));
     expect(memoryBytes.every(({ count }) => count > 0)).toBe(true);
+  });
+
+  it("without the prefix of its base model keeps its type", async () => {
+    const source = join(CASES, "gpt/gpt2/model");
+    const folder = await mkdtemp(join(tmpdir(), "tunesmith-models-"));
+    try {
+      const { weightBytes } = await describeModel(source);
+      const checkpoint = await openCheckpoint(source);
+      const tensors = [...checkpoint.tensors.values()].map(({ name, shape }) => ({
+        name: name.replace(/^transformer\./, ""),
+        shape,
+        dtype: "F16" as const,
+        data: new Float32Array(sizeOf(shape)),
+      }));
+      await checkpoint.close();
+      await copyFile(join(source, "config.json"), join(folder, "config.json"));
+      await writeSafetensors(join(folder, "model.safetensors"), tensors);
+      const short = await describeModel(folder);
+      expect(2 * short.weightBytes[0]!.count).toBe(weightBytes[0]!.count);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it("tells what is amiss with its template, and tensors that are missing by name", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "tunesmith-models-"));
+    try {
+      await writeTinyModel(folder);
+      await writeFile(join(folder, "chat_template.jinja"), "{{ raise_exception('none today') }}");
+      const { chat, specialTokens } = await describeModel(folder);
+      expect(chat).toEqual({ missing: expect.stringContaining("none today") });
+      expect(specialTokens).toEqual({ bos: "<s> (1)", eos: "</s> (2)", pad: "<pad> (0)" });
+
+      const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
+      const layers = config.num_hidden_layers;
+      const more = { ...config, num_hidden_layers: layers + 1 };
+      await writeFile(join(folder, "config.json"), JSON.stringify(more));
+      await expect(describeModel(folder)).rejects.toThrow(
+        `model.layers.${layers}.self_attn.q_proj.weight`,
+      );
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it("that is none is refused", async () => {

@@ -1,11 +1,15 @@
 // What models there are and what one is, read from headers alone: architectures and formats that are
 // supported, and a model's sizes, memory and chat template.
 
+import { FLOATING_TYPES } from "../engine/save.ts";
 import { bytesInBlocks } from "../engine/weights/block-weights.ts";
+import { checkpointView } from "../engine/weights/checkpoint-view.ts";
 import { blockBits, MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
+import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
+  FLOAT_DTYPES,
   GGUF_DTYPES,
   GGUF_MODEL_TYPES,
   GGUF_TYPE_NAMES,
@@ -13,7 +17,6 @@ import {
   QUANTIZATION_TYPES,
   quantizedBytes,
   renderChat,
-  SAFETENSORS_ELEMENT_BYTES,
   type Tokenizer,
 } from "../hub/index.ts";
 import {
@@ -26,11 +29,12 @@ import {
   architectureFor,
   type BoundArchitecture,
   coveredModels,
+  type Dimensions,
   type WeightSpec,
 } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
-import { estimate } from "./estimate.ts";
+import { estimate, estimateGeneration } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
 
 export interface SupportedModels {
@@ -55,11 +59,11 @@ export function supportedModels(): SupportedModels {
         ? ("read" as const)
         : ("" as const),
   }));
-  const floats = Object.keys(SAFETENSORS_ELEMENT_BYTES).filter((type) => /^B?F(16|32)$/.test(type));
   return {
     architectures,
     formats: [
-      { what: "safetensors, read and written", types: floats },
+      { what: "safetensors, read", types: FLOAT_DTYPES },
+      { what: "safetensors, written", types: Object.values(FLOATING_TYPES) },
       { what: "safetensors quantised by bitsandbytes, read", types: QUANTIZATION_TYPES },
       { what: "safetensors of GPTQ and AWQ, read", types: ["4 bits"] },
       { what: "GGUF, read", types: GGUF_TYPE_NAMES },
@@ -75,7 +79,9 @@ export interface ModelFacts {
   readonly format: Checkpoint["format"];
   readonly modelType: string;
   readonly covers: string;
-  /** The fields of config.json that are numbers, texts or truth values. */
+  /** What it is made of, in words. */
+  readonly sizes: readonly Words[];
+  /** `config.json`; for a GGUF, what that file would say. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly parameters: {
     readonly total: number;
@@ -88,7 +94,7 @@ export interface ModelFacts {
   };
   /** Bytes of the weights, by how they are kept. */
   readonly weightBytes: readonly Count[];
-  /** Bytes at the peak of one usual step, or of generation, by what is done. */
+  /** Bytes at the peak of one answer, or of one usual step, by what is done. */
   readonly memoryBytes: readonly Count[];
   readonly step: { readonly rows: number; readonly tokens: number };
   readonly specialTokens: Readonly<Record<string, string>>;
@@ -99,6 +105,11 @@ export interface ModelFacts {
 export interface Count {
   readonly name: string;
   readonly count: number;
+}
+
+interface Words {
+  readonly name: string;
+  readonly text: string;
 }
 
 const SAMPLE_CHAT = [
@@ -112,39 +123,53 @@ const STEP = { rows: 4, tokens: 512 } as const;
 /**
  * Describes a model without reading its weights.
  * @param reference folder, GGUF file or hub id
- * @throws TunesmithError (checkpoint) for files that are damaged or of an unknown architecture
+ * @throws TunesmithError (checkpoint) for what opening it would refuse: files that are damaged or of an
+ *   unknown architecture, tensors that are missing, misshapen or have no place
  */
 export async function describeModel(
   reference: string,
   attention: Attention = {},
 ): Promise<ModelFacts> {
-  const checkpoint = await openCheckpoint(await fetchModel(reference, attention));
+  const opened = await openCheckpoint(await fetchModel(reference, attention));
   try {
-    const { config, source } = checkpoint;
+    const { config, source } = opened;
     const architecture = architectureFor(config, `${source}/config.json`);
+    const checkpoint = checkpointView(opened, architecture);
+    checkTensors(checkpoint, architecture.weights);
     const modelType = String(config.model_type);
-    // A folder of weights alone can be looked at too.
-    const tokenizer = await checkpoint.loadTokenizer().catch((error: unknown) => {
-      if (error instanceof TunesmithError) return undefined;
-      throw error;
-    });
     return {
       source,
       format: checkpoint.format,
       modelType,
       covers: coveredModels.get(modelType)!,
-      config: Object.fromEntries(
-        Object.entries(config).filter(([, value]) => typeof value !== "object"),
-      ),
+      sizes: sizesOf(architecture.dimensions),
+      config,
       parameters: parametersOf(architecture),
       weightBytes: weightBytesOf(architecture, checkpoint),
       ...memoryOf(architecture, modelType, checkpoint),
-      specialTokens: tokenizer ? specialTokensOf(tokenizer) : {},
-      chat: tokenizer ? sampleChat(tokenizer) : { missing: "no tokenizer beside the model" },
+      ...(await textOf(checkpoint)),
     };
   } finally {
-    await checkpoint.close();
+    await opened.close();
   }
+}
+
+function sizesOf(dimensions: Dimensions): Words[] {
+  const { layers, hiddenSize, heads, keyValueHeads, headSize } = dimensions;
+  const { maximumPositions, slidingWindow, vocabularySize, rotarySize = headSize } = dimensions;
+  const shared = keyValueHeads < heads ? `, ${keyValueHeads} for keys and values` : "";
+  const rotated = rotarySize === headSize ? "all" : `${rotarySize} of ${headSize}`;
+  const rows: [name: string, text: string][] = [
+    ["layers", `${layers}, ${hiddenSize} wide`],
+    ["heads", `${heads} of ${headSize}${shared}`],
+    ["context", `${maximumPositions} tokens`],
+    ...(slidingWindow === undefined
+      ? []
+      : [["window", `${slidingWindow} tokens where attention is local`] as [string, string]]),
+    ["rotary embedding", rotarySize === 0 ? "none" : `on ${rotated} elements of a head`],
+    ["vocabulary", `${vocabularySize} tokens`],
+  ];
+  return rows.map(([name, text]) => ({ name, text }));
 }
 
 function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitecture) {
@@ -238,7 +263,28 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
       return { name: memory === "fast" ? name : `${name}, lean`, count };
     }),
   );
-  return { memoryBytes, step };
+  const generated = estimateGeneration({
+    dimensions,
+    weights,
+    logitCount,
+    weightBytes: bytes.get("float32")!,
+    tokens: step.tokens,
+  });
+  const answer = generated.reduce((sum, term) => sum + term.bytes, 0);
+  return {
+    memoryBytes: [{ name: "generation, float32", count: answer }, ...memoryBytes],
+    step,
+  };
+}
+
+/** A folder of weights alone can be looked at too: what is amiss with the rest is told in its place. */
+async function textOf(checkpoint: Checkpoint): Promise<Pick<ModelFacts, "specialTokens" | "chat">> {
+  try {
+    const tokenizer = await checkpoint.loadTokenizer();
+    return { specialTokens: specialTokensOf(tokenizer), chat: sampleChat(tokenizer) };
+  } catch (error) {
+    return { specialTokens: {}, chat: whyMissing(error) };
+  }
 }
 
 function specialTokensOf(tokenizer: Tokenizer): Record<string, string> {
@@ -254,9 +300,18 @@ function specialTokensOf(tokenizer: Tokenizer): Record<string, string> {
 function sampleChat(tokenizer: Tokenizer): ModelFacts["chat"] {
   if (tokenizer.chatTemplate === undefined)
     return { missing: "none: prompts are continued as they are" };
-  try {
-    return renderChat(tokenizer, SAMPLE_CHAT);
-  } catch {
-    return renderChat(tokenizer, SAMPLE_CHAT.slice(1));
-  }
+  let refused: unknown;
+  for (const messages of [SAMPLE_CHAT, SAMPLE_CHAT.slice(1)])
+    try {
+      return renderChat(tokenizer, messages);
+    } catch (error) {
+      refused ??= error;
+    }
+  return whyMissing(refused);
+}
+
+/** @throws what is no fault of the model's files */
+function whyMissing(error: unknown): { missing: string } {
+  if (!(error instanceof TunesmithError)) throw error;
+  return { missing: error.faults.map(({ rule, seen }) => `none: ${rule}; saw ${seen}`).join("\n") };
 }

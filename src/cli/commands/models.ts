@@ -26,7 +26,6 @@ export function modelsCommand(context: Context): Command {
         : describeSupported(supported, console.outColors),
     );
   });
-  // What stands behind `show` is that command's.
   return command.enablePositionalOptions().addCommand(showCommand(context));
 }
 
@@ -78,8 +77,17 @@ function describeFacts(facts: ModelFacts, colors: Colors): string {
         `${facts.modelType}: ${facts.covers}`,
         formatTable([
           [facts.format, facts.source],
-          ...Object.entries(facts.config).map(([key, value]) => [key, JSON.stringify(value)]),
+          ...facts.sizes.map(({ name, text }) => [name, text]),
         ]),
+      ],
+      [
+        "config.json",
+        formatTable(
+          Object.entries(facts.config).map(([key, value]) => [
+            key,
+            shortened(JSON.stringify(value)),
+          ]),
+        ),
       ],
       [
         "Parameters",
@@ -96,7 +104,7 @@ function describeFacts(facts: ModelFacts, colors: Colors): string {
         formatTable(facts.weightBytes.map(({ name, count }) => [name, formatBytes(count)])),
       ],
       [
-        `Training in memory, at most about (${step.rows} × ${step.tokens} tokens)`,
+        `Memory, at most about (an answer within ${step.tokens} tokens; a step of ${step.rows} × ${step.tokens})`,
         formatTable(facts.memoryBytes.map(({ name, count }) => [name, formatBytes(count)])),
       ],
       ["Special tokens", formatTable(Object.entries(facts.specialTokens)) || "none named"],
@@ -108,6 +116,12 @@ function describeFacts(facts: ModelFacts, colors: Colors): string {
     colors,
   );
 }
+
+const LONGEST_VALUE = 100;
+
+/** Lists of layers and of factors are whole in the JSON. */
+const shortened = (text: string): string =>
+  text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE - 1)}…` : text;
 
 const sections = (parts: readonly (readonly [string, string])[], colors: Colors): string =>
   parts.map(([title, body]) => `${colors.bold(title)}\n${body.trimEnd()}\n`).join("\n");

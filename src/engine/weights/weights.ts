@@ -98,30 +98,24 @@ export async function loadWeights(
   const staysQuantized = quantization !== undefined || dtype === "auto";
   const quantized =
     staysQuantized && !isForRunning(dtype) ? await loadQuantized(source) : new Map<string, never>();
-  const stored = new Map<string, Stored>();
-  for (const spec of specs) {
+  const readOne = async (spec: WeightSpec): Promise<Stored> => {
     const small = quantized.get(spec.name);
-    if (small) {
-      stored.set(spec.name, { spec, quantized: small });
-      continue;
-    }
+    if (small) return { spec, quantized: small };
     const size = sizeOf(spec.shape);
     const kind = checkpoint.tensors.get(spec.name)!.dtype;
     const bits = blockBits(dtype, spec);
-    if (bits) {
-      const data = new Float32Array(size);
-      await checkpoint.readFloat32Into(spec.name, data);
-      stored.set(spec.name, { spec, blocks: toBlocks(data, spec.shape, bits) });
-    } else if (dtype === "auto" && (kind === "F16" || kind === "BF16")) {
+    if (!bits && dtype === "auto" && (kind === "F16" || kind === "BF16")) {
       const half = new Uint16Array(size);
       await checkpoint.readRawInto(spec.name, new Uint8Array(half.buffer));
-      stored.set(spec.name, { spec, half, kind });
-    } else {
-      const data = new Float32Array(size);
-      await checkpoint.readFloat32Into(spec.name, data);
-      stored.set(spec.name, { spec, floats: floats(data, spec.shape) });
+      return { spec, half, kind };
     }
-  }
+    const data = new Float32Array(size);
+    await checkpoint.readFloat32Into(spec.name, data);
+    return bits
+      ? { spec, blocks: toBlocks(data, spec.shape, bits) }
+      : { spec, floats: floats(data, spec.shape) };
+  };
+  const stored = await readAll(specs, readOne);
 
   const scratch = new Map<string, Float32Array>();
   const blockCache = new Map<string, BlockOperands>();
@@ -222,6 +216,32 @@ export async function loadWeights(
       return total;
     },
   };
+}
+
+/** Weights that are read at a time: while one comes from the disk, another is decoded. */
+const READERS = 2;
+
+/** All weights, in the order of `specs`. The first fault is thrown when no read is under way any more. */
+async function readAll(
+  specs: readonly WeightSpec[],
+  readOne: (spec: WeightSpec) => Promise<Stored>,
+): Promise<Map<string, Stored>> {
+  const read: Stored[] = [];
+  const queue = specs.entries();
+  let fault: { readonly error: unknown } | undefined;
+  const reader = async () => {
+    for (const [index, spec] of queue) {
+      if (fault) return;
+      try {
+        read[index] = await readOne(spec);
+      } catch (error) {
+        fault ??= { error };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: READERS }, reader));
+  if (fault) throw fault.error;
+  return new Map(read.map((entry) => [entry.spec.name, entry]));
 }
 
 function widen(entry: Narrow, target: Float32Array): void {

@@ -20,6 +20,9 @@ const DECODERS: Partial<
   F64: (bytes, target) => target.set(new Float64Array(bytes.buffer, 0, bytes.length / 8)),
 };
 
+/** The dtypes that weights are read in. */
+export const FLOAT_DTYPES: readonly string[] = ["F32", ...Object.keys(DECODERS)];
+
 /** `bytes` begins its buffer. */
 function words(bytes: Uint8Array): Uint16Array {
   return new Uint16Array(bytes.buffer, 0, bytes.length / 2);
@@ -48,7 +51,7 @@ export async function readFloat32(
   if (!decode)
     throw new TunesmithError("checkpoint", {
       where: `${file.path} (tensor "${name}")`,
-      rule: "weights are F32, F16, BF16 or F64",
+      rule: `weights are one of ${FLOAT_DTYPES.join(", ")}`,
       seen: tensor.dtype,
       fix: "use an unquantised safetensors checkpoint, or a GGUF file of the model",
     });
