@@ -41,6 +41,8 @@ export interface DatasetReport extends DatasetCounts {
   readonly eval?: DatasetCounts;
   /** Records of evaluation files that the training data holds too: they flatter the metric. */
   readonly evalInTrain: number;
+  /** Where whole texts are judged: what is trained on is one label each, no share of the tokens. */
+  readonly judged?: true;
 }
 
 export interface Dataset {
@@ -102,6 +104,7 @@ export async function loadDataset(
       complete: !trainSide.streamed,
       ...(held && { eval: held.counts }),
       evalInTrain: held ? held.hashes.filter((hash) => train.hashSet.has(hash)).length : 0,
+      ...(options.readLabel && { judged: true as const }),
     },
     samples: () => train.samples(),
   };

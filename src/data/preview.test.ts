@@ -113,4 +113,7 @@ it("renderReport tells the counts, losses and lengths", () => {
       ≤     64 tokens ████████████████████████████████████████ 8
       ≤    128 tokens ████████████████████                     4"
   `);
+  const judged = renderReport({ ...report, judged: true }, { colors: false });
+  expect(judged).toContain("train    12 samples, 1000 tokens, a label each, 1 truncated");
+  expect(judged).toContain("eval     3 samples, 10 tokens, a label each\n");
 });

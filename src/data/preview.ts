@@ -112,9 +112,9 @@ export function renderReport(report: DatasetReport, options: RenderOptions = {})
   const lines = [
     `${paint.bold("files")}    ${report.files.join(", ")}`,
     `${paint.bold("format")}   ${report.format}${report.streaming ? ", streamed" : ""}`,
-    `${paint.bold("train")}    ${describeCounts(report)}${report.complete ? "" : " (in the first records)"}`,
+    `${paint.bold("train")}    ${describeCounts(report, report)}${report.complete ? "" : " (in the first records)"}`,
   ];
-  if (report.eval) lines.push(`${paint.bold("eval")}     ${describeCounts(report.eval)}`);
+  if (report.eval) lines.push(`${paint.bold("eval")}     ${describeCounts(report.eval, report)}`);
   if (report.evalInTrain > 0)
     lines.push(
       paint.yellow(
@@ -136,12 +136,12 @@ function histogram({ lengths }: DatasetCounts, dim: (text: string) => string): s
   });
 }
 
-function describeCounts(counts: DatasetCounts): string {
+function describeCounts(counts: DatasetCounts, { judged }: DatasetReport): string {
   const share = Math.round((100 * counts.targets) / Math.max(1, counts.tokens));
   const parts = [
     `${counts.samples} samples`,
     `${counts.tokens} tokens`,
-    `${counts.targets} trained on (${share} %)`,
+    judged ? "a label each" : `${counts.targets} trained on (${share} %)`,
     counts.truncated > 0 && `${counts.truncated} truncated`,
     counts.split > 0 && `${counts.split} split`,
     counts.dropped > 0 && `${counts.dropped} too long and dropped`,

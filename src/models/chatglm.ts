@@ -3,32 +3,27 @@
 // Transformers has no class for it; the parity cases' reference is written down from the description.
 
 import { multiply, rmsNorm, silu } from "../tensor/index.ts";
-import type { Architecture, Dimensions } from "./architecture.ts";
+import type { Architecture } from "./architecture.ts";
+import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
 import { normWeight } from "./block-norms.ts";
 import { readerFor } from "./config-reader.ts";
 import { FUSED_TARGETS, splitHalves, splitHeads } from "./fused-projection.ts";
 import { linearWeights } from "./linear-weights.ts";
 import { MEGATRON_NAMES } from "./plain-feed-forward.ts";
-import { rotaryTables } from "./rope.ts";
-import type { RopeConfig } from "./rope-config.ts";
 
-interface ChatGlmConfig extends Dimensions {
+interface ChatGlmConfig extends AroundConfig {
   readonly intermediateSize: number;
-  readonly normEpsilon: number;
   /** Whether queries, keys and values lie group by group, and not head by head. */
   readonly isGrouped: boolean;
   readonly qkvBias: boolean;
   readonly biased: boolean;
-  readonly rope: RopeConfig;
 }
 
-const EMBEDDING = "transformer.embedding.word_embeddings.weight";
-const OUTPUT = "transformer.output_layer";
-const FINAL_NORM = "transformer.encoder.final_layernorm";
 const pathsOf = (layer: number) => {
   const block = `transformer.encoder.layers.${layer}`;
   return { block, attention: `${block}.self_attention`, feedForward: `${block}.mlp` };
 };
+
 export const chatglm: Architecture<ChatGlmConfig> = {
   modelTypes: ["chatglm"],
   covers: "ChatGLM2, ChatGLM3 and GLM-4, in the repository's own format",
@@ -71,6 +66,7 @@ export const chatglm: Architecture<ChatGlmConfig> = {
       isGrouped,
       qkvBias: biased || reader.boolean("add_qkv_bias", false),
       biased,
+      tiedHead: false,
       rope: {
         theta: 10000 * reader.number("rope_ratio", 1),
         size: rotarySize,
@@ -81,12 +77,20 @@ export const chatglm: Architecture<ChatGlmConfig> = {
     return config;
   },
 
-  dimensions: (config) => config,
-
-  weights(config) {
-    const { hiddenSize: hidden, heads, keyValueHeads, headSize, intermediateSize: inner } = config;
-    const fused = (heads + 2 * keyValueHeads) * headSize;
-    const blocks = Array.from({ length: config.layers }, (_, layer) => {
+  ...aroundBlocks<ChatGlmConfig>({
+    embedding: "transformer.embedding.word_embeddings.weight",
+    finalNorm: "transformer.encoder.final_layernorm",
+    output: "transformer.output_layer",
+    isRmsNorm: true,
+    blockWeights(config, layer) {
+      const {
+        hiddenSize: hidden,
+        heads,
+        keyValueHeads,
+        headSize,
+        intermediateSize: inner,
+      } = config;
+      const fused = (heads + 2 * keyValueHeads) * headSize;
       const { block, attention, feedForward } = pathsOf(layer);
       const { up, down } = MEGATRON_NAMES;
       return [
@@ -97,15 +101,8 @@ export const chatglm: Architecture<ChatGlmConfig> = {
         ...linearWeights(`${feedForward}.${up}`, 2 * inner, hidden, config.biased),
         ...linearWeights(`${feedForward}.${down}`, hidden, inner, config.biased),
       ];
-    });
-    const matrix = [config.vocabularySize, hidden];
-    return [
-      { name: EMBEDDING, shape: matrix, role: "embedding" },
-      ...blocks.flat(),
-      normWeight(FINAL_NORM, hidden),
-      { name: `${OUTPUT}.weight`, shape: matrix, role: "output" },
-    ];
-  },
+    },
+  }),
 
   blockPaths: (_config, layer) => pathsOf(layer),
 
@@ -140,13 +137,6 @@ export const chatglm: Architecture<ChatGlmConfig> = {
     return scope.residual(path, x, output);
   },
 
-  finalNorm: ({ normEpsilon }, x, scope) =>
-    rmsNorm(x, scope.weight(`${FINAL_NORM}.weight`), normEpsilon),
-
-  embeddingName: EMBEDDING,
-  outputPath: OUTPUT,
-  outputName: () => `${OUTPUT}.weight`,
-  rotaryTables: (config, length) => rotaryTables(config.rope, length),
   rotatesNeighbours: true,
   usualTargets: FUSED_TARGETS,
   basePrefix: "transformer",

@@ -4,13 +4,14 @@
 
 import type { Tensor } from "../tensor/index.ts";
 import { type ActivationName, readActivation } from "./activations.ts";
-import type { Architecture, Dimensions, Scope } from "./architecture.ts";
+import type { Architecture, Scope } from "./architecture.ts";
+import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
+import { readHeads } from "./config-heads.ts";
 import { type ConfigReader, readerFor } from "./config-reader.ts";
 import { FUSED_TARGETS, splitHeads } from "./fused-projection.ts";
 import { layerNorm, layerNormWeights } from "./layer-norm.ts";
 import { linearWeights } from "./linear-weights.ts";
 import { plainFeedForward, plainWeights } from "./plain-feed-forward.ts";
-import { rotaryTables } from "./rope.ts";
 import { type RopeConfig, readRope } from "./rope-config.ts";
 
 /** The norm in front of each half of a block; one and the same where both read its output. */
@@ -19,18 +20,15 @@ interface Norms {
   readonly feedForward: string;
 }
 
-interface FalconConfig extends Dimensions {
+interface FalconConfig extends AroundConfig {
   readonly intermediateSize: number;
   readonly activation: ActivationName;
-  readonly normEpsilon: number;
-  readonly tiedHead: boolean;
   readonly biased: boolean;
   readonly isParallel: boolean;
   readonly norms: Norms;
   readonly rope: RopeConfig;
 }
 
-const EMBEDDING = "transformer.word_embeddings.weight";
 const pathsOf = (layer: number) => {
   const block = `transformer.h.${layer}`;
   return { block, attention: `${block}.self_attention`, feedForward: `${block}.mlp` };
@@ -64,10 +62,7 @@ export const falcon: Architecture<FalconConfig> = {
 
   readConfig(json) {
     const reader = readerFor(json);
-    const hiddenSize = reader.integer("hidden_size", 4544);
-    const heads = reader.integer("num_attention_heads", 71);
-    if (hiddenSize % heads !== 0) reader.fault("num_attention_heads", "must divide hidden_size");
-    const headSize = hiddenSize / heads;
+    const { hiddenSize, heads, headSize } = readHeads(reader, { hiddenSize: 4544, heads: 71 });
     const isNew = reader.boolean("new_decoder_architecture", false);
     const isParallel = reader.boolean("parallel_attn", true);
     if (isNew && !isParallel)
@@ -102,13 +97,14 @@ export const falcon: Architecture<FalconConfig> = {
     return config;
   },
 
-  dimensions: (config) => config,
-
-  weights(config) {
-    const { hiddenSize: hidden, heads, keyValueHeads, headSize, biased, norms } = config;
-    const fused = (heads + 2 * keyValueHeads) * headSize;
-    const blocks = Array.from({ length: config.layers }, (_, layer) => {
+  ...aroundBlocks<FalconConfig>({
+    embedding: "transformer.word_embeddings.weight",
+    finalNorm: "transformer.ln_f",
+    output: "lm_head",
+    blockWeights(config, layer) {
+      const { hiddenSize: hidden, heads, keyValueHeads, headSize, biased, norms } = config;
       const { block, attention, feedForward } = pathsOf(layer);
+      const fused = (heads + 2 * keyValueHeads) * headSize;
       const names = [...new Set([norms.attention, norms.feedForward])];
       return [
         ...names.flatMap((name) => layerNormWeights(`${block}.${name}`, hidden)),
@@ -116,17 +112,8 @@ export const falcon: Architecture<FalconConfig> = {
         ...linearWeights(`${attention}.dense`, hidden, hidden, biased),
         ...plainWeights(feedForward, hidden, config.intermediateSize, biased),
       ];
-    });
-    const matrix = [config.vocabularySize, hidden];
-    return [
-      { name: EMBEDDING, shape: matrix, role: "embedding" },
-      ...blocks.flat(),
-      ...layerNormWeights("transformer.ln_f", hidden),
-      ...(config.tiedHead
-        ? []
-        : [{ name: "lm_head.weight", shape: matrix, role: "output" as const }]),
-    ];
-  },
+    },
+  }),
 
   blockPaths: (_config, layer) => pathsOf(layer),
 
@@ -155,12 +142,6 @@ export const falcon: Architecture<FalconConfig> = {
   isParallel: ({ isParallel }) => isParallel,
   feedForward: (config, layer, x, scope) => withFeedForward(config, layer, x, x, scope),
 
-  finalNorm: (config, x, scope) => layerNorm("transformer.ln_f", x, config.normEpsilon, scope),
-
-  embeddingName: EMBEDDING,
-  outputPath: "lm_head",
-  outputName: (config) => (config.tiedHead ? EMBEDDING : "lm_head.weight"),
-  rotaryTables: (config, length) => rotaryTables(config.rope, length),
   usualTargets: FUSED_TARGETS,
   basePrefix: "transformer",
 };

@@ -5,22 +5,17 @@
 
 import { constant, gelu, multiply, type Tensor } from "../tensor/index.ts";
 import type { Architecture, Dimensions } from "./architecture.ts";
+import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
 import { readerFor } from "./config-reader.ts";
 import { FUSED_TARGETS, splitHalves, splitHeads } from "./fused-projection.ts";
 import { layerNorm, layerNormWeights } from "./layer-norm.ts";
 import { linearWeights } from "./linear-weights.ts";
 import { MEGATRON_NAMES } from "./plain-feed-forward.ts";
-import { rotaryTables } from "./rope.ts";
-import type { RopeConfig } from "./rope-config.ts";
 
-interface Glm130bConfig extends Dimensions {
+interface Glm130bConfig extends AroundConfig {
   readonly intermediateSize: number;
-  readonly normEpsilon: number;
-  readonly rope: RopeConfig;
 }
 
-const EMBEDDING = "transformer.word_embeddings.weight";
-const FINAL_NORM = "transformer.final_layernorm";
 const pathsOf = (layer: number) => {
   const block = `transformer.layers.${layer}`;
   return { block, attention: `${block}.attention`, feedForward: `${block}.mlp` };
@@ -55,18 +50,19 @@ export const glm130b: Architecture<Glm130bConfig> = {
       maximumPositions: reader.integer("max_sequence_length", 2048),
       intermediateSize: reader.integer("inner_hidden_size", Math.floor((8 * hiddenSize) / 3)),
       normEpsilon: reader.number("layernorm_epsilon", 1e-5),
+      tiedHead: true,
       rope: { theta: 10000, size: headSize, scaling: { kind: "default" as const } },
     };
     reader.finish();
     return config;
   },
 
-  dimensions: (config) => config,
-
-  weights(config) {
-    const { hiddenSize: hidden, intermediateSize: inner } = config;
-    const { up, down } = MEGATRON_NAMES;
-    const blocks = Array.from({ length: config.layers }, (_, layer) => {
+  ...aroundBlocks<Glm130bConfig>({
+    embedding: "transformer.word_embeddings.weight",
+    finalNorm: "transformer.final_layernorm",
+    output: "lm_head",
+    blockWeights({ hiddenSize: hidden, intermediateSize: inner }, layer) {
+      const { up, down } = MEGATRON_NAMES;
       const { block, attention, feedForward } = pathsOf(layer);
       return [
         ...layerNormWeights(`${block}.input_layernorm`, hidden),
@@ -76,13 +72,8 @@ export const glm130b: Architecture<Glm130bConfig> = {
         ...linearWeights(`${feedForward}.${up}`, 2 * inner, hidden, true),
         ...linearWeights(`${feedForward}.${down}`, hidden, inner, true),
       ];
-    });
-    return [
-      { name: EMBEDDING, shape: [config.vocabularySize, hidden], role: "embedding" },
-      ...blocks.flat(),
-      ...layerNormWeights(FINAL_NORM, hidden),
-    ];
-  },
+    },
+  }),
 
   blockPaths: (_config, layer) => pathsOf(layer),
 
@@ -117,12 +108,6 @@ export const glm130b: Architecture<Glm130bConfig> = {
     return scope.residual(path, carried(input, config), output);
   },
 
-  finalNorm: ({ normEpsilon }, x, scope) => layerNorm(FINAL_NORM, x, normEpsilon, scope),
-
-  embeddingName: EMBEDDING,
-  outputPath: "lm_head",
-  outputName: () => EMBEDDING,
-  rotaryTables: (config, length) => rotaryTables(config.rope, length),
   usualTargets: FUSED_TARGETS,
   basePrefix: "transformer",
 };

@@ -4,27 +4,24 @@
 
 import type { Tensor } from "../tensor/index.ts";
 import { type ActivationName, readActivation } from "./activations.ts";
-import type { Architecture, Dimensions, Scope } from "./architecture.ts";
+import type { Architecture, Scope } from "./architecture.ts";
+import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
+import { readHeads } from "./config-heads.ts";
 import { readerFor } from "./config-reader.ts";
 import { FUSED_TARGETS, splitHeads } from "./fused-projection.ts";
 import { layerNorm, layerNormWeights } from "./layer-norm.ts";
 import { linearWeights } from "./linear-weights.ts";
 import { plainFeedForward, plainWeights } from "./plain-feed-forward.ts";
-import { rotaryTables } from "./rope.ts";
 import { type RopeConfig, readRope } from "./rope-config.ts";
 
-interface GptNeoxConfig extends Dimensions {
+interface GptNeoxConfig extends AroundConfig {
   readonly intermediateSize: number;
   readonly activation: ActivationName;
-  readonly normEpsilon: number;
-  readonly tiedHead: boolean;
   readonly attentionBias: boolean;
   readonly isParallel: boolean;
   readonly rope: RopeConfig;
 }
 
-const EMBEDDING = "gpt_neox.embed_in.weight";
-const OUTPUT = "embed_out.weight";
 const pathsOf = (layer: number) => {
   const block = `gpt_neox.layers.${layer}`;
   return { block, attention: `${block}.attention`, feedForward: `${block}.mlp` };
@@ -49,10 +46,7 @@ export const gptNeox: Architecture<GptNeoxConfig> = {
 
   readConfig(json) {
     const reader = readerFor(json);
-    const hiddenSize = reader.integer("hidden_size", 6144);
-    const heads = reader.integer("num_attention_heads", 64);
-    if (hiddenSize % heads !== 0) reader.fault("num_attention_heads", "must divide hidden_size");
-    const headSize = hiddenSize / heads;
+    const { hiddenSize, heads, headSize } = readHeads(reader, { hiddenSize: 6144, heads: 64 });
     const maximumPositions = reader.integer("max_position_embeddings", 2048);
     const rope = readRope(
       reader,
@@ -82,11 +76,11 @@ export const gptNeox: Architecture<GptNeoxConfig> = {
     return config;
   },
 
-  dimensions: (config) => config,
-
-  weights(config) {
-    const { hiddenSize: hidden, attentionBias, intermediateSize } = config;
-    const blocks = Array.from({ length: config.layers }, (_, layer) => {
+  ...aroundBlocks<GptNeoxConfig>({
+    embedding: "gpt_neox.embed_in.weight",
+    finalNorm: "gpt_neox.final_layer_norm",
+    output: "embed_out",
+    blockWeights({ hiddenSize: hidden, attentionBias, intermediateSize }, layer) {
       const { block, attention, feedForward } = pathsOf(layer);
       return [
         ...layerNormWeights(`${block}.input_layernorm`, hidden),
@@ -95,15 +89,8 @@ export const gptNeox: Architecture<GptNeoxConfig> = {
         ...linearWeights(`${attention}.dense`, hidden, hidden, attentionBias),
         ...plainWeights(feedForward, hidden, intermediateSize, true),
       ];
-    });
-    const matrix = [config.vocabularySize, hidden];
-    return [
-      { name: EMBEDDING, shape: matrix, role: "embedding" },
-      ...blocks.flat(),
-      ...layerNormWeights("gpt_neox.final_layer_norm", hidden),
-      ...(config.tiedHead ? [] : [{ name: OUTPUT, shape: matrix, role: "output" as const }]),
-    ];
-  },
+    },
+  }),
 
   blockPaths: (_config, layer) => pathsOf(layer),
 
@@ -132,13 +119,6 @@ export const gptNeox: Architecture<GptNeoxConfig> = {
   isParallel: ({ isParallel }) => isParallel,
   feedForward: (config, layer, x, scope) => withFeedForward(config, layer, x, x, scope),
 
-  finalNorm: (config, x, scope) =>
-    layerNorm("gpt_neox.final_layer_norm", x, config.normEpsilon, scope),
-
-  embeddingName: EMBEDDING,
-  outputPath: "embed_out",
-  outputName: (config) => (config.tiedHead ? EMBEDDING : OUTPUT),
-  rotaryTables: (config, length) => rotaryTables(config.rope, length),
   usualTargets: FUSED_TARGETS,
   basePrefix: "gpt_neox",
   // The causal mask, the number for what it hides, and an output matrix that is tied.

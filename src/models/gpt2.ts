@@ -3,24 +3,23 @@
 
 import { add, gatherRows } from "../tensor/index.ts";
 import { type ActivationName, readActivation } from "./activations.ts";
-import type { Architecture, Dimensions, WeightSpec } from "./architecture.ts";
+import type { Architecture, WeightSpec } from "./architecture.ts";
+import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
+import { readHeads } from "./config-heads.ts";
 import { readerFor } from "./config-reader.ts";
 import { splitHeads } from "./fused-projection.ts";
 import { layerNorm, layerNormWeights } from "./layer-norm.ts";
 import { linearWeights } from "./linear-weights.ts";
 import { plainFeedForward, plainWeights } from "./plain-feed-forward.ts";
 
-interface Gpt2Config extends Dimensions {
+interface Gpt2Config extends AroundConfig {
   readonly intermediateSize: number;
   readonly activation: ActivationName;
-  readonly normEpsilon: number;
-  readonly tiedHead: boolean;
   /** Whether scores are divided by the root of the head size, and by the number of the layer. */
   readonly scalesByHead: boolean;
   readonly scalesByLayer: boolean;
 }
 
-const EMBEDDING = "transformer.wte.weight";
 const POSITIONS = "transformer.wpe.weight";
 const NAMES = { up: "c_fc", down: "c_proj" };
 const pathsOf = (layer: number) => {
@@ -28,15 +27,21 @@ const pathsOf = (layer: number) => {
   return { block, attention: `${block}.attn`, feedForward: `${block}.mlp` };
 };
 
+/** As files hold it. */
+const turned = (weight: WeightSpec): WeightSpec =>
+  weight.role === "linear" ? { ...weight, isTransposed: true } : weight;
+
 export const gpt2: Architecture<Gpt2Config> = {
   modelTypes: ["gpt2"],
   covers: "GPT-2",
 
   readConfig(json) {
     const reader = readerFor(json);
-    const hiddenSize = reader.integer("n_embd", 768);
-    const heads = reader.integer("n_head", 12);
-    if (hiddenSize % heads !== 0) reader.fault("n_head", "must divide n_embd");
+    const { hiddenSize, heads, headSize } = readHeads(
+      reader,
+      { hiddenSize: 768, heads: 12 },
+      { hiddenSize: "n_embd", heads: "n_head" },
+    );
     reader.only("add_cross_attention", false);
     const config = {
       layers: reader.integer("n_layer", 12),
@@ -44,7 +49,7 @@ export const gpt2: Architecture<Gpt2Config> = {
       vocabularySize: reader.integer("vocab_size", 50257),
       heads,
       keyValueHeads: heads,
-      headSize: hiddenSize / heads,
+      headSize,
       rotarySize: 0,
       maximumPositions: reader.integer("n_positions", 1024),
       intermediateSize: reader.integer("n_inner", 4 * hiddenSize),
@@ -58,13 +63,11 @@ export const gpt2: Architecture<Gpt2Config> = {
     return config;
   },
 
-  dimensions: (config) => config,
-
-  weights(config) {
-    const { hiddenSize: hidden, vocabularySize, maximumPositions, intermediateSize } = config;
-    const turned = (weight: WeightSpec): WeightSpec =>
-      weight.role === "linear" ? { ...weight, isTransposed: true } : weight;
-    const blocks = Array.from({ length: config.layers }, (_, layer) => {
+  ...aroundBlocks<Gpt2Config>({
+    embedding: "transformer.wte.weight",
+    finalNorm: "transformer.ln_f",
+    output: "lm_head",
+    blockWeights({ hiddenSize: hidden, intermediateSize }, layer) {
       const { block, attention, feedForward } = pathsOf(layer);
       return [
         ...layerNormWeights(`${block}.ln_1`, hidden),
@@ -73,18 +76,11 @@ export const gpt2: Architecture<Gpt2Config> = {
         ...layerNormWeights(`${block}.ln_2`, hidden),
         ...plainWeights(feedForward, hidden, intermediateSize, true, NAMES).map(turned),
       ];
-    });
-    const matrix = [vocabularySize, hidden];
-    return [
-      { name: EMBEDDING, shape: matrix, role: "embedding" },
-      { name: POSITIONS, shape: [maximumPositions, hidden], role: "positions" },
-      ...blocks.flat(),
-      ...layerNormWeights("transformer.ln_f", hidden),
-      ...(config.tiedHead
-        ? []
-        : [{ name: "lm_head.weight", shape: matrix, role: "output" as const }]),
-    ];
-  },
+    },
+    furtherWeights: ({ maximumPositions, hiddenSize }) => [
+      { name: POSITIONS, shape: [maximumPositions, hiddenSize], role: "positions" },
+    ],
+  }),
 
   blockPaths: (_config, layer) => pathsOf(layer),
 
@@ -114,12 +110,6 @@ export const gpt2: Architecture<Gpt2Config> = {
     return scope.residual(path, x, plainFeedForward(path, input, config.activation, scope, NAMES));
   },
 
-  finalNorm: (config, x, scope) => layerNorm("transformer.ln_f", x, config.normEpsilon, scope),
-
-  embeddingName: EMBEDDING,
-  outputPath: "lm_head",
-  outputName: (config) => (config.tiedHead ? EMBEDDING : "lm_head.weight"),
-  rotaryTables: () => ({ cosines: new Float32Array(), sines: new Float32Array() }),
   usualTargets: {
     attention: ["c_attn"],
     scaledOutputs: ["c_attn"],

@@ -4,26 +4,23 @@
 
 import type { Tensor } from "../tensor/index.ts";
 import { type ActivationName, readActivation } from "./activations.ts";
-import type { Architecture, Dimensions, Scope, WeightSpec } from "./architecture.ts";
+import type { Architecture, Scope, WeightSpec } from "./architecture.ts";
+import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
 import { normedInParts } from "./block-norms.ts";
 import { readerFor } from "./config-reader.ts";
 import { layerNorm, layerNormWeights } from "./layer-norm.ts";
 import { linearWeights } from "./linear-weights.ts";
 import { plainFeedForward, plainWeights } from "./plain-feed-forward.ts";
-import { rotaryTables } from "./rope.ts";
 import { type RopeConfig, readRope, rotarySwitch } from "./rope-config.ts";
 
-interface PhiConfig extends Dimensions {
+interface PhiConfig extends AroundConfig {
   readonly intermediateSize: number;
-  readonly normEpsilon: number;
   readonly activation: ActivationName;
   /** Whether queries and keys are normed head by head. */
   readonly normsHeads: boolean;
-  readonly tiedHead: boolean;
   readonly rope: RopeConfig;
 }
 
-const EMBEDDING = "model.embed_tokens.weight";
 const OUTPUT = "lm_head";
 const FEED_FORWARD = { up: "fc1", down: "fc2" };
 
@@ -102,20 +99,15 @@ export const phi: Architecture<PhiConfig> = {
     return config;
   },
 
-  dimensions: (config) => config,
-
-  weights(config) {
-    const matrix = [config.vocabularySize, config.hiddenSize];
-    return [
-      { name: EMBEDDING, shape: matrix, role: "embedding" },
-      ...Array.from({ length: config.layers }, (_, layer) => blockWeights(config, layer)).flat(),
-      ...layerNormWeights("model.final_layernorm", config.hiddenSize),
-      ...(config.tiedHead
-        ? []
-        : [{ name: `${OUTPUT}.weight`, shape: matrix, role: "output" as const }]),
-      { name: `${OUTPUT}.bias`, shape: [config.vocabularySize], role: "bias" },
-    ];
-  },
+  ...aroundBlocks<PhiConfig>({
+    embedding: "model.embed_tokens.weight",
+    finalNorm: "model.final_layernorm",
+    output: OUTPUT,
+    blockWeights,
+    furtherWeights: ({ vocabularySize }) => [
+      { name: `${OUTPUT}.bias`, shape: [vocabularySize], role: "bias" },
+    ],
+  }),
 
   blockPaths: (_, layer) => pathsOf(layer),
 
@@ -140,10 +132,4 @@ export const phi: Architecture<PhiConfig> = {
     scaledOutputs: ["q_proj", "v_proj"],
     scaledInputs: ["fc2"],
   },
-  finalNorm: (config, x, scope) => layerNorm("model.final_layernorm", x, config.normEpsilon, scope),
-
-  embeddingName: EMBEDDING,
-  outputPath: OUTPUT,
-  outputName: ({ tiedHead }) => (tiedHead ? EMBEDDING : `${OUTPUT}.weight`),
-  rotaryTables: ({ rope }, length) => rotaryTables(rope, length),
 };
