@@ -9,7 +9,6 @@ import { encodeModel, lower, printAnySizes, SIZES } from "../onnx/index.ts";
 import { printGraph, type Tensor } from "../tensor/index.ts";
 import { keepFreedMemory } from "./heap.ts";
 import { isStop, STOP, withStop } from "./uncopied-outputs.ts";
-import { integers } from "./values.ts";
 
 /** A value in memory: typed array and shape, handed to ONNX Runtime without a copy. */
 export type Value = ort.Tensor;
@@ -104,7 +103,9 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
       const key = [graph, ...[...held.values()].map(idOf)].join("\n");
       const sizes = held.size > 0 ? lower(outputs, given, holds).sizes : [];
       const fed =
-        sizes.length > 0 ? integers(BigInt64Array.from(sizes, BigInt), [sizes.length]) : undefined;
+        sizes.length > 0
+          ? new ort.Tensor("int64", BigInt64Array.from(sizes, BigInt), [sizes.length])
+          : undefined;
       await entryFor(key, outputs, given, held).session;
       await evict();
       return {
