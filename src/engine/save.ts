@@ -9,6 +9,7 @@ import {
   type GgufDtype,
   type HalfKind,
   type JsonObject,
+  toJson,
   writeAdapter,
   writeFileAtomically,
   writeGgufModel,
@@ -111,10 +112,7 @@ export async function saveMerged(
   }));
   await writeShardedSafetensors(directory, written, { maxShardBytes });
   const named = dtype ? { ...withoutType(config), dtype } : config;
-  await writeFileAtomically(
-    join(directory, "config.json"),
-    `${JSON.stringify(named, undefined, 2)}\n`,
-  );
+  await writeFileAtomically(join(directory, "config.json"), toJson(named));
   await checkpoint.writeSideFiles(directory);
   return meter.result();
 }

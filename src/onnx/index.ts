@@ -1,3 +1,4 @@
 // Public names of the lowering layer.
-export { lower } from "./lower.ts";
+export { printAnySizes } from "./any-sizes.ts";
+export { lower, SIZES } from "./lower.ts";
 export { encodeModel, type OnnxGraph } from "./proto.ts";

@@ -11,8 +11,10 @@ interface Target {
   readonly fusions: Fusions;
   readonly nameOf: (tensor: Tensor) => string;
   readonly emit: (type: string, inputs: readonly string[], y: Tensor, options?: Emit) => void;
-  /** The name of a constant list of whole numbers: a shape, axes, bounds. */
+  /** The name of a constant list of whole numbers: axes, bounds, counts. */
   readonly integers: (values: Shape) => string;
+  /** The name of a shape: a constant, or fed where sizes may be any. */
+  readonly shape: (shape: Shape) => string;
   readonly scalar: (value: number) => string;
   /** The name of a constant uint8 array that is the same value throughout. */
   readonly bytes: (value: number, shape: Shape) => string;
@@ -74,10 +76,10 @@ function scatterRows(y: TensorOf<"scatterRows"> & Tensor, to: Target): void {
     to.emit(type, inputs, y, { outputs: [`${name}_${part}`] });
     return `${name}_${part}`;
   };
-  const zeros = step("Expand", "zeros", [to.scalar(0), to.integers(y.shape)]);
-  const column = step("Reshape", "column", [to.nameOf(indices), to.integers([count, 1])]);
-  const wide = step("Expand", "wide", [column, to.integers([count, width])]);
-  const flat = step("Reshape", "flat", [to.nameOf(rows), to.integers([count, width])]);
+  const zeros = step("Expand", "zeros", [to.scalar(0), to.shape(y.shape)]);
+  const column = step("Reshape", "column", [to.nameOf(indices), to.shape([count, 1])]);
+  const wide = step("Expand", "wide", [column, to.shape([count, width])]);
+  const flat = step("Reshape", "flat", [to.nameOf(rows), to.shape([count, width])]);
   to.emit("ScatterElements", [zeros, wide, flat], y, {
     attributes: { axis: 0, reduction: { string: "add" } },
   });
@@ -95,8 +97,8 @@ function topMask(y: TensorOf<"topMask"> & Tensor, to: Target): void {
     outputs: [values, places],
   });
   const taken = [...y.shape.slice(0, -1), count];
-  to.emit("Expand", [to.scalar(0), to.integers(y.shape)], y, { outputs: [zeros] });
-  to.emit("Expand", [to.scalar(1), to.integers(taken)], y, { outputs: [ones] });
+  to.emit("Expand", [to.scalar(0), to.shape(y.shape)], y, { outputs: [zeros] });
+  to.emit("Expand", [to.scalar(1), to.shape(taken)], y, { outputs: [ones] });
   to.emit("ScatterElements", [zeros, places, ones], y, { attributes: { axis: -1 } });
 }
 
@@ -121,7 +123,7 @@ function rowCodes(y: TensorOf<"rowCodes"> & Tensor, to: Target): void {
   const [x, scales] = y.inputs.map(to.nameOf) as [string, string];
   const rows = y.shape[0]!;
   const flat = `${to.nameOf(y)}_scales`;
-  to.emit("Reshape", [scales, to.integers([rows])], y, { outputs: [flat] });
+  to.emit("Reshape", [scales, to.shape([rows])], y, { outputs: [flat] });
   to.emit("QuantizeLinear", [x, flat, to.bytes(CODE_OF_ZERO, [rows])], y, {
     attributes: { axis: 0 },
   });
@@ -226,7 +228,7 @@ const loweringRules = {
   softmax: (y, to) => to.emit("Softmax", y.inputs.map(to.nameOf), y, { attributes: { axis: -1 } }),
   rmsNorm: norm,
   inverseRms: norm,
-  reshape: (y, to) => to.emit("Reshape", [to.nameOf(y.inputs[0]!), to.integers(y.shape)], y),
+  reshape: (y, to) => to.emit("Reshape", [to.nameOf(y.inputs[0]!), to.shape(y.shape)], y),
   transpose: (y, to) =>
     to.emit("Transpose", y.inputs.map(to.nameOf), y, {
       attributes: { perm: y.attributes.permutation },
@@ -238,7 +240,7 @@ const loweringRules = {
   },
   concat: (y, to) =>
     to.emit("Concat", y.inputs.map(to.nameOf), y, { attributes: { axis: y.attributes.axis } }),
-  broadcast: (y, to) => to.emit("Expand", [to.nameOf(y.inputs[0]!), to.integers(y.shape)], y),
+  broadcast: (y, to) => to.emit("Expand", [to.nameOf(y.inputs[0]!), to.shape(y.shape)], y),
   rotary: (y, to) =>
     to.emit("RotaryEmbedding", y.inputs.map(to.nameOf), y, {
       attributes: {
@@ -258,16 +260,27 @@ const loweringRules = {
   withGradient: nothing,
 } satisfies { [O in OperatorName]: Rule<O> };
 
+export interface LoweredGraph extends OnnxGraph {
+  /** What the input `SIZES` is fed for this graph: all shapes behind one another. Without any, there is none. */
+  readonly sizes: readonly number[];
+}
+
+/** The input of a graph that holds weights, int64 [all sizes]. */
+export const SIZES = "sizes";
+
 /**
  * An ONNX graph with inputs `in0`, `in1`, … for `given` and outputs `out0`, `out1`, … .
  * Every given tensor stays an input, whether or not it is used, so that callers feed by position.
- * @param held what is part of the model instead, to be handed over as `held0`, `held1`, …
+ * @param held what is part of the model instead, to be handed over as `held0`, `held1`, …; such a graph
+ *   serves all whose `printAnySizes` is the same, fed the sizes of each
  */
 export function lower(
   outputs: readonly Tensor[],
   given: readonly Tensor[],
   held: readonly Tensor[] = [],
-): OnnxGraph {
+): LoweredGraph {
+  const isForAnySizes = held.length > 0;
+  const shapes: Shape[] = [];
   const givenSet = new Set([...given, ...held]);
   const order = topologicalOrder(outputs, givenSet);
   const fusions = planFusions(order, outputs, givenSet);
@@ -315,6 +328,11 @@ export function lower(
       const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
       return keep(`integers_${values.join("_")}`, "int64", [values.length], bytes);
     },
+    shape: (shape) => {
+      if (!isForAnySizes) return to.integers(shape);
+      shapes.push(shape);
+      return `shape${shapes.length - 1}`;
+    },
     scalar: (value) =>
       keep(`scalar_${value}`, "float32", [], new Uint8Array(Float32Array.of(value).buffer)),
     bytes: (value, shape) =>
@@ -335,15 +353,28 @@ export function lower(
   for (const [from, name] of copies)
     nodes.push({ type: "Identity", inputs: [to.nameOf(from)], outputs: [name] });
 
-  const described = (tensor: Tensor, name: string) => ({
+  const sizes = shapes.flat();
+  if (sizes.length > 0)
+    nodes.unshift({
+      type: "Split",
+      inputs: [SIZES, to.integers(shapes.map(({ length }) => length))],
+      outputs: shapes.map((_, i) => `shape${i}`),
+    });
+  const fed =
+    sizes.length > 0 ? [{ name: SIZES, type: "int64", shape: [sizes.length] } as const] : [];
+  const described = ({ dtype: type, shape }: Tensor, name: string) => ({
     name,
-    type: tensor.dtype,
-    shape: tensor.shape,
+    type,
+    shape: isForAnySizes ? shape.map(() => undefined) : shape,
   });
   return {
     nodes,
-    constants: [...constants.values(), ...held.map((tensor, i) => described(tensor, `held${i}`))],
-    inputs: given.map((tensor, i) => described(tensor, `in${i}`)),
+    constants: [
+      ...constants.values(),
+      ...held.map(({ dtype: type, shape }, i) => ({ name: `held${i}`, type, shape })),
+    ],
+    inputs: [...given.map((tensor, i) => described(tensor, `in${i}`)), ...fed],
     outputs: outputs.map((tensor, i) => described(tensor, `out${i}`)),
+    sizes,
   };
 }

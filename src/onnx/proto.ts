@@ -23,12 +23,14 @@ export interface OnnxValue {
   readonly name: string;
   /** "sequence": of float32 tensors, without a shape. */
   readonly type: keyof typeof elementTypes | "sequence";
-  readonly shape: readonly number[];
+  /** A length that may be any is undefined. */
+  readonly shape: readonly (number | undefined)[];
 }
 
 /** Values that are part of a model; without bytes, they are handed over beside it, by their name. */
 export interface OnnxConstant extends OnnxValue {
   readonly type: keyof typeof elementTypes;
+  readonly shape: readonly number[];
   readonly bytes?: Uint8Array;
 }
 
@@ -58,7 +60,7 @@ const encodeValue = ({ name, type, shape }: OnnxValue) => ({
       : {
           tensorType: {
             elemType: elementTypes[type],
-            shape: { dim: shape.map((dimValue) => ({ dimValue })) },
+            shape: { dim: shape.map((dimValue) => (dimValue === undefined ? {} : { dimValue })) },
           },
         },
 });

@@ -2,9 +2,8 @@
 // supported, and a model's sizes, memory and chat template.
 
 import { FLOATING_TYPES } from "../engine/save.ts";
-import { bytesInBlocks } from "../engine/weights/block-weights.ts";
 import { checkpointView } from "../engine/weights/checkpoint-view.ts";
-import { blockBits, MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
+import { MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
 import {
@@ -15,7 +14,6 @@ import {
   GGUF_TYPE_NAMES,
   openCheckpoint,
   QUANTIZATION_TYPES,
-  quantizedBytes,
   renderChat,
   type Tokenizer,
 } from "../hub/index.ts";
@@ -36,6 +34,7 @@ import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
 import { estimate, estimateGeneration } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
+import { type Keeping, type WeightBytes, weightBytes } from "./weight-bytes.ts";
 
 export interface SupportedModels {
   readonly architectures: readonly {
@@ -145,7 +144,10 @@ export async function describeModel(
       sizes: sizesOf(architecture.dimensions),
       config,
       parameters: parametersOf(architecture),
-      weightBytes: weightBytesOf(architecture, checkpoint),
+      weightBytes: WAYS.map(({ name, keeping }) => ({
+        name,
+        count: weightBytes(architecture, checkpoint, keeping(checkpoint)).held,
+      })),
       ...memoryOf(architecture, modelType, checkpoint),
       ...(await textOf(checkpoint)),
     };
@@ -204,28 +206,22 @@ function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitec
 
 const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
 
-function weightBytesOf({ weights }: BoundArchitecture, checkpoint: Checkpoint): Count[] {
-  const sum = (bytes: (spec: WeightSpec) => number) =>
-    weights.reduce((total, spec) => total + bytes(spec), 0);
-  const asFile = ({ name, shape }: WeightSpec) => {
-    const tensor = checkpoint.tensors.get(name);
-    if (tensor?.quantization) return quantizedBytes(shape, { ...NF4, type: tensor.quantization });
-    return sizeOf(shape) * (tensor?.dtype === "F16" || tensor?.dtype === "BF16" ? 2 : 4);
-  };
-  const inBlocks = (dtype: "q4" | "q8") => (spec: WeightSpec) => {
-    const bits = blockBits(dtype, spec);
-    return bits ? bytesInBlocks(spec.shape, bits) : sizeOf(spec.shape) * 4;
-  };
-  const inNf4 = (spec: WeightSpec) =>
-    spec.role === "linear" ? quantizedBytes(spec.shape, NF4) : asFile(spec);
-  return [
-    { name: "auto", count: sum(asFile) },
-    { name: "float32", count: sum(({ shape }) => 4 * sizeOf(shape)) },
-    { name: "q8", count: sum(inBlocks("q8")) },
-    { name: "q4", count: sum(inBlocks("q4")) },
-    { name: "nf4", count: sum(inNf4) },
-  ];
-}
+/** How weights may be kept; those of a quantised checkpoint stay as they are where training quantises. */
+const WAYS: readonly { name: string; keeping: (checkpoint: Checkpoint) => Keeping }[] = [
+  ...(["auto", "float32", "q8", "q4"] as const).map((dtype) => ({
+    name: dtype,
+    keeping: () => ({ dtype }),
+  })),
+  {
+    name: "nf4",
+    keeping: ({ tensors }) => ({
+      dtype: "auto",
+      quantization: [...tensors.values()].some(({ quantization }) => quantization)
+        ? undefined
+        : NF4,
+    }),
+  },
+];
 
 /** What is shown, in the words of a recipe, with the dtype that its frozen weights have. */
 const METHODS: readonly (readonly [name: string, MethodOptions, weights: string])[] = [
@@ -234,11 +230,18 @@ const METHODS: readonly (readonly [name: string, MethodOptions, weights: string]
   ["full fine-tuning", { name: "full" }, "none"],
 ];
 
+const NONE: WeightBytes = { held: 0, reordered: 0, widened: 0 };
+
+const GENERATED = ["float32", "q8", "q4"] as const;
+
 function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint: Checkpoint) {
   const { dimensions, weights, logitCount } = architecture;
   const step = { rows: STEP.rows, tokens: Math.min(STEP.tokens, dimensions.maximumPositions) };
   const bytes = new Map(
-    weightBytesOf(architecture, checkpoint).map(({ name, count }) => [name, count]),
+    WAYS.map(({ name, keeping }) => [
+      name,
+      weightBytes(architecture, checkpoint, keeping(checkpoint)),
+    ]),
   );
   const description = modelDescription(architecture, modelType, checkpoint.source);
   const memoryBytes = METHODS.flatMap(([name, options, dtype]) =>
@@ -249,7 +252,7 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
         dimensions,
         weights,
         logitCount,
-        weightBytes: bytes.get(dtype) ?? 0,
+        weightBytes: bytes.get(dtype) ?? NONE,
         trainable: trained,
         optimizerSlots: 2,
         untrained,
@@ -263,18 +266,17 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
       return { name: memory === "fast" ? name : `${name}, lean`, count };
     }),
   );
-  const generated = estimateGeneration({
-    dimensions,
-    weights,
-    logitCount,
-    weightBytes: bytes.get("float32")!,
-    tokens: step.tokens,
-  });
-  const answer = generated.reduce((sum, term) => sum + term.bytes, 0);
-  return {
-    memoryBytes: [{ name: "generation, float32", count: answer }, ...memoryBytes],
-    step,
-  };
+  const answers = GENERATED.map((dtype) => ({
+    name: `generation, ${dtype}`,
+    count: estimateGeneration({
+      dimensions,
+      weights,
+      logitCount,
+      weightBytes: bytes.get(dtype)!,
+      tokens: step.tokens,
+    }).reduce((sum, term) => sum + term.bytes, 0),
+  }));
+  return { memoryBytes: [...answers, ...memoryBytes], step };
 }
 
 /** A folder of weights alone can be looked at too: what is amiss with the rest is told in its place. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../atomic-file.ts";
 import type { Checkpoint } from "../checkpoint-types.ts";
 import { isJsonObject, type JsonObject } from "../json-file.ts";
+import { toJson } from "../number-spelling.ts";
 import type { TokenizerParts } from "../tokenizers/tokenizer.ts";
 
 /**
@@ -16,7 +17,7 @@ export async function writeTokenizerFiles(
   directory: string,
   { config, generationConfig }: Pick<Checkpoint, "config" | "generationConfig">,
 ): Promise<void> {
-  const files: Record<string, unknown> = {
+  const files: Record<string, object> = {
     "tokenizer.json": completed(definition),
     "tokenizer_config.json": {
       tokenizer_class: "PreTrainedTokenizerFast",
@@ -27,7 +28,7 @@ export async function writeTokenizerFiles(
     "generation_config.json": generationConfig ?? {},
   };
   for (const [name, content] of Object.entries(files))
-    await writeFileAtomically(join(directory, name), `${JSON.stringify(content, undefined, 2)}\n`);
+    await writeFileAtomically(join(directory, name), toJson(content));
   if (chatTemplate !== undefined)
     await writeFileAtomically(join(directory, "chat_template.jinja"), chatTemplate);
 }
