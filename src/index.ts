@@ -35,8 +35,14 @@ export type { RequantizationLoss } from "./engine/weights/requantization.ts";
 export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
 export type {
   ChosenLogProbability,
+  FinishedReply,
   GenerateOptions,
   GenerateResult,
+  GenerationRequest,
+  Reply,
+  Requests,
+  RequestsOptions,
+  TextPiece,
   TokenLogProbability,
 } from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";

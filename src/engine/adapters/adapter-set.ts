@@ -183,6 +183,13 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       if (distinct.size === 1) return choose(selection[0]!);
       return kept(JSON.stringify(selection), () => byRows(selection));
     },
+    mixes(choice) {
+      if (choice === null) return true;
+      if (typeof choice !== "string") return false;
+      const { adapter, folder } = get(choice);
+      const lora = asPlainLora(adapter, folder);
+      return lora !== undefined && !lora.modules.has(description.outputPath);
+    },
     toLora(name, choice) {
       checkUnmerged();
       const { adapter, folder, view } = get(name);
