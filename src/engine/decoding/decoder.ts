@@ -15,6 +15,7 @@ import {
   type KeyValueCache,
   roundedCapacity,
 } from "./key-value-cache.ts";
+import { createLayerKernels, type LayerKernels } from "./layer-kernels.ts";
 import { promptParts } from "./prompt-parts.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
 import { padded } from "./rounded-length.ts";
@@ -48,9 +49,14 @@ function createCachingDecoder(
   const positions = createTextPositions(model);
   const scratch = createScratchMemory();
   const readers = new WeakMap<DecodableModel, TokenReader>();
+  const kernels = new WeakMap<object, LayerKernels>();
   const readerOf = async (rows: readonly (number | undefined)[]): Promise<TokenReader> => {
     const own = await modelOf(rows);
-    const reader = readers.get(own) ?? createTokenReader(own, scratch);
+    const known = readers.get(own);
+    if (known) return known;
+    const ofMethod = kernels.get(own.method ?? architecture) ?? createLayerKernels(own);
+    kernels.set(own.method ?? architecture, ofMethod);
+    const reader = createTokenReader(own, scratch, ofMethod);
     readers.set(own, reader);
     return reader;
   };

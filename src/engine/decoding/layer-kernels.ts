@@ -4,6 +4,7 @@
 import type { Scope } from "../../models/index.ts";
 import type { Kernel } from "../../runtime/kernel.ts";
 import { input, type Shape, type Tensor, topologicalOrder } from "../../tensor/index.ts";
+import { expertCounts } from "../blocks.ts";
 import { enterExperts } from "../experts/pieces.ts";
 import { heldBy } from "../held-weights.ts";
 import { type Binding, createTracer, type TraceShape } from "../trace.ts";
@@ -41,12 +42,10 @@ export interface LayerKernels {
   readonly areHolding: boolean;
 }
 
-/** @param experts how many experts each layer has */
-export function createLayerKernels(
-  model: DecodableModel,
-  experts: readonly number[],
-): LayerKernels {
+/** @param model its parameters' values have no part in kernels */
+export function createLayerKernels(model: Omit<DecodableModel, "parameterSet">): LayerKernels {
   const { architecture, weights, runtime } = model;
+  const experts = expertCounts(architecture, model.method);
   const { dimensions } = architecture;
   const { layers, hiddenSize, keyValueHeads, headSize } = dimensions;
   const kernels = new Map<string, Promise<LayerKernel>>();

@@ -11,7 +11,7 @@ import type { DecodableModel } from "./decoder-contract.ts";
 import { createDecoderHead, type DecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
 import type { KeyValueCache } from "./key-value-cache.ts";
-import { createLayerKernels } from "./layer-kernels.ts";
+import type { LayerKernels } from "./layer-kernels.ts";
 import type { ScratchMemory } from "./scratch-memory.ts";
 import { createTextPositions, type ReadRow } from "./text-positions.ts";
 import { createTokenEmbedding } from "./token-embedding.ts";
@@ -35,13 +35,17 @@ export interface TokenReader {
   readonly holdsWeights: boolean;
 }
 
-export function createTokenReader(model: DecodableModel, scratch: ScratchMemory): TokenReader {
+/** @param kernels those of the model's method, whatever the values of its parameters */
+export function createTokenReader(
+  model: DecodableModel,
+  scratch: ScratchMemory,
+  { groups, kernel: kernelOf, areHolding }: LayerKernels,
+): TokenReader {
   const { architecture, method } = model;
   const { hiddenSize } = architecture.dimensions;
   const bind = createDecodingBind(model);
   const experts = expertCounts(architecture, method);
   const expertRuns = createExpertRuns(model, experts);
-  const { groups, kernel: kernelOf, areHolding } = createLayerKernels(model, experts);
   const positions = createTextPositions(model);
   const embed = createTokenEmbedding(model, bind);
 
