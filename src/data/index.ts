@@ -18,7 +18,8 @@ export {
   renderPreview,
   renderReport,
 } from "./preview.ts";
-export { type DatasetSide, READERS, type ResolveDataset, readRecords } from "./read.ts";
+export { PROMPT_COLUMNS, readPrompt } from "./prompts.ts";
+export { type DatasetSide, findFiles, READERS, type ResolveDataset, readRecords } from "./read.ts";
 export type { Row } from "./row.ts";
 export type { Sample } from "./sample.ts";
 export type { DatasetCounts, LengthBucket } from "./tally.ts";

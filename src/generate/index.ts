@@ -12,6 +12,7 @@ export {
 export type { FinishedReply, Reply, TextPiece } from "./reply.ts";
 export {
   createRequests,
+  DEFAULT_BATCH,
   type GenerationRequest,
   type GenerativeModel,
   type Requests,

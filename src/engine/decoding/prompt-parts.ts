@@ -16,6 +16,8 @@ export interface PromptPart {
  * of the longest as it has room for, then of the next, and only the last part is padded.
  */
 const HELD_LENGTHS = [256, 64, 16] as const;
+const heldLength = (rest: number): number =>
+  rest === 1 ? 1 : (HELD_LENGTHS.find((length) => length <= rest) ?? HELD_LENGTHS[2]);
 
 /**
  * @param longest tokens that are read at once
@@ -25,11 +27,9 @@ export function promptParts(tokens: number, longest: number, isHeld: boolean): P
   const parts: PromptPart[] = [];
   for (let start = 0; start < tokens; start += parts.at(-1)!.count) {
     const rest = tokens - start;
-    const fitting = isHeld
-      ? HELD_LENGTHS.find((length) => length <= Math.max(rest, 16))
-      : undefined;
-    const count = Math.min(rest, longest, fitting ?? longest);
-    parts.push({ start, count, sequence: fitting ?? roundedLength(count) });
+    const fitting = isHeld ? heldLength(rest) : roundedLength(Math.min(rest, longest));
+    const count = Math.min(rest, longest, fitting);
+    parts.push({ start, count, sequence: fitting });
   }
   return parts;
 }
