@@ -237,7 +237,7 @@ it("what cannot be answered fails alone, and says why", async () => {
     [{ maxNewTokens: 64 }, /context of 64/],
   ];
   for (const [options, message] of bad) {
-    const reply = requests.submit({ inputIds: [1, 2], ...options });
+    const reply = requests.submit({ inputIds: [1, 2], maxNewTokens: 4, ...options });
     const error = await reply.finished.catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(TunesmithError);
     expect(String(error)).toMatch(message);

@@ -80,7 +80,7 @@ export function generateCommand(context: Context): Command {
 async function answerFile(
   context: Context,
   words: readonly string[],
-  { data, out, batch, raw, ...options }: Options,
+  { data, out, batch, raw, model, adapter, dtype, quantization }: Options,
   sampling: Sampling,
 ): Promise<void> {
   if (data === undefined || out === undefined || words.length > 0)
@@ -90,7 +90,8 @@ async function answerFile(
   const { generateFile } = await import("../../recipe/generate-file.ts");
   const counter = createCounter(console);
   const done = await attend(context, async (attended) => {
-    const given = { ...options, ...sampling, ...attended, data, out, raw, maxBatch };
+    const opened = { model, adapter, dtype, quantization };
+    const given = { ...opened, ...sampling, ...attended, data, out, raw, maxBatch };
     try {
       return await generateFile({ ...given, onReply: counter.show });
     } finally {

@@ -13,6 +13,8 @@ it.each([
   [17, true, [16, 1]],
   [300, true, [256, 16, 16, 16]],
   [512, true, [256, 256]],
+  [310, true, [256, 64]],
+  [250, true, [256]],
   [100, true, [64, 16, 16, 16]],
 ])("of %i tokens, where kernels hold weights: %s, have %j", (tokens, isHeld, lengths) => {
   const parts = promptParts(tokens, 512, isHeld);

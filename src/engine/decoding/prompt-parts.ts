@@ -16,8 +16,9 @@ export interface PromptPart {
  * of the longest as it has room for, then of the next, and only the last part is padded.
  */
 const HELD_LENGTHS = [256, 64, 16] as const;
+const SHORTEST = HELD_LENGTHS[2];
 const heldLength = (rest: number): number =>
-  rest === 1 ? 1 : (HELD_LENGTHS.find((length) => length <= rest) ?? HELD_LENGTHS[2]);
+  rest === 1 ? 1 : HELD_LENGTHS.find((length) => rest > length - SHORTEST)!;
 
 /**
  * @param longest tokens that are read at once
