@@ -1,6 +1,7 @@
 // A model to talk to: messages in, text out as it comes.
 
 import { freemem } from "node:os";
+import { openBlank } from "../data/index.ts";
 import { openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
@@ -77,14 +78,16 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
   const tokenizer = await tokenizerLoaded;
   const context = textContext(model);
+  const { blanks } = model.architecture.dimensions;
 
   const stream = createTextStream(model, tokenizer);
 
   async function* text(
-    promptIds: readonly number[],
+    given: readonly number[],
     sampling: Sampling,
     signal?: AbortSignal,
   ): AsyncGenerator<string, void> {
+    const promptIds = blanks ? openBlank(given, blanks, tokenizer.eosTokenId) : given;
     // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
     const room = Math.max(1, context - promptIds.length);
     const options = withModelDefaults(sampling, model.generationConfig);

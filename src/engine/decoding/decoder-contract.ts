@@ -22,11 +22,6 @@ export interface DecoderOptions {
   readonly capacity?: number;
   /** Positions of a prompt that are read at once. Default 512. */
   readonly chunk?: number;
-  /**
-   * Whether a row's first tokens but the last are a context that sees all of itself, as in
-   * `Batch.contextMask`. Default false.
-   */
-  readonly seesContext?: boolean;
 }
 
 export interface Decoder {

@@ -58,7 +58,8 @@ const KEPT_SHAPES = 8;
 /** @throws TunesmithError (config) for a classifier, which has no next token */
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
   if (model.architecture.classifier) throw saysNoTokens(model.architecture.classifier.labels);
-  if (model.method?.mixesPositions || model.method?.readsFirstPass || options.seesContext)
+  const { blanks } = model.architecture.dimensions;
+  if (model.method?.mixesPositions || model.method?.readsFirstPass || blanks)
     return createRereadingDecoder(model, options);
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { batch = 1, capacity = 256, chunk = 512 } = options;

@@ -10,26 +10,21 @@ import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract
 /** See `createDecoder`, which chooses. */
 export function createRereadingDecoder(
   { parameterSet: parameters, ...model }: DecodableModel,
-  { batch = 1, seesContext = false }: DecoderOptions,
+  { batch = 1 }: DecoderOptions,
 ): Decoder {
   const network = createNetwork({ ...model, parameters, memory: "lean" });
   const { vocabularySize } = model.architecture.dimensions;
   const rows: number[][] = Array.from({ length: batch }, () => []);
-  const contexts = new Array<number>(batch).fill(0);
   return {
     batch,
     get lengths() {
       return rows.map((row) => row.length);
     },
     async append(given) {
-      given.forEach((tokens, b) => {
-        if (seesContext && rows[b]!.length === 0) contexts[b] = Math.max(0, tokens.length - 1);
-        rows[b]!.push(...tokens);
-      });
+      given.forEach((tokens, b) => void rows[b]!.push(...tokens));
       const read = rows.filter((_, b) => given[b]!.length > 0);
       if (read.length === 0) return rows.map(() => undefined);
-      const ofRead = contexts.filter((_, b) => given[b]!.length > 0);
-      const logits = await network.nextLogits(read, seesContext ? ofRead : undefined);
+      const logits = await network.nextLogits(read);
       let next = 0;
       return given.map((tokens) => {
         if (tokens.length === 0) return undefined;
