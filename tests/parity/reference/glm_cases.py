@@ -242,10 +242,10 @@ G130 = {
     "num_attention_heads": 4,
     "num_layers": 2,
     "vocab_size": 97,
-    "mask_token_id": 90,
-    "gmask_token_id": 91,
-    "bos_token_id": 92,
-    "eop_token_id": 93,
+    "mask_token_id": 93,
+    "gmask_token_id": 94,
+    "bos_token_id": 95,
+    "eop_token_id": 96,
 }
 # name: (what it shows, class, configuration)
 OWN = {
