@@ -33,6 +33,7 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   merge: "src/adapters/merge-adapters.test.ts",
   quantization: "src/hub/quantization/quantization.test.ts",
   sampling: "src/generate/score-processors.test.ts",
+  icetk: "src/hub/tokenizers/icetk.test.ts",
   tokenizer: "src/hub/tokenizers/tokenizer.test.ts",
   smollm2: "src/hub/tokenizers/tokenizer.test.ts",
   gemma3: "tests/parity/gemma3-greedy.test.ts",

@@ -19,9 +19,11 @@ import {
   REACH_INPUTS,
   REACHES,
   type SharedName,
+  selfAttention,
   type TraceShape,
 } from "../trace.ts";
 import { attendCached, attendedRows, type CachedRows, cachedHeadSize } from "./cached-attention.ts";
+import { createContextReading } from "./context-reading.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { createDecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
@@ -58,11 +60,12 @@ const KEPT_SHAPES = 8;
 /** @throws TunesmithError (config) for a classifier, which has no next token */
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
   if (model.architecture.classifier) throw saysNoTokens(model.architecture.classifier.labels);
-  const { blanks } = model.architecture.dimensions;
-  if (model.method?.mixesPositions || model.method?.readsFirstPass || blanks)
+  if (model.method?.mixesPositions || model.method?.readsFirstPass)
     return createRereadingDecoder(model, options);
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
-  const { batch = 1, capacity = 256, chunk = 512 } = options;
+  const inContext = createContextReading(architecture);
+  const { batch = 1, capacity = 256 } = options;
+  const chunk = inContext ? Number.POSITIVE_INFINITY : (options.chunk ?? 512);
   const { dimensions } = architecture;
   const { layers, hiddenSize, vocabularySize, headSize, keyValueHeads } = dimensions;
   const { rotarySwitch = Number.POSITIVE_INFINITY } = dimensions;
@@ -114,7 +117,9 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     };
     const written: Tensor[] = [];
     let attended = 0;
-    const tracer = createTracer(model, shapeOf(sequence, cache), (given) => {
+    const shape = shapeOf(sequence, cache);
+    const within = inContext && sequence > 1 ? selfAttention(architecture, shape) : undefined;
+    const tracer = createTracer(model, shape, (given, shared, prefix) => {
       const layer = group[attended++]!;
       const cached = attendCached(given, { batch, sequence }, dimensions, (rows) => {
         const count = rows === "all" ? batch : 1;
@@ -127,7 +132,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
         };
       });
       written.push(...cached.written);
-      return cached.output;
+      return within?.(given, shared, prefix) ?? cached.output;
     });
     const y = group.reduce((states, layer) => traceLayer(layer, states, tracer.scope), x);
     const outputs = [y, ...written];
@@ -184,6 +189,12 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   };
   const groups = layerGroups({ layers, needsScratch, ends: (layer) => experts[layer]! > 0 });
 
+  const positionOf = (row: number, at: number): number => {
+    const index = at - virtualCount;
+    const own = inContext && index >= 0 ? inContext.positionOf(history[row]!, index) : index;
+    return positionOffset + virtualCount + own;
+  };
+
   /** Reads at most `chunk` new tokens a row; returns the states [batch · sequence, hidden] behind them. */
   const readChunk = async (cache: KeyValueCache, tokens: readonly (readonly number[])[]) => {
     const fresh = tokens.map((row) => row.length);
@@ -199,7 +210,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     const positions = new BigInt64Array(batch * sequence);
     fresh.forEach((count, row) => {
       for (let t = 0; t < count; t++)
-        positions[row * sequence + t] = BigInt(positionOffset + lengths[row]! + t);
+        positions[row * sequence + t] = BigInt(positionOf(row, lengths[row]! + t));
     });
     const tableRows = rotaryLength(sequence, cache);
     const shared: Partial<Record<SharedName, Value>> = {
@@ -208,6 +219,12 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
         ...REACHES.map((reach) => rotaryTables(tableRows, reach, positionOffset + cache.capacity)),
       ),
       positions: integers(positions, [batch, sequence]),
+      ...(sequence > 1 &&
+        inContext?.masks(
+          history.map((text, row) => (fresh[row]! > 0 ? text : [])),
+          virtualCount,
+          sequence,
+        )),
     };
     await embed(ids, lengths, shared.positions!, first);
     const lastPositions = (layer: number, rows: CachedRows) =>
@@ -275,6 +292,16 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     for (let row = 0; row < batch; row++) cache.truncate(row, 0);
     return true;
   };
+  /** Whether texts are read from their beginnings, what was kept of them being of other contexts. */
+  const restarted = (cache: KeyValueCache, added: readonly (readonly number[])[]): boolean => {
+    const restarts = added.map(
+      ({ length }, row) =>
+        length > 0 && inContext?.restarts(row, history[row]!, length, cache.lengths[row]!) === true,
+    );
+    if (!restarts.includes(true)) return false;
+    for (let row = 0; row < batch; row++) cache.truncate(row, 0);
+    return true;
+  };
   const embed = createTokenEmbedding(model, batch, bind, (sequence) =>
     shapeOf(sequence, { capacity }),
   );
@@ -283,14 +310,13 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
   return {
     batch,
     get lengths() {
-      const kept = opened?.lengths ?? new Array<number>(batch).fill(0);
-      return kept.map((length) => Math.max(0, length - virtualCount));
+      return history.map((text) => text.length);
     },
     async append(added) {
       for (const row of added) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
       const cache = await openCache();
       added.forEach((row, b) => void history[b]!.push(...row));
-      const given = switched(cache) ? history : added;
+      const given = switched(cache) || restarted(cache, added) ? history : added;
       // A row's virtual tokens are read before its first real one; their ids say nothing.
       const tokens = given.map((row, b) =>
         row.length > 0 && cache.lengths[b] === 0
@@ -318,7 +344,8 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     },
     truncate(row, length) {
       history[row]!.length = Math.min(history[row]!.length, length);
-      opened?.truncate(row, virtualCount + length);
+      const kept = inContext?.kept(row, length) ?? length;
+      opened?.truncate(row, kept < length ? 0 : virtualCount + length);
     },
   };
 }

@@ -1,8 +1,7 @@
 // Continuing sequences without keys and values that were kept: under a method that averages over whole
-// rows (UniPELT's gates), where every new token changes what was computed for all before it, under one of
-// two passes (X-LoRA), as PEFT does, and behind a context that sees all of itself (GLM-130B), since
-// attention over a cache looks back alone. Each call reads whole rows again; the work for an answer
-// grows with the square of its length, and is exact.
+// rows (UniPELT's gates), where every new token changes what was computed for all before it, and under
+// one of two passes (X-LoRA), as PEFT does. Each call reads whole rows again; the work for an answer grows
+// with the square of its length, and is exact.
 
 import { createNetwork } from "../network.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
