@@ -6,6 +6,7 @@ import { type Scale, scaleModel } from "../src/recipe/scale.ts";
 import { table } from "./model-table.ts";
 
 const FOLDER = join(import.meta.dirname, "..", "docs", "glm-130b");
+const exactly = (count: number) => count.toLocaleString("en-US");
 const DEVICES = [8, 16, 32, 64];
 
 /** What `tunesmith models scale docs/glm-130b` shows, for several numbers of devices. */
@@ -20,9 +21,9 @@ export async function scaleTables(): Promise<string> {
     table(
       ["parameters", "number"],
       [
-        ["all", formatCount(parameters.total)],
-        [`a block, of ${parameters.blocks}`, formatCount(parameters.block)],
-        ["embedding, which is the output too", formatCount(parameters.embedding)],
+        ["all", exactly(parameters.total)],
+        [`a block, of ${parameters.blocks}`, exactly(parameters.block)],
+        ["embedding, which is the output too", exactly(parameters.embedding)],
       ],
     ),
     table(

@@ -46,7 +46,7 @@ it("learns what fills a blank, at the end of a prompt and within it", async () =
       "train: { epochs: 12, batchSize: 8, learningRate: 0.01 }\noutput: runs/one\n",
   );
   const preview = await tunesmith("data", "preview", "recipe.yaml", "--samples", "3");
-  expect(preview.err).toBe("");
+  expect(preview.code, preview.err).toBe(0);
   expect(preview.out).toContain("0 of A is[gMASK]<sop>⟦one<eop>⟧");
   expect(preview.out).toContain("A [MASK] 0</s><sop>⟦has<eop>⟧");
   expect((await tunesmith("plan", "recipe.yaml")).out).toContain("<sop>");
@@ -78,7 +78,7 @@ it("blanks texts, cuts long ones, and packs them", async () => {
       "method: full\ntrain: { epochs: 3, batchSize: 4, learningRate: 0.01 }\noutput: runs/texts\n",
   );
   const preview = await tunesmith("data", "preview", "texts.yaml", "--samples", "30");
-  expect(preview.err).toBe("");
+  expect(preview.code, preview.err).toBe(0);
   expect(preview.out).toMatch(/\[gMASK\]<sop>⟦/);
   expect(preview.out).toMatch(/\[MASK\].*<\/s><sop>⟦.*<eop>⟧/);
   expect(preview.out).toMatch(/ split/);
