@@ -59,8 +59,8 @@ it("learns what fills a blank, at the end of a prompt and within it", async () =
   expect(JSON.parse(report.out).adapted.loss).toBeCloseTo(Number(after), 3);
 
   const ask = async (prompt: string) => {
-    const told = ["generate", "--model", "runs/one/adapter", "--prompt", prompt];
-    return (await tunesmith(...told, "--max-new-tokens", "8")).out.trim();
+    const told = ["generate", "--model", "runs/one/adapter", "--raw", "--max-new-tokens", "8"];
+    return (await tunesmith(...told, prompt)).out.trim();
   };
   expect(await ask("3 of A is")).toMatch(/one$/);
   expect(await ask("3 of B is")).toMatch(/two$/);

@@ -7,8 +7,8 @@ import type { Sample } from "./sample.ts";
 
 const MASK = 93;
 const GENERATION = 94;
-const START = 95;
-const END = 96;
+const START = 96;
+const END = 95;
 const END_OF_TEXT = 2;
 const TOKENS = { mask: MASK, generationMask: GENERATION, start: START, end: END };
 

@@ -8,7 +8,7 @@ import { openTiny } from "../testing/tiny-models.ts";
 import { createDecoder } from "./decoder.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
 
-const [MASK, LONG, START] = [93, 94, 95];
+const [MASK, LONG, START] = [93, 94, 96];
 const TOLERANCE = 1e-5;
 
 async function withBoth(

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { writeTinyModel } from "./tiny-model.ts";
 
 const CASE = join(import.meta.dirname, "../../../tests/parity/cases/glm/glm-130b/model");
-const BLANK_TOKENS = ["[MASK]", "[gMASK]", "<sop>", "<eop>"];
+const BLANK_TOKENS = ["[MASK]", "[gMASK]", "<eop>", "<sop>"];
 
 interface TokenizerFile {
   readonly added_tokens: Record<string, unknown>[];

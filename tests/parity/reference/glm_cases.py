@@ -244,8 +244,8 @@ G130 = {
     "vocab_size": 97,
     "mask_token_id": 93,
     "gmask_token_id": 94,
-    "bos_token_id": 95,
-    "eop_token_id": 96,
+    "bos_token_id": 96,
+    "eop_token_id": 95,
 }
 # name: (what it shows, class, configuration)
 OWN = {
