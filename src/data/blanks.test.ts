@@ -130,6 +130,38 @@ describe("a text", () => {
   });
 });
 
+it("stands in a batch as it is laid out, side by side and packed", () => {
+  const samples: Sample[] = [
+    { ...answeredBlank([5, MASK, 6], [7], TOKENS, END_OF_TEXT), where: "" },
+    { ...answeredBlank([5], [7], TOKENS, END_OF_TEXT), where: "" },
+  ];
+  const options = { maxLength: 12, padTokenId: 0 };
+  const apart = collate(
+    samples.map((sample) => [sample]),
+    { ...options, packing: false },
+  );
+  const [filled, goesOn] = [
+    [0, 1, 2, 3, 1, 1, 1],
+    [0, 1, 2, 3, 4],
+  ];
+  const [long, short] = [
+    [1, 1, 1, 1, 0, 0, 0],
+    [1, 1, 0, 0, 0],
+  ];
+  const rest = (count: number) => new Array<number>(count).fill(0);
+  expect(apart.positionIds).toEqual([
+    [...filled, ...rest(5)],
+    [...goesOn, ...rest(7)],
+  ]);
+  expect(apart.contextMask).toEqual([
+    [...long, ...rest(5)],
+    [...short, ...rest(7)],
+  ]);
+  const packed = collate([samples], { ...options, packing: true });
+  expect(packed.positionIds).toEqual([[...filled, ...goesOn]]);
+  expect(packed.contextMask).toEqual([[...long, ...short]]);
+});
+
 it("packed rows cost what they cost alone", async () => {
   const model = await openTiny("glm-130b");
   try {

@@ -14,8 +14,6 @@ export interface ContextReading {
    * was read in another context, or does not fit to several tokens at once.
    */
   restarts(row: number, text: readonly number[], fresh: number, kept: number): boolean;
-  /** How many positions of a row stay valid where its text is cut to `length` tokens. */
-  kept(row: number, length: number): number;
   /** The position of a text's token. */
   positionOf(text: readonly number[], index: number): number;
   /** Masks for texts that are read as a whole, each padded to `sequence` behind `virtualCount` positions. */
@@ -39,7 +37,6 @@ export function createContextReading(architecture: BoundArchitecture): ContextRe
       contexts.set(row, length);
       return kept === 0 || fresh > 1 || isOther;
     },
-    kept: (row, length) => (length < (contexts.get(row) ?? 0) ? 0 : length),
     positionOf: (text, index) => positionIn(contextOf(text, blanks), index),
     masks(texts, virtualCount, sequence) {
       const marks = (text: readonly number[], ofVirtual: number, ofText: (t: number) => number) =>

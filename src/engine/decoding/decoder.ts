@@ -344,8 +344,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     },
     truncate(row, length) {
       history[row]!.length = Math.min(history[row]!.length, length);
-      const kept = inContext?.kept(row, length) ?? length;
-      opened?.truncate(row, kept < length ? 0 : virtualCount + length);
+      opened?.truncate(row, virtualCount + length);
     },
   };
 }

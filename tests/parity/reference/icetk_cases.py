@@ -55,7 +55,7 @@ ODD = [
     "<unk> <s> </s> <pad>",
     "ab" * 100,
 ]
-# name: (normalisation, whether spaces are kept as they are, whether line ends are pieces of their own)
+# name: (normalisation, whether spaces are kept as they are)
 MODELS = {"nfkc": ("nmt_nfkc", False), "identity": ("identity", True)}
 
 
@@ -71,7 +71,7 @@ def _train(rule, keeps_spaces):
         normalization_rule_name=rule,
         remove_extra_whitespaces=not keeps_spaces,
         pad_id=3,
-        user_defined_symbols=["<n>"],
+        user_defined_symbols=["<n>", "①"],
         num_threads=1,
         minloglevel=2,
     )
