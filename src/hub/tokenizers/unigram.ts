@@ -11,6 +11,7 @@ export interface Unigram {
   decode(ids: readonly number[]): string;
 }
 
+const BLANK = 0x20;
 /** What stands for a space. */
 const SPACE = "▁";
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -30,26 +31,26 @@ export function createUnigram(model: SentencePieceModel): Unigram {
   const unknownScore = Math.fround(lowest - UNKNOWN_PENALTY);
   const unknownId = pieces.findIndex(({ type }) => type === UNKNOWN);
   const byteIds = new Map<number, number>();
-  /** Pieces that a text may match: their ids and scores. */
-  const known = new Map<string, { readonly id: number; readonly score: number }>();
-  let longest = 1;
+  const known = new Map<string, KnownPiece>();
   for (const [id, { text, score, type }] of pieces.entries()) {
     if (type === BYTE) byteIds.set(Number.parseInt(text.slice(3, 5), 16), id);
     if (type !== NORMAL && type !== USER_DEFINED) continue;
     // What is defined by hand wins over whatever else it could be made of.
     const own = type === NORMAL ? score : Buffer.byteLength(text) * highest - 0.1;
     known.set(text, { id, score: Math.fround(own) });
-    longest = Math.max(longest, [...text].length);
   }
 
-  const unknownIds = (character: string): number[] => {
+  const tree = createPrefixTree(known);
+
+  const unknownIds = (character: number): number[] => {
     if (!byteFallback) return [unknownId];
-    return [...Buffer.from(character)].map((byte) => byteIds.get(byte) ?? unknownId);
+    const bytes = Buffer.from(String.fromCodePoint(character));
+    return [...bytes].map((byte) => byteIds.get(byte) ?? unknownId);
   };
 
   return {
     encode(text) {
-      const characters = [...normalize(text)];
+      const characters = Int32Array.from(normalize(text), (one) => one.codePointAt(0)!);
       const count = characters.length;
       /** The best way to each position: its score, and the piece that ends there. */
       const best = new Float32Array(count + 1);
@@ -63,11 +64,12 @@ export function createUnigram(model: SentencePieceModel): Unigram {
         ids[to] = id;
       };
       for (let from = 0; from < count; from++) {
-        let piece = "";
+        let node = ROOT;
         let isKnown = false;
-        for (let to = from + 1; to <= count && to - from <= longest; to++) {
-          piece += characters[to - 1];
-          const found = known.get(piece);
+        for (let to = from + 1; to <= count; to++) {
+          node = tree.next(node, characters[to - 1]!);
+          if (node === ROOT) break;
+          const found = tree.pieces[node];
           if (!found) continue;
           offer(from, to, found.id, found.score);
           if (to === from + 1) isKnown = true;
@@ -117,6 +119,59 @@ export function createUnigram(model: SentencePieceModel): Unigram {
   };
 }
 
+/** A piece that a text may match. */
+interface KnownPiece {
+  readonly id: number;
+  readonly score: number;
+}
+
+const ROOT = 0;
+
+/** Pieces by their characters: from a node and a character to the next node, if a piece goes on so. */
+interface PrefixTree {
+  /** ROOT where none goes on. */
+  next(node: number, character: number): number;
+  /** What ends at each node. */
+  readonly pieces: readonly (KnownPiece | undefined)[];
+}
+
+/** A hash table of edges in flat arrays: a vocabulary has half a million of them. */
+function createPrefixTree(known: ReadonlyMap<string, KnownPiece>): PrefixTree {
+  const pieces: (KnownPiece | undefined)[] = [undefined];
+  let most = 1;
+  for (const text of known.keys()) most += text.length;
+  const size = 2 ** Math.ceil(Math.log2(2 * most));
+  const [nodes, characters, following] = [0, 1, 2].map(() => new Int32Array(size)) as [
+    Int32Array,
+    Int32Array,
+    Int32Array,
+  ];
+  /** Where an edge is, or would be put. */
+  const placeOf = (node: number, character: number): number => {
+    let at = Math.imul(Math.imul(node, 0x9e3779b1) + character, 0x85ebca6b) >>> 7;
+    for (; ; at++) {
+      at &= size - 1;
+      if (following[at] === ROOT) return at;
+      if (nodes[at] === node && characters[at] === character) return at;
+    }
+  };
+  for (const [text, piece] of known) {
+    let node = ROOT;
+    for (const one of text) {
+      const character = one.codePointAt(0)!;
+      const at = placeOf(node, character);
+      if (following[at] === ROOT) {
+        nodes[at] = node;
+        characters[at] = character;
+        following[at] = pieces.push(undefined) - 1;
+      }
+      node = following[at]!;
+    }
+    pieces[node] = piece;
+  }
+  return { next: (node, character) => following[placeOf(node, character)]!, pieces };
+}
+
 /** SentencePiece's `Normalizer::Normalize`, over bytes, as its map of characters is. */
 function createNormalizer(model: SentencePieceModel): (text: string) => string {
   const { addDummyPrefix, removeExtraWhitespaces } = model;
@@ -145,20 +200,20 @@ function createNormalizer(model: SentencePieceModel): (text: string) => string {
   };
   return (text) => {
     const bytes = encoder.encode(text);
-    const parts: string[] = [];
+    const normal: number[] = [];
     let wasSpace = true;
     for (let at = 0; at < bytes.length; ) {
       const next = definedAt(bytes, at) ?? find(bytes, at) ?? characterAt(bytes, at);
       at += next.length;
-      let part = DECODER.decode(next.bytes);
-      if (removeExtraWhitespaces && wasSpace) part = part.replace(/^ +/, "");
-      if (part === "") continue;
-      parts.push(part);
-      wasSpace = part.endsWith(" ");
+      let from = 0;
+      if (removeExtraWhitespaces && wasSpace) while (next.bytes[from] === BLANK) from++;
+      for (let i = from; i < next.bytes.length; i++) normal.push(next.bytes[i]!);
+      if (from < next.bytes.length) wasSpace = normal.at(-1) === BLANK;
     }
-    if (parts.length === 0) return "";
-    const normal = (addDummyPrefix ? SPACE : "") + parts.join("").replaceAll(" ", SPACE);
-    return removeExtraWhitespaces ? normal.replace(/▁+$/, "") : normal;
+    if (normal.length === 0) return "";
+    const read = DECODER.decode(Uint8Array.from(normal)).replaceAll(" ", SPACE);
+    const marked = (addDummyPrefix ? SPACE : "") + read;
+    return removeExtraWhitespaces ? marked.replace(/▁+$/, "") : marked;
   };
 }
 
