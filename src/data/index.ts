@@ -1,6 +1,7 @@
 // Data: from files to batches. Reading, formats, tokenising, truncation, packing, batching.
 
 export type { BatchSource } from "./batch-source.ts";
+export { openBlank } from "./blanks.ts";
 export type { Example } from "./example.ts";
 export { type ColumnMapping, FORMATS, type FormatName } from "./formats.ts";
 export { labelsIn, type ReadLabel } from "./label-column.ts";

@@ -19,7 +19,7 @@ import { checkStopStrings, type Reply, type ReplyInProgress, startReply } from "
 import { createRowBatch, type RowBatch } from "./row-batch.ts";
 
 /** What generation needs of a model; an `EngineModel` has it. */
-export interface GenerativeModel extends DecodableModel, GenerationSource {
+export interface GenerativeModel extends DecodableModel, Omit<GenerationSource, "architecture"> {
   /** What requests choose adapters from; without it, they choose none. */
   readonly adapters?: AdapterSet;
 }

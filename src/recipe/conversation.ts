@@ -1,6 +1,7 @@
 // A model to talk to: messages in, text out as it comes.
 
 import { freemem } from "node:os";
+import { openBlank } from "../data/index.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
@@ -89,12 +90,12 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   }
 
   const continueText: Conversation["continueText"] = (prompt, sampling = {}, signal) =>
-    text(promptIdsOf(tokenizer, prompt, true), sampling, signal);
+    text(promptIdsOf({ model, tokenizer }, prompt, true), sampling, signal);
   return {
     tokenizer,
     continueText,
     answer: (messages, sampling = {}, signal) =>
-      text(promptIdsOf(tokenizer, messages), sampling, signal),
+      text(promptIdsOf({ model, tokenizer }, messages), sampling, signal),
     dispose: () => model.dispose(),
   };
 }
@@ -116,17 +117,20 @@ export async function openText(
 
 /**
  * The tokens that an answer follows: a text is a user's message. Without a chat template, or where the
- * prompt is `raw`, it or the last message is continued as it is.
+ * prompt is `raw`, it or the last message is continued as it is. A model that fills blanks has one to fill.
  */
 export function promptIdsOf(
-  tokenizer: Tokenizer,
+  { model, tokenizer }: { readonly model: EngineModel; readonly tokenizer: Tokenizer },
   prompt: string | readonly ChatMessage[],
   raw = false,
 ): readonly number[] {
   const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
-  if (raw || tokenizer.chatTemplate === undefined)
-    return tokenizer.encode(messages.at(-1)?.content ?? "");
-  return encodeChat(tokenizer, messages, { addGenerationPrompt: true }).inputIds;
+  const inputIds =
+    raw || tokenizer.chatTemplate === undefined
+      ? tokenizer.encode(messages.at(-1)?.content ?? "")
+      : encodeChat(tokenizer, messages, { addGenerationPrompt: true }).inputIds;
+  const { blanks } = model.architecture.dimensions;
+  return blanks ? openBlank(inputIds, blanks, tokenizer.eosTokenId) : inputIds;
 }
 
 /**

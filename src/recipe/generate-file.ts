@@ -57,7 +57,7 @@ export async function generateFile(options: GenerateFileOptions): Promise<Genera
   const sampling = withModelDefaults(samplingOf(options), model.generationConfig);
   const stops = stopTokenIds(model, tokenizer);
   const submit = (row: Row): Promise<FinishedReply> => {
-    const inputIds = promptIdsOf(tokenizer, readPrompt(row), raw);
+    const inputIds = promptIdsOf({ model, tokenizer }, readPrompt(row), raw);
     const room = Math.max(1, context - inputIds.length);
     const maxNewTokens = Math.min(options.maxNewTokens ?? DEFAULT_NEW_TOKENS, room);
     return requests.submit({ ...sampling, inputIds, maxNewTokens, stopTokenIds: stops, signal })

@@ -30,11 +30,6 @@ export interface DecoderOptions {
   readonly chunk?: number;
   /** Default: the decoder's model, for all rows. */
   readonly modelOf?: ModelOfRows;
-  /**
-   * Whether a row's first tokens but the last are a context that sees all of itself, as in
-   * `Batch.contextMask`. Default false.
-   */
-  readonly seesContext?: boolean;
 }
 
 export interface Decoder {

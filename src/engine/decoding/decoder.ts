@@ -7,6 +7,7 @@ import type { Value } from "../../runtime/kernel.ts";
 import { floatData } from "../../runtime/values.ts";
 import { checkBatch } from "../inputs.ts";
 import { batchSize } from "./batch-sizes.ts";
+import { createContextReading } from "./context-reading.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { computePrefixes } from "./fixed-prefix.ts";
 import {
@@ -33,7 +34,7 @@ export type {
 /** @throws TunesmithError (config) for a classifier, which has no next token */
 export function createDecoder(model: DecodableModel, options: DecoderOptions = {}): Decoder {
   if (model.architecture.classifier) throw saysNoTokens(model.architecture.classifier.labels);
-  if (model.method?.mixesPositions || model.method?.readsFirstPass || options.seesContext)
+  if (model.method?.mixesPositions || model.method?.readsFirstPass)
     return createRereadingDecoder(model, options);
   return createCachingDecoder(model, options);
 }
@@ -47,6 +48,7 @@ function createCachingDecoder(
   const { hiddenSize, vocabularySize } = dimensions;
   const virtualCount = method?.virtualTokens?.count ?? 0;
   const positions = createTextPositions(model);
+  const inContext = createContextReading(architecture);
   const scratch = createScratchMemory();
   const readers = new WeakMap<DecodableModel, TokenReader>();
   const kernels = new WeakMap<object, LayerKernels>();
@@ -84,6 +86,9 @@ function createCachingDecoder(
     // Keys that were kept are of other rotary tables than the text's.
     if (goesBeyond !== isLong[row]) cache.truncate(row, 0);
     isLong[row] = goesBeyond;
+    const before = cache.lengths[row]!;
+    const fresh = text.length - Math.max(0, before - virtualCount);
+    if (inContext?.restarts(row, text, fresh, before)) cache.truncate(row, 0);
     const kept = cache.lengths[row]!;
     if (kept > 0) return text.slice(kept - virtualCount);
     return [...new Array<number>(virtualCount).fill(0), ...text];
@@ -92,6 +97,7 @@ function createCachingDecoder(
     length: cache.lengths[row]!,
     fresh,
     isLong: isLong[row]!,
+    ...(inContext && { text: texts[row]! }),
   });
   const keepLogits = (row: number, from: Float32Array) => {
     logits[row] ??= new Float32Array(vocabularySize);
@@ -103,8 +109,8 @@ function createCachingDecoder(
     const [last] = scratch("last", [[1, hiddenSize]]) as [Value];
     for (const { start, count, sequence } of promptParts(
       tokens.length,
-      chunk,
-      reader.holdsWeights,
+      inContext ? tokens.length : chunk,
+      reader.holdsWeights && !inContext,
     )) {
       cache.reserve(1, cache.lengths[row]! + sequence);
       const states = await reader.read(cache, {
@@ -112,6 +118,7 @@ function createCachingDecoder(
         rows: [readRow(row, count, cache)],
         sequence,
         ids: padded(tokens.slice(start, start + count), sequence),
+        ...(inContext && { masks: inContext.masks([texts[row]!], virtualCount, sequence) }),
       });
       cache.advance(row, count);
       const end = (count - 1) * hiddenSize;

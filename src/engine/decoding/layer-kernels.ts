@@ -7,7 +7,7 @@ import { input, type Shape, type Tensor, topologicalOrder } from "../../tensor/i
 import { expertCounts } from "../blocks.ts";
 import { enterExperts } from "../experts/pieces.ts";
 import { heldBy } from "../held-weights.ts";
-import { type Binding, createTracer, type TraceShape } from "../trace.ts";
+import { type Binding, createTracer, selfAttention, type TraceShape } from "../trace.ts";
 import { attendCached, cachedHeadSize } from "./cached-attention.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
 import { layerGroups } from "./layer-groups.ts";
@@ -72,7 +72,9 @@ export function createLayerKernels(model: Omit<DecodableModel, "parameterSet">):
     const kept = [batch, keyValueHeads, capacity, cachedHeadSize(headSize)];
     const written: Tensor[] = [];
     let attended = 0;
-    const tracer = createTracer(model, trace, (given) => {
+    const within =
+      dimensions.blanks && sequence > 1 ? selfAttention(architecture, trace) : undefined;
+    const tracer = createTracer(model, trace, (given, shared, prefix) => {
       const layer = group[attended++]!;
       const cached = attendCached(given, trace, dimensions, {
         keptKeys: fed({ kind: "keys", layer }, kept),
@@ -81,7 +83,7 @@ export function createLayerKernels(model: Omit<DecodableModel, "parameterSet">):
         total: fed({ kind: "total", layer }, [1], "int32"),
       });
       written.push(...cached.written);
-      return cached.output;
+      return within?.(given, shared, prefix) ?? cached.output;
     });
     const y = group.reduce((states, layer) => traceLayer(layer, states, tracer.scope), x);
     const outputs = [y, ...written];

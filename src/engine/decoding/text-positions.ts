@@ -6,6 +6,7 @@ import type { Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { rotaryValues } from "../inputs.ts";
 import { REACH_INPUTS, REACHES, type SharedName } from "../trace.ts";
+import { createContextReading } from "./context-reading.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
 
 /** A row that new tokens are read of. */
@@ -16,6 +17,8 @@ export interface ReadRow {
   readonly fresh: number;
   /** Whether its text is turned by the tables for texts beyond the switch. */
   readonly isLong: boolean;
+  /** Its tokens, those included that have yet to be read, where positions depend on them. */
+  readonly text?: readonly number[];
 }
 
 export interface TextPositions {
@@ -37,6 +40,12 @@ export function createTextPositions({
 }: Pick<DecodableModel, "architecture" | "method">): TextPositions {
   const { rotarySwitch } = architecture.dimensions;
   const offset = method?.positionOffset ?? 0;
+  const virtualCount = method?.virtualTokens?.count ?? 0;
+  const inContext = createContextReading(architecture);
+  const placeOf = (text: readonly number[] | undefined, at: number) =>
+    inContext && text && at >= virtualCount
+      ? virtualCount + inContext.positionOf(text, at - virtualCount)
+      : at;
   const tables = new Map<Reach, { readonly cosines: Value; readonly sines: Value }>();
 
   /** The kernel wants a row for every position of a padded prompt, whether or not it is used. */
@@ -74,9 +83,10 @@ export function createTextPositions({
     inputs(rows, sequence, capacity) {
       const positions = new BigInt64Array(rows.length * sequence);
       const behind = textRows(sequence, capacity);
-      rows.forEach(({ length, fresh, isLong }, row) => {
-        const first = offset + length + (isLong ? behind : 0);
-        for (let t = 0; t < fresh; t++) positions[row * sequence + t] = BigInt(first + t);
+      rows.forEach(({ length, fresh, isLong, text }, row) => {
+        const first = offset + (isLong ? behind : 0);
+        for (let t = 0; t < fresh; t++)
+          positions[row * sequence + t] = BigInt(first + placeOf(text, length + t));
       });
       return {
         ...Object.assign({}, ...REACHES.map((reach) => rotary(sequence, capacity, reach))),

@@ -6,7 +6,7 @@ import { counts } from "../../runtime/values.ts";
 import { createBind } from "../bind.ts";
 import { expertCounts } from "../blocks.ts";
 import { columnsOf } from "../experts/pieces.ts";
-import type { Binding, TraceShape } from "../trace.ts";
+import type { Binding, SharedName, TraceShape } from "../trace.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
 import { createDecoderHead, type DecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
@@ -25,6 +25,8 @@ export interface TokenReading {
   readonly sequence: number;
   /** [rows · sequence] */
   readonly ids: readonly number[];
+  /** Where several tokens are read by the attention of training, see `createContextReading`. */
+  readonly masks?: Partial<Record<SharedName, Value>>;
 }
 
 export interface TokenReader {
@@ -52,7 +54,7 @@ export function createTokenReader(
   return {
     holdsWeights: areHolding,
     logits: createDecoderHead(model, bind),
-    async read(cache, { first, rows, sequence, ids }) {
+    async read(cache, { first, rows, sequence, ids, masks }) {
       const { capacity } = cache;
       const batch = rows.length;
       const trace: TraceShape = {
@@ -62,7 +64,7 @@ export function createTokenReader(
         training: false,
         rotaryLength: positions.tableLength(sequence, capacity),
       };
-      const shared = positions.inputs(rows, sequence, capacity);
+      const shared = { ...positions.inputs(rows, sequence, capacity), ...masks };
       const shape = [batch * sequence, hiddenSize];
       let [x, y] = scratch("states", [shape, shape]) as [Value, Value];
       const kept = rows.map(({ length }) => length);
