@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { writeTinyGlm } from "../src/recipe/testing/tiny-glm.ts";
+import { writeTinyGlm, writeTinyIcetkGlm } from "../src/recipe/testing/tiny-glm.ts";
 
 const PROGRAM = join(import.meta.dirname, "..", "bin", "tunesmith.mjs");
 
@@ -98,3 +98,27 @@ it("refuses to train on contexts", async () => {
   expect(refused.code).toBe(1);
   expect(refused.err).toMatch(/data\.loss[\s\S]*fills blanks[\s\S]*loss: auto/);
 });
+
+it("reads and writes icetk's texts, Chinese ones too, and takes its tokenizer along", async () => {
+  await writeTinyIcetkGlm(join(folder, "icetk"));
+  const records = [
+    { prompt: "北京是", completion: "首都。\n" },
+    { prompt: "The dog [MASK] lazy", completion: "is  not" },
+  ];
+  await write("icetk.jsonl", lines(records));
+  await write(
+    "icetk.yaml",
+    "model: ./icetk\ndata: { train: icetk.jsonl, eval: icetk.jsonl }\nmethod: full\n" +
+      "train: { epochs: 30, batchSize: 2, learningRate: 0.01 }\noutput: runs/icetk\n",
+  );
+  const preview = await tunesmith("data", "preview", "icetk.yaml");
+  expect(preview.out).toContain("北京是[gMASK]<sop>⟦");
+  const trained = await tunesmith("train", "icetk.yaml");
+  expect(trained.code, trained.err).toBe(0);
+  const ask = async (prompt: string) => {
+    const told = ["generate", "--model", "runs/icetk/adapter", "--max-new-tokens", "12", prompt];
+    return (await tunesmith(...told)).out.trim();
+  };
+  expect(await ask("北京是")).toMatch(/首都。$/);
+  expect(await ask("The dog [MASK] lazy")).toMatch(/is {2}not$/);
+}, 120_000);
