@@ -90,6 +90,18 @@ example("many-adapters", [MODEL, "runs/recipe/adapter", PEFT_ADAPTER], (out) => 
   expect(differences[2]).toBe(0);
 });
 
+example("many-requests", [MODEL, "runs/recipe/adapter"], (out) => {
+  expect(out).toMatch(/^first: [1-4] pieces, then 0 waiting$/m);
+  expect(out).toMatch(/^second: 16 tokens/m);
+  expect(out).toMatch(/^third: 8 tokens/m);
+  expect(out).toMatch(/^endless: not needed any more$/m);
+  const [late, alone] = [/^late: 6 tokens: (".*")$/m, /^late, alone: (".*")$/m].map(
+    (line) => line.exec(out)?.[1],
+  );
+  expect(late?.length).toBeGreaterThan(2);
+  expect(late).toBe(alone);
+});
+
 example(
   "convert-adapter",
   [MODEL, "runs/recipe/adapter", PEFT_ADAPTER, "converted"],

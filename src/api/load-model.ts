@@ -5,7 +5,7 @@ import { type EngineModel, openModel } from "../engine/load.ts";
 import type { Arithmetic } from "../engine/weights/integer-operands.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
 import { TunesmithError } from "../errors.ts";
-import { generate } from "../generate/index.ts";
+import { createRequests, generate } from "../generate/index.ts";
 import { type QuantizationType, resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { type Problem, usualProblem } from "../models/index.ts";
@@ -198,9 +198,20 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     generate: (options) =>
       inTurn(async () => {
         const tokenizer = options.stopStrings?.length ? await engine.loadTokenizer() : undefined;
-        const model = await chosen(options, options.inputIds.length);
-        return generate(model, { tokenizer, ...options });
+        return generate(engine, { tokenizer, adapters: adapters.active, ...options });
       }),
+    requests({ tokenizer, ...options } = {}) {
+      const requests = createRequests({ model: engine, tokenizer, inTurn }, options);
+      return {
+        get running() {
+          return requests.running;
+        },
+        get waiting() {
+          return requests.waiting;
+        },
+        submit: (request) => requests.submit({ adapter: adapters.active, ...request }),
+      };
+    },
     classify: (texts, options = {}) =>
       inTurn(() => classify(texts, engine, (rows) => chosen(options, rows))),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),

@@ -3,13 +3,16 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { BlankTokens } from "../models/index.ts";
+import { createRandom } from "../runtime/random.ts";
+import { blankedText, roomForText } from "./blanks.ts";
 import type { Example } from "./example.ts";
 import { type ColumnMapping, createExampleReader, type FormatName } from "./formats.ts";
 import { labelOf, type ReadLabel, withoutLabel } from "./label-column.ts";
 import { readRecords } from "./read.ts";
 import type { Row } from "./row.ts";
 import type { Sample } from "./sample.ts";
-import { contentHash } from "./split.ts";
+import { contentHash, HASHES } from "./split.ts";
 import { createTokenize, type EncodeChat, type LossMode } from "./tokenize.ts";
 import { ruleFor, type Truncated, type TruncationRule, truncate } from "./truncate.ts";
 
@@ -19,6 +22,10 @@ export interface PipelineOptions {
   readonly loss?: LossMode | undefined;
   /** For classifiers: records have a label, and it is what is learned. */
   readonly readLabel?: ReadLabel | undefined;
+  /** For models that fill blanks: what is learned is to fill them. */
+  readonly blanks?: BlankTokens | undefined;
+  /** Chooses blanks, and the order of samples. */
+  readonly seed: number;
   readonly maxLength: number;
   readonly truncation?: TruncationRule | undefined;
   /** Called now and then with the number of records read so far. */
@@ -35,6 +42,8 @@ export interface Side {
 /** A record on its way: its tokens before any cut, and what truncation made of them. */
 export interface ProcessedRecord extends Truncated {
   readonly whole: Sample;
+  /** How many tokens it may have had. */
+  readonly limit: number;
   readonly hash: number;
   readonly format: FormatName;
 }
@@ -55,9 +64,21 @@ export function createPipeline(
   encodeChat: EncodeChat,
 ): Pipeline {
   const { loss = "auto", truncation = "auto", maxLength, columns = {}, readLabel } = options;
+  // A classifier fills none.
+  const blanks = readLabel ? undefined : options.blanks;
   const tokenize = readLabel
     ? createTokenize({ tokenizer, encodeChat, loss: "all", ends: false })
-    : createTokenize({ tokenizer, encodeChat, loss });
+    : createTokenize({ tokenizer, encodeChat, loss, blanks });
+  const blankRandom = createRandom(options.seed).fork("blanks");
+  /** Blanks come into a text when it is cut, since they take room; those of a content are the same anywhere. */
+  const withBlanks = (cut: Truncated, hash: number, tokens: BlankTokens): Truncated => ({
+    ...cut,
+    samples: cut.samples.map((sample, index) => {
+      const random = blankRandom.fork(hash * HASHES).fork(index);
+      const { inputIds } = sample;
+      return { ...sample, ...blankedText(inputIds, tokens, tokenizer.eosTokenId, random) };
+    }),
+  });
   const labelled = (sample: Sample, row: Row): Sample =>
     readLabel
       ? {
@@ -87,8 +108,11 @@ export function createPipeline(
         if (!side.accepts(hash)) continue;
         const whole = labelled(tokenize(example, row.where), row);
         const rule = ruleFor(truncation, example.kind, readLabel !== undefined);
-        const cut = truncate(whole, maxLength, rule);
-        yield { ...cut, whole, hash, format };
+        const inText = example.kind === "text" ? blanks : undefined;
+        const limit = inText ? roomForText(maxLength) : maxLength;
+        const cut = truncate(whole, limit, rule);
+        const processed = inText ? withBlanks(cut, hash, inText) : cut;
+        yield { ...processed, whole, limit, hash, format };
       }
     },
   };

@@ -4,6 +4,8 @@
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
 import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { BlankTokens } from "../models/index.ts";
+import { answeredBlank } from "./blanks.ts";
 import type { Example } from "./example.ts";
 import type { Sample } from "./sample.ts";
 
@@ -32,6 +34,11 @@ export interface TokenizeOptions {
    * last token, as Transformers' do.
    */
   readonly ends?: boolean;
+  /**
+   * For models that fill blanks: prompts are contexts and completions what fills their blank. Plain texts are
+   * left as they are, to be blanked when they are cut.
+   */
+  readonly blanks?: BlankTokens | undefined;
 }
 
 interface Marked {
@@ -47,13 +54,14 @@ interface Marked {
  * says. A completion begins at the first token in which prompt and prompt + completion differ: where
  * a token spans the border, it belongs to the completion.
  *
- * @throws TunesmithError (data) at an example that the loss mode does not suit, or that the chat
- *   template refuses.
+ * @throws TunesmithError (config) for a loss mode that does not suit the model; (data) at an example that it
+ *   does not suit, or that the chat template refuses.
  */
 export function createTokenize(
   options: TokenizeOptions,
 ): (example: Example, where: string) => Sample {
-  const { tokenizer, encodeChat, loss = "auto", ends = true } = options;
+  const { tokenizer, encodeChat, loss = "auto", ends = true, blanks } = options;
+  if (blanks && (loss === "all" || loss === "assistant")) throw fillsBlanks(loss);
   const end = ends ? tokenizer.eosTokenId : undefined;
 
   const chat = (messages: readonly ChatMessage[], where: string) => {
@@ -106,18 +114,48 @@ export function createTokenize(
     return { inputIds: withEnd(encode(content), end), trained: () => true };
   };
 
+  /** Prompt and completion as texts, where they are not turns for the chat template. */
+  const textsOf = ({ prompt, completion, plain }: Extract<Example, { kind: "completion" }>) => {
+    if (plain && tokenizer.chatTemplate === undefined) return plain;
+    return typeof prompt === "string" || typeof completion === "string"
+      ? { prompt: prompt as string, completion: completion as string }
+      : undefined;
+  };
+
   const mark = (example: Example, where: string): Marked => {
     if (example.kind === "text") return text(example.text, where);
     if (example.kind === "conversation") return conversation(example.messages, where);
-    const { prompt, completion, plain } = example;
-    if (plain && tokenizer.chatTemplate === undefined)
-      return completionOfText(plain.prompt, plain.completion, where);
-    if (typeof prompt === "string" || typeof completion === "string")
-      return completionOfText(prompt as string, completion as string, where);
-    return completionOfTurns(prompt, completion, where);
+    const texts = textsOf(example);
+    return texts
+      ? completionOfText(texts.prompt, texts.completion, where)
+      : completionOfTurns(
+          example.prompt as readonly ChatMessage[],
+          example.completion as readonly ChatMessage[],
+          where,
+        );
+  };
+
+  /** The blank that the last answer fills. */
+  const answered = (example: Example, where: string, tokens: BlankTokens) => {
+    const texts = example.kind === "completion" && textsOf(example);
+    const plain = (text: string) =>
+      tokenizer.encode(text, { addSpecialTokens: false, parseSpecialTokens: false });
+    if (texts) {
+      // Here, and here alone, what people wrote becomes a special token: the blank that they mean.
+      const parts = texts.prompt.split(tokenizer.idToToken(tokens.mask) ?? "[MASK]").map(plain);
+      const prompt = parts.flatMap((part, index) => (index > 0 ? [tokens.mask, ...part] : part));
+      return answeredBlank(prompt, plain(texts.completion), tokens, tokenizer.eosTokenId);
+    }
+    const { inputIds, trained } = mark(example, where);
+    const marks = inputIds.map((_, position) => trained(position));
+    const start = lastRun(marks);
+    const answer = inputIds.slice(start, marks.lastIndexOf(true) + 1);
+    if (answer.length === 0) return { inputIds, labels: inputIds.map(() => IGNORED_LABEL) };
+    return answeredBlank(inputIds.slice(0, start), answer, tokens, tokenizer.eosTokenId);
   };
 
   return (example, where) => {
+    if (blanks && example.kind !== "text") return { ...answered(example, where, blanks), where };
     const { inputIds, trained } = mark(example, where);
     const labels = inputIds.map((id, position) => (trained(position) ? id : IGNORED_LABEL));
     return { inputIds, labels, where };
@@ -145,6 +183,14 @@ function lastRun(mask: readonly boolean[]): number {
   while (start > 0 && mask[start - 1]) start--;
   return start;
 }
+
+const fillsBlanks = (loss: LossMode) =>
+  new TunesmithError("config", {
+    where: "data.loss",
+    rule: "a model that fills blanks is trained on what fills them: the last answer, or blanks in texts",
+    seen: loss,
+    fix: "use loss: auto",
+  });
 
 function unsuited(loss: LossMode, kind: string, where: string): TunesmithError {
   const needs = loss === "assistant" ? "conversations" : "data with a prompt";

@@ -72,7 +72,7 @@ export function sharedInputs(
   architecture: BoundArchitecture,
   { offset = 0, hidesPadding = false }: InputOptions = {},
 ): SharedInputs {
-  if (batch.contextMask && !architecture.dimensions.seesContext) throw withoutContexts();
+  if (batch.contextMask && !architecture.dimensions.blanks) throw withoutContexts();
   const rows = batch.inputIds.length;
   const sequence = batch.inputIds[0]!.length;
   const positions = new BigInt64Array(rows * sequence);

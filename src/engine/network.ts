@@ -17,6 +17,7 @@ import { checkBatch, type SharedInputs, sharedInputs } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
 import { createPasses, type Part } from "./passes.ts";
+import { contextsOf } from "./row-context.ts";
 import { checkClassified, checkUnlabelledRows } from "./row-labels.ts";
 import {
   gatherRows,
@@ -53,12 +54,8 @@ export interface Network {
   /**
    * What follows each row, [rows, vocabulary]. Rows may differ in length; what a method averages over
    * a row leaves padding out.
-   * @param contexts how many of each row's first tokens see each other, see `Batch.contextMask`
    */
-  nextLogits(
-    rows: readonly (readonly number[])[],
-    contexts?: readonly number[],
-  ): Promise<Float32Array>;
+  nextLogits(rows: readonly (readonly number[])[]): Promise<Float32Array>;
   /**
    * Runs a batch without any loss and hands out what hooks report, by name: [batch · seq, width] each,
    * in memory that is used again afterwards. What is not in a whole block is not run.
@@ -257,7 +254,7 @@ export function createNetwork(options: NetworkOptions): Network {
       const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, logitCount);
       return { data: own, shape: [shared.batch, sequence, logitCount] };
     },
-    async nextLogits(given, contexts) {
+    async nextLogits(given) {
       for (const row of given) checkBatch({ inputIds: [row] }, vocabularySize);
       const length = roundedLength(Math.max(...given.map((row) => row.length)));
       const inputIds = given.map((row) => padded(row, length));
@@ -267,9 +264,15 @@ export function createNetwork(options: NetworkOptions): Network {
           length,
         ),
       );
-      const contextMask = contexts?.map((count) => inputIds[0]!.map((_, t) => Number(t < count)));
-      const rows = { inputIds, attentionMask, ...(contextMask && { contextMask }) };
-      const batch = withVirtualTokens(rows, virtualCount);
+      const { blanks } = architecture.dimensions;
+      const batch = withVirtualTokens(
+        {
+          inputIds,
+          attentionMask,
+          ...(blanks && contextsOf(inputIds, blanks)),
+        },
+        virtualCount,
+      );
       const shared = sharedInputs(batch, architecture, inputOptions);
       const run = await firstPass(batch, shared);
       const skips = { skipsPadding: true } as const;

@@ -108,6 +108,7 @@ export type Attend = (
 /** Attention within the sequence itself, as in training. */
 export function selfAttention(architecture: BoundArchitecture, shape: TraceShape): Attend {
   const { batch, sequence } = shape;
+  const seesContext = architecture.dimensions.blanks !== undefined;
   return ({ queries, keys, values, reach = "global", ...scores }, shared, prefix) =>
     causalAttention(
       queries,
@@ -115,7 +116,7 @@ export function selfAttention(architecture: BoundArchitecture, shape: TraceShape
       values,
       shared(REACH_INPUTS[reach].mask),
       scores,
-      { ...architecture.dimensions, batch, sequence },
+      { ...architecture.dimensions, seesContext, batch, sequence },
       prefix,
     );
 }

@@ -16,14 +16,26 @@ export interface Dimensions {
   readonly maximumPositions: number;
   /** How many positions one sees where attention is local, itself included. */
   readonly slidingWindow?: number;
-  /** Whether a batch may mark contexts, positions that see each other whichever comes first (GLM-130B). */
-  readonly seesContext?: true;
+  /** For models that fill blanks: a text before its answer is a context that sees all of itself. */
+  readonly blanks?: BlankTokens;
   /** Elements of each head that are rotated, the first ones; all by default, 0 for none. */
   readonly rotarySize?: number;
   /** Texts of more positions have other rotary tables, at every position (LongRoPE). Default: none have. */
   readonly rotarySwitch?: number;
   /** Factor on the rows of the embedding, which is part of that module. Default 1. */
   readonly embeddingScale?: number;
+}
+
+/** The token ids of a model that was trained by filling blanks (GLM-130B). */
+export interface BlankTokens {
+  /** A short blank within the context; what fills it has its position. */
+  readonly mask: number;
+  /** A long one at the context's end, behind which positions go on. */
+  readonly generationMask: number;
+  /** In front of what fills a blank; all before the first one is the context. */
+  readonly start: number;
+  /** Behind what fills a blank. */
+  readonly end: number;
 }
 
 /** Columns of the rotary tables: half as many as elements of a head are rotated. */

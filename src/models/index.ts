@@ -3,6 +3,7 @@ export type {
   AttentionInputs,
   AuxiliaryLoss,
   AuxiliaryLossOf,
+  BlankTokens,
   BlockPaths,
   Dimensions,
   Reach,

@@ -1,7 +1,8 @@
 // A model to talk to: messages in, text out as it comes.
 
 import { freemem } from "node:os";
-import { openModel } from "../engine/load.ts";
+import { openBlank } from "../data/index.ts";
+import { type EngineModel, openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
 import {
@@ -67,15 +68,7 @@ export interface ConversationOptions extends Attention {
  *       process.stdout.write(piece);
  */
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
-  const path = await fetchModel(options.model, options);
-  const { adapter, quantization: type, onWarning } = options;
-  const checkpoint = await openCheckpoint(path);
-  const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
-  // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
-  const tokenizerLoaded = checkpoint.loadTokenizer().finally(() => checkpoint.close());
-  tokenizerLoaded.catch(() => {});
-  const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
-  const tokenizer = await tokenizerLoaded;
+  const { model, tokenizer } = await openText(options);
   const context = textContext(model);
 
   const stream = createTextStream(model, tokenizer);
@@ -97,18 +90,47 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   }
 
   const continueText: Conversation["continueText"] = (prompt, sampling = {}, signal) =>
-    text(tokenizer.encode(prompt), sampling, signal);
+    text(promptIdsOf({ model, tokenizer }, prompt, true), sampling, signal);
   return {
     tokenizer,
     continueText,
-    answer(messages, sampling = {}, signal) {
-      if (tokenizer.chatTemplate === undefined)
-        return continueText(messages.at(-1)?.content ?? "", sampling, signal);
-      const { inputIds } = encodeChat(tokenizer, messages, { addGenerationPrompt: true });
-      return text(inputIds, sampling, signal);
-    },
+    answer: (messages, sampling = {}, signal) =>
+      text(promptIdsOf({ model, tokenizer }, messages), sampling, signal),
     dispose: () => model.dispose(),
   };
+}
+
+/** What a conversation is held with. */
+export async function openText(
+  options: ConversationOptions,
+): Promise<{ readonly model: EngineModel; readonly tokenizer: Tokenizer }> {
+  const path = await fetchModel(options.model, options);
+  const { adapter, quantization: type, onWarning } = options;
+  const checkpoint = await openCheckpoint(path);
+  const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
+  // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
+  const tokenizerLoaded = checkpoint.loadTokenizer().finally(() => checkpoint.close());
+  tokenizerLoaded.catch(() => {});
+  const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
+  return { model, tokenizer: await tokenizerLoaded };
+}
+
+/**
+ * The tokens that an answer follows: a text is a user's message. Without a chat template, or where the
+ * prompt is `raw`, it or the last message is continued as it is. A model that fills blanks has one to fill.
+ */
+export function promptIdsOf(
+  { model, tokenizer }: { readonly model: EngineModel; readonly tokenizer: Tokenizer },
+  prompt: string | readonly ChatMessage[],
+  raw = false,
+): readonly number[] {
+  const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
+  const inputIds =
+    raw || tokenizer.chatTemplate === undefined
+      ? tokenizer.encode(messages.at(-1)?.content ?? "")
+      : encodeChat(tokenizer, messages, { addGenerationPrompt: true }).inputIds;
+  const { blanks } = model.architecture.dimensions;
+  return blanks ? openBlank(inputIds, blanks, tokenizer.eosTokenId) : inputIds;
 }
 
 /**

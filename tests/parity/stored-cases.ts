@@ -32,8 +32,6 @@ export interface PointCase extends Common {
 export interface GreedyAnswer {
   readonly prompt: readonly number[];
   readonly tokens: readonly number[];
-  /** Whether the prompt but for its last token sees all of itself. */
-  readonly seesContext?: boolean;
 }
 
 /** AdamW steps over batches taken in turn. */

@@ -33,6 +33,7 @@ const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   merge: "src/adapters/merge-adapters.test.ts",
   quantization: "src/hub/quantization/quantization.test.ts",
   sampling: "src/generate/score-processors.test.ts",
+  icetk: "src/hub/tokenizers/icetk.test.ts",
   tokenizer: "src/hub/tokenizers/tokenizer.test.ts",
   smollm2: "src/hub/tokenizers/tokenizer.test.ts",
   gemma3: "tests/parity/gemma3-greedy.test.ts",
@@ -112,8 +113,8 @@ const answered = ofKind("point").filter(({ greedy }) => greedy.length > 0);
 it.each(answered)("$name: the same tokens follow its prompts", async ({ model, greedy }) => {
   const opened = await openModel(model, { threads: 1 });
   try {
-    for (const { prompt, tokens, seesContext } of greedy) {
-      const decoder = createDecoder(opened, { chunk: 4, seesContext });
+    for (const { prompt, tokens } of greedy) {
+      const decoder = createDecoder(opened, { chunk: 4 });
       const own: number[] = [];
       for (let next = [...prompt]; own.length < tokens.length; next = [own.at(-1)!]) {
         const [logits] = await decoder.append([next]);

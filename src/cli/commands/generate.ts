@@ -1,15 +1,21 @@
-// `tunesmith generate`: one text continued, or one question answered, as it comes.
+// `tunesmith generate`: one text continued, or one question answered, as it comes; or a file of them
+// answered into a file.
 
 import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
+import type { Sampling } from "../../recipe/conversation.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { attend } from "../preparing.ts";
+import { createCounter } from "../reply-counter.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
 
 interface Options extends SamplingFlags {
   readonly raw?: boolean;
   readonly json?: boolean;
+  readonly data?: string;
+  readonly out?: string;
+  readonly batch?: string;
 }
 
 export function generateCommand(context: Context): Command {
@@ -18,11 +24,15 @@ export function generateCommand(context: Context): Command {
     usage: "generate [prompt...]",
     summary: "let a model answer a prompt, or continue a text",
     details:
-      "With a chat template the prompt is a user's message. Without one, or with --raw, it is continued.",
+      "With a chat template the prompt is a user's message. Without one, or with --raw, it is continued. " +
+      "With --data every record's prompt is answered, several at once, and --out gets the records with their replies.",
     arguments: { prompt: "the prompt; read from the standard input where there is none" },
     options: [
       ["--raw", "continue the text itself, without the chat template"],
       ["--json", "one JSON object with prompt and text"],
+      ["--data <path|id>", "records with a prompt or messages, all of which are answered"],
+      ["--out <file>", "where the records go, with a reply each: JSON lines"],
+      ["--batch <count>", "how many of them are answered at once (16)"],
     ],
     examples: [
       [`tunesmith generate --model ./my-model "What is a fjord?"`, "answer"],
@@ -31,10 +41,16 @@ export function generateCommand(context: Context): Command {
         "with an adapter",
       ],
       [`tunesmith generate --model ./my-model --raw "Once upon a time"`, "continue a text"],
+      [
+        "tunesmith generate --model ./my-model --data questions.jsonl --out answers.jsonl",
+        "answer a file",
+      ],
     ],
   });
   return addSamplingOptions(command).action(async (words: string[], options: Options) => {
     const sampling = readSampling(options);
+    if (options.data !== undefined || options.out !== undefined)
+      return answerFile(context, words, options, sampling);
     const prompt = words.length > 0 ? words.join(" ") : await readInput();
     const { openConversation } = await import("../../recipe/conversation.ts");
     const conversation = await attend(context, (attended) =>
@@ -59,6 +75,56 @@ export function generateCommand(context: Context): Command {
     }
   });
 }
+
+/** Answers the records of a file, and shows how far it is. */
+async function answerFile(
+  context: Context,
+  words: readonly string[],
+  { data, out, batch, raw, model, adapter, dtype, quantization }: Options,
+  sampling: Sampling,
+): Promise<void> {
+  if (data === undefined || out === undefined || words.length > 0)
+    throw halfAFile(data, out, words);
+  const maxBatch = batch === undefined ? undefined : readBatch(batch);
+  const { console } = context;
+  const { generateFile } = await import("../../recipe/generate-file.ts");
+  const counter = createCounter(console);
+  const done = await attend(context, async (attended) => {
+    const opened = { model, adapter, dtype, quantization };
+    const given = { ...opened, ...sampling, ...attended, data, out, raw, maxBatch };
+    try {
+      return await generateFile({ ...given, onReply: counter.show });
+    } finally {
+      counter.finish();
+      if (attended.signal.aborted) context.exitCode = 130;
+    }
+  });
+  if (!done) return;
+  const { replies, records, tokens, seconds } = done;
+  const speed = Math.round(tokens / Math.max(seconds, 1e-3));
+  console.out(`${replies} of ${records} records answered in ${out}, ${speed} tokens/s\n`);
+}
+
+function readBatch(text: string): number {
+  const batch = Number(text);
+  if (Number.isInteger(batch) && batch >= 1) return batch;
+  throw new TunesmithError("config", {
+    where: "--batch",
+    rule: "a whole number of at least 1",
+    seen: text,
+    fix: "correct the number",
+  });
+}
+
+const halfAFile = (data: string | undefined, out: string | undefined, words: readonly string[]) =>
+  new TunesmithError("config", {
+    where: "tunesmith generate",
+    rule: "a file of prompts is named by --data, the file of replies by --out, and no prompt stands beside them",
+    seen: [data === undefined && "no --data", out === undefined && "no --out", ...words.slice(0, 1)]
+      .filter((part) => part !== false)
+      .join(", "),
+    fix: "write `tunesmith generate --model … --data questions.jsonl --out answers.jsonl`",
+  });
 
 async function readInput(): Promise<string> {
   let text = "";

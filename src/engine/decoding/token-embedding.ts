@@ -22,16 +22,14 @@ import type { DecodableModel } from "./decoder-contract.ts";
 export type TokenEmbedding = (
   ids: readonly number[],
   lengths: readonly number[],
+  shape: TraceShape,
   positions: Value,
   target: Value,
 ) => Promise<void>;
 
-/** @param shapeOf what a number of new positions is traced as */
 export function createTokenEmbedding(
   model: DecodableModel,
-  batch: number,
   bind: (binding: Binding, slot: number) => Value,
-  shapeOf: (sequence: number) => TraceShape,
 ): TokenEmbedding {
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { hiddenSize } = architecture.dimensions;
@@ -68,15 +66,17 @@ export function createTokenEmbedding(
   ].filter((step) => step !== undefined);
   const compiled = new Map<string, Hook>();
 
-  return async (ids, lengths, positions, target) => {
-    const sequence = ids.length / batch;
+  return async (ids, lengths, shape, positions, target) => {
+    const { batch, sequence } = shape;
     const x = floatData(target);
     const trained = embedding && parameters.parameter(embedding).data;
     embedTokens(architecture, weights, ids, x, trained);
     if (method?.virtualTokens) {
       const { states } = method.virtualTokens;
-      virtualStates ??= compileHook(shapeOf(1), [1], (_, { methodScope }) =>
-        states(methodScope),
+      virtualStates ??= compileHook(
+        { ...shape, batch: 1, sequence: 1, maskBatch: 1 },
+        [1],
+        (_, { methodScope }) => states(methodScope),
       ).then((hook) => hook(floats(new Float32Array(1), [1]), {}));
       const all = await virtualStates;
       lengths.forEach((length, row) => {
@@ -86,8 +86,8 @@ export function createTokenEmbedding(
     }
     const tokenIds = integers(BigInt64Array.from(ids, BigInt), [batch, sequence]);
     for (const [index, step] of steps.entries()) {
-      const key = `${index} ${sequence}`;
-      const hook = compiled.get(key) ?? compileHook(shapeOf(sequence), target.dims, step);
+      const key = `${index} ${batch} ${sequence} ${shape.rotaryLength}`;
+      const hook = compiled.get(key) ?? compileHook(shape, target.dims, step);
       compiled.set(key, hook);
       x.set(await (await hook)(target, { tokenIds, positions }));
     }

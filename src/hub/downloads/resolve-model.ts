@@ -37,6 +37,7 @@ const DESCRIPTION_FILES = new Set([
   "generation_config.json",
   "tokenizer.json",
   "tokenizer_config.json",
+  "ice_text.model",
   "special_tokens_map.json",
   "chat_template.jinja",
   "model.safetensors.index.json",
