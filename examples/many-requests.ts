@@ -20,7 +20,7 @@ const [first, second, third] = [
 ];
 let pieces = 0;
 for await (const { text } of first!) pieces += text === "" ? 0 : 1;
-console.log(`first: ${pieces} pieces, then ${requests.waiting} waiting`);
+console.log(`first: ${pieces} pieces`);
 
 // One that comes late, and one that nobody waits for any longer.
 const late = ask("say 4", 6);

@@ -10,15 +10,22 @@ import type { DecodableModel } from "./decoder-contract.ts";
 /** Logits [rows, vocabulary] of states [rows, hidden]; overwritten by the next call for so many rows. */
 export type DecoderHead = (states: Value) => Promise<Float32Array>;
 
+/** Heads by the number of rows, with memory for their logits. */
+export type CompiledHeads = Map<
+  number,
+  { readonly head: Promise<Head>; readonly all: Float32Array }
+>;
+
+/** @param heads those of the model's method, whatever the values of its parameters */
 export function createDecoderHead(
   model: DecodableModel,
   bind: (binding: Binding, slot: number) => Value,
+  heads: CompiledHeads,
 ): DecoderHead {
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
   const output = method?.replaces.get(`${architecture.outputPath}.weight`);
   const isWhole = isHeadWhole(method, architecture, weights);
-  const heads = new Map<number, { readonly head: Promise<Head>; readonly all: Float32Array }>();
 
   const outputMatrix = () =>
     floatData(

@@ -16,13 +16,18 @@ import {
   type KeyValueCache,
   roundedCapacity,
 } from "./key-value-cache.ts";
-import { createLayerKernels, type LayerKernels } from "./layer-kernels.ts";
 import { promptParts } from "./prompt-parts.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
 import { padded } from "./rounded-length.ts";
 import { createScratchMemory } from "./scratch-memory.ts";
 import { createTextPositions } from "./text-positions.ts";
-import { createDecodingBind, createTokenReader, type TokenReader } from "./token-reader.ts";
+import {
+  createDecodingBind,
+  createMethodKernels,
+  createTokenReader,
+  type MethodKernels,
+  type TokenReader,
+} from "./token-reader.ts";
 
 export type {
   DecodableModel,
@@ -51,12 +56,12 @@ function createCachingDecoder(
   const inContext = createContextReading(architecture);
   const scratch = createScratchMemory();
   const readers = new WeakMap<DecodableModel, TokenReader>();
-  const kernels = new WeakMap<object, LayerKernels>();
+  const kernels = new WeakMap<object, MethodKernels>();
   const readerOf = async (rows: readonly (number | undefined)[]): Promise<TokenReader> => {
     const own = await modelOf(rows);
     const known = readers.get(own);
     if (known) return known;
-    const ofMethod = kernels.get(own.method ?? architecture) ?? createLayerKernels(own);
+    const ofMethod = kernels.get(own.method ?? architecture) ?? createMethodKernels(own);
     kernels.set(own.method ?? architecture, ofMethod);
     const reader = createTokenReader(own, scratch, ofMethod);
     readers.set(own, reader);

@@ -8,10 +8,10 @@ import { expertCounts } from "../blocks.ts";
 import { columnsOf } from "../experts/pieces.ts";
 import type { Binding, SharedName, TraceShape } from "../trace.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
-import { createDecoderHead, type DecoderHead } from "./decoder-head.ts";
+import { type CompiledHeads, createDecoderHead, type DecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
 import type { KeyValueCache } from "./key-value-cache.ts";
-import type { LayerKernels } from "./layer-kernels.ts";
+import { createLayerKernels, type LayerKernels } from "./layer-kernels.ts";
 import type { ScratchMemory } from "./scratch-memory.ts";
 import { createTextPositions, type ReadRow } from "./text-positions.ts";
 import { createTokenEmbedding } from "./token-embedding.ts";
@@ -37,12 +37,24 @@ export interface TokenReader {
   readonly holdsWeights: boolean;
 }
 
-/** @param kernels those of the model's method, whatever the values of its parameters */
+/** Kernels of a method, whatever the values of its parameters. */
+export interface MethodKernels {
+  readonly layers: LayerKernels;
+  readonly heads: CompiledHeads;
+}
+
+export const createMethodKernels = (model: DecodableModel): MethodKernels => ({
+  layers: createLayerKernels(model),
+  heads: new Map(),
+});
+
+/** @param kernels those of the model's method */
 export function createTokenReader(
   model: DecodableModel,
   scratch: ScratchMemory,
-  { groups, kernel: kernelOf, areHolding }: LayerKernels,
+  { layers, heads }: MethodKernels,
 ): TokenReader {
+  const { groups, kernel: kernelOf, areHolding } = layers;
   const { architecture, method } = model;
   const { hiddenSize } = architecture.dimensions;
   const bind = createDecodingBind(model);
@@ -53,7 +65,7 @@ export function createTokenReader(
 
   return {
     holdsWeights: areHolding,
-    logits: createDecoderHead(model, bind),
+    logits: createDecoderHead(model, bind, heads),
     async read(cache, { first, rows, sequence, ids, masks }) {
       const { capacity } = cache;
       const batch = rows.length;
