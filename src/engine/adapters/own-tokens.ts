@@ -30,17 +30,21 @@ const keyOf = (path: string, place: Place, part: Part) =>
   `base_model.model.${path}.${place}${part}`;
 const pathOf = (name: string) => name.replace(/\.weight$/, "");
 
-/** Whether a tensor of an adapter's file is of the base, or of what it trains as a whole once more. */
-export const isOfBase = (
+/**
+ * Whether a tensor of an adapter's file is of the base, or says once more what another one says: PEFT
+ * repeats what it trains as a whole, and of a tied output matrix its rows.
+ */
+export function isOfBase(
   key: string,
-  { embeddingName, outputPath }: Pick<BoundArchitecture, "embeddingName" | "outputPath">,
-): boolean =>
-  [pathOf(embeddingName), outputPath].some((path) =>
-    [...PLACES, "modules_to_save."].some(
-      (place) =>
-        key.startsWith(`base_model.model.${path}.${place}`) && /\.(weight|bias)$/.test(key),
-    ),
+  { embeddingName, outputName, outputPath }: BoundArchitecture,
+): boolean {
+  const prefixes = [pathOf(embeddingName), outputPath].flatMap((path) =>
+    [...PLACES, "modules_to_save."].map((place) => `base_model.model.${path}.${place}`),
   );
+  const tiedRows = `base_model.model.${outputPath}.token_adapter.trainable_tokens_delta`;
+  if (outputName === embeddingName && key === tiedRows) return true;
+  return prefixes.some((prefix) => key === `${prefix}weight` || key === `${prefix}bias`);
+}
 
 /**
  * What is saved beside an adapter for more tokens: embedding and output module as they were before it, under
