@@ -37,6 +37,7 @@ import { embedTokens } from "./embedding.ts";
 import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
+import { type OnnxDtype, saveMergedOnnx } from "./onnx-export/write-onnx.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import {
   type FolderOptions,
@@ -107,6 +108,8 @@ export interface EngineModel extends Model {
   merge(directory: string, options?: FolderOptions): Promise<RequantizationLoss | undefined>;
   /** Writes the same as one GGUF file. */
   exportGguf(path: string, dtype: GgufDtype): Promise<void>;
+  /** Writes the same as a folder for ONNX Runtime in browsers and in Node, in each of the types. */
+  exportOnnx(directory: string, dtypes: readonly OnnxDtype[]): Promise<void>;
 }
 
 /**
@@ -220,6 +223,7 @@ async function assemble(
     saveAdapter: (directory) => saveTrained(trained, directory),
     merge: (directory, how) => saveMerged(trained, directory, how),
     exportGguf: (path, type) => saveMergedGguf(trained, path, type),
+    exportOnnx: (directory, types) => saveMergedOnnx(trained, directory, types),
     async dispose() {
       await runtime.dispose();
       await checkpoint.close();

@@ -1,3 +1,5 @@
 // Public names of the lowering layer.
+export type { DynamicSize } from "./dynamic-sizes.ts";
+export { withHalfProducts } from "./half-products.ts";
 export { lower } from "./lower.ts";
-export { encodeModel, type OnnxGraph } from "./proto.ts";
+export { encodeModel, type OnnxConstant, type OnnxGraph, type OnnxNode } from "./proto.ts";
