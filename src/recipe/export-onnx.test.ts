@@ -103,7 +103,6 @@ const ones = (rows: readonly number[][], length = rows[0]!.length) =>
 const NAMES = [
   "base",
   "biases",
-  "chatglm",
   "falcon",
   "falcon-multi-query",
   "gemma2",
@@ -156,7 +155,7 @@ it.each([
   ["q8", "model_quantized.onnx", { dtype: "q8" }, 2e-3],
   ["q4", "model_q4.onnx", { dtype: "q4" }, 2e-3],
   ["f16", "model_fp16.onnx", {}, 5e-3],
-  ["q4f16", "model_q4f16.onnx", { dtype: "q4" }, 1e-2],
+  ["q4f16", "model_q4f16.onnx", { dtype: "q4" }, 5e-2],
 ] as const)("%s gives what the model gives in it", async (dtype, file, options, tolerance) => {
   const model = await tiny("base");
   const rows = randomRows([6, 6]);
