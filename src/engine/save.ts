@@ -14,9 +14,11 @@ import {
   writeFileAtomically,
   writeGgufModel,
   writeShardedSafetensors,
+  writeTokenizer,
 } from "../hub/index.ts";
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
 import { classifierKeys } from "../models/index.ts";
+import { ownEmbedding } from "./adapters/own-tokens.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
 import { transposeInto } from "./weights/checkpoint-view.ts";
 import { createRequantizationMeter, type RequantizationLoss } from "./weights/requantization.ts";
@@ -38,9 +40,12 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
   }
   const values: ParameterValues = (spec) => trained.parameters.parameter(spec).data;
   const { classifier } = trained.architecture;
+  const { newTokens } = trained.checkpoint;
+  if (newTokens) await writeTokenizer(directory, await trained.checkpoint.readTokenizer());
+  const embedding = newTokens?.isGrown ? ownEmbedding(trained) : [];
   await writeAdapter(directory, {
     config: typeof saved.config === "function" ? saved.config(values) : saved.config,
-    tensors: await adapterTensors(trained, saved, values),
+    tensors: new Map([...embedding, ...(await adapterTensors(trained, saved, values))]),
     ...(saved.encoder && { encoder: saved.encoder(values) }),
     ...(classifier && { labels: classifierKeys(classifier) }),
   });

@@ -96,7 +96,7 @@ export async function decide(
     const method = bind(
       methodDefinition(options.name).fromData!.decided(adapter.config, decidedBy),
     );
-    return { method, values: adapterValues(adapter, method, decidedBy) };
+    return { method, values: adapterValues(adapter, method, decidedBy, parts.architecture) };
   }
   const { options: decided, values } = await look(probe, data!, parts);
   return { method: bind(decided), values };

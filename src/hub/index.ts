@@ -25,7 +25,7 @@ export {
 } from "./adapters/peft-config.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export { openCheckpoint } from "./checkpoint.ts";
-export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
+export type { Checkpoint, CheckpointTensor, NewTokens } from "./checkpoint-types.ts";
 export type { DownloadOptions, DownloadProgress } from "./downloads/fetch-repository.ts";
 export { ownCacheFolder } from "./downloads/hub-cache.ts";
 export { parseHubReference } from "./downloads/model-reference.ts";
@@ -75,12 +75,22 @@ export {
   writeShardedSafetensors,
 } from "./safetensors/safetensors-writer.ts";
 export {
+  type AddedTokens,
+  enlargeTokenizer,
+} from "./tokenizers/added-tokens.ts";
+export {
   type EncodeChatOptions,
   type EncodedChat,
   encodeChat,
   type RenderOptions,
   renderChat,
 } from "./tokenizers/chat-template.ts";
-export { loadTokenizerFolder } from "./tokenizers/tokenizer.ts";
+export {
+  createTokenizer,
+  loadTokenizerFolder,
+  readTokenizerFolder,
+  type TokenizerParts,
+} from "./tokenizers/tokenizer.ts";
 export type { ChatMessage, Tokenizer } from "./tokenizers/tokenizer-types.ts";
+export { writeTokenizer } from "./tokenizers/write-tokenizer.ts";
 export { createWideArray } from "./widening/widening.ts";

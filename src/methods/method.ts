@@ -157,6 +157,8 @@ export interface BoundMethod {
   readonly parameters: readonly ParameterSpec[];
   /** Paths of the modules that hooks change. */
   readonly adapted?: readonly string[];
+  /** Modules of which rows of single tokens are trained: the tokens, by the module's path. */
+  readonly tokenRows?: ReadonlyMap<string, readonly number[]>;
   /** Weights that are trained themselves: `<path>.weight` or `.bias` of the module that uses them. */
   readonly replaces: ReadonlyMap<string, ParameterSpec>;
   /**

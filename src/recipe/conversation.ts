@@ -1,6 +1,8 @@
 // A model to talk to: messages in, text out as it comes.
 
+import { existsSync } from "node:fs";
 import { freemem } from "node:os";
+import { join } from "node:path";
 import { openBlank } from "../data/index.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
@@ -15,6 +17,7 @@ import {
   type ChatMessage,
   type Checkpoint,
   encodeChat,
+  loadTokenizerFolder,
   openCheckpoint,
   type QuantizationType,
   type Tokenizer,
@@ -109,7 +112,7 @@ export async function openText(
   const checkpoint = await openCheckpoint(path);
   const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
   // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
-  const tokenizerLoaded = checkpoint.loadTokenizer().finally(() => checkpoint.close());
+  const tokenizerLoaded = tokenizerOf(checkpoint, adapter).finally(() => checkpoint.close());
   tokenizerLoaded.catch(() => {});
   const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
   return { model, tokenizer: await tokenizerLoaded };
@@ -132,6 +135,12 @@ export function promptIdsOf(
   const { blanks } = model.architecture.dimensions;
   return blanks ? openBlank(inputIds, blanks, tokenizer.eosTokenId) : inputIds;
 }
+
+/** An adapter for new tokens brings the tokenizer that has them. */
+const tokenizerOf = (checkpoint: Checkpoint, adapter: string | undefined): Promise<Tokenizer> =>
+  adapter !== undefined && existsSync(join(adapter, "tokenizer.json"))
+    ? loadTokenizerFolder(adapter)
+    : checkpoint.loadTokenizer();
 
 /**
  * Whether the weights fit well into free memory as 32-bit numbers. Every token reads all of them, and

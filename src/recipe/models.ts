@@ -1,6 +1,7 @@
 // What models there are and what one is, read from headers alone: architectures and formats that are
 // supported, and a model's sizes, memory and chat template.
 
+import { ONNX_DTYPES } from "../engine/onnx-export/write-onnx.ts";
 import { FLOATING_TYPES } from "../engine/save.ts";
 import { checkpointView } from "../engine/weights/checkpoint-view.ts";
 import { MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
@@ -67,6 +68,7 @@ export function supportedModels(): SupportedModels {
       { what: "safetensors of GPTQ and AWQ, read", types: ["4 bits"] },
       { what: "GGUF, read", types: GGUF_TYPE_NAMES },
       { what: "GGUF, written (tunesmith export)", types: Object.keys(GGUF_DTYPES) },
+      { what: "ONNX, written (tunesmith export)", types: Object.keys(ONNX_DTYPES) },
       { what: "in memory (dtype)", types: MODEL_DTYPES },
       { what: "in memory under training (quantization)", types: QUANTIZATION_TYPES },
     ],

@@ -103,7 +103,7 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
 
   const open = async (adapter: Adapter, folder: string): Promise<Loaded> => {
     const method = bindAdapter(methodOfAdapter(adapter, folder), adapter, folder, description);
-    const values = adapterValues(adapter, method, folder);
+    const values = adapterValues(adapter, method, folder, architecture);
     if (method.takenFromBase)
       return open(await withoutTakenPart(method, method.takenFromBase, values, first), folder);
     return { adapter, folder, view: viewOf(method, await parametersOf(method, values)) };
