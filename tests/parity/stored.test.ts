@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createDecoder } from "../../src/engine/decoding/decoder.ts";
+import { createReadImages } from "../../src/engine/decoding/read-images.ts";
 import { openModel } from "../../src/engine/load.ts";
 import { readAdapter } from "../../src/hub/index.ts";
 import { type LoadedModel, type LoadModelOptions, loadModel } from "../../src/index.ts";
@@ -47,6 +48,7 @@ const GROUPS = [
   "eva",
   "glm",
   "gpt",
+  "images",
   "llama",
   "lora",
   "moe",
@@ -112,11 +114,12 @@ const answered = ofKind("point").filter(({ greedy }) => greedy.length > 0);
 it.each(answered)("$name: the same tokens follow its prompts", async ({ model, greedy }) => {
   const opened = await openModel(model, { threads: 1 });
   try {
-    for (const { prompt, tokens, seesContext } of greedy) {
+    for (const { prompt, pixelValues, tokens, seesContext } of greedy) {
       const decoder = createDecoder(opened, { chunk: 4, seesContext });
+      const images = pixelValues && (await createReadImages(opened)(prompt, pixelValues));
       const own: number[] = [];
       for (let next = [...prompt]; own.length < tokens.length; next = [own.at(-1)!]) {
-        const [logits] = await decoder.append([next]);
+        const [logits] = await decoder.append([next], own.length === 0 ? [images] : []);
         own.push(logits!.indexOf(Math.max(...logits!)));
       }
       expect(own).toEqual(tokens);

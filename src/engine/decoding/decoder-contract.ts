@@ -35,11 +35,16 @@ export interface Decoder {
   readonly lengths: readonly number[];
   /**
    * Reads new tokens of every row (none where a row rests).
+   * @param images for each row what its new image tokens give way to, [image rows, hidden]; where there
+   *   is none, they are tokens like others
    * @returns for each row the logits [vocabulary] of the token that follows, undefined where it had
    *   no new token; they are overwritten by the next call
    * @throws TunesmithError (data) for ids outside the vocabulary
    */
-  append(tokens: readonly (readonly number[])[]): Promise<(Float32Array | undefined)[]>;
+  append(
+    tokens: readonly (readonly number[])[],
+    images?: readonly (Float32Array | undefined)[],
+  ): Promise<(Float32Array | undefined)[]>;
   /** Forgets what lies behind the first `length` tokens of a row. */
   truncate(row: number, length: number): void;
 }

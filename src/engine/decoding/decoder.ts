@@ -26,6 +26,7 @@ import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract
 import { createDecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
 import { computePrefixes } from "./fixed-prefix.ts";
+import { createImageIds } from "./image-ids.ts";
 import { createKeyValueCache, type KeyValueCache } from "./key-value-cache.ts";
 import { layerGroups } from "./layer-groups.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
@@ -274,8 +275,13 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     for (let row = 0; row < batch; row++) cache.truncate(row, 0);
     return true;
   };
-  const embed = createTokenEmbedding(model, batch, bind, (sequence) =>
-    shapeOf(sequence, { capacity }),
+  const images = createImageIds(architecture);
+  const embed = createTokenEmbedding(
+    model,
+    batch,
+    bind,
+    (sequence) => shapeOf(sequence, { capacity }),
+    images,
   );
   const logitsOf = createDecoderHead(model, batch, bind);
 
@@ -285,21 +291,22 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
       const kept = opened?.lengths ?? new Array<number>(batch).fill(0);
       return kept.map((length) => Math.max(0, length - virtualCount));
     },
-    async append(added) {
-      for (const row of added) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+    async append(tokens, states = []) {
+      for (const row of tokens) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
+      const added = tokens.map((row, b) => images.named(row, states[b]));
       const cache = await openCache();
       added.forEach((row, b) => void history[b]!.push(...row));
       const given = switched(cache) ? history : added;
       // A row's virtual tokens are read before its first real one; their ids say nothing.
-      const tokens = given.map((row, b) =>
+      const rows = given.map((row, b) =>
         row.length > 0 && cache.lengths[b] === 0
           ? [...new Array<number>(virtualCount).fill(0), ...row]
           : row,
       );
-      const longest = Math.max(...tokens.map((row) => row.length));
+      const longest = Math.max(...rows.map((row) => row.length));
       const [last] = buffersFor("last", [[batch, hiddenSize]]) as [Value];
       for (let start = 0; start < longest; start += chunk) {
-        const part = tokens.map((row) => row.slice(start, start + chunk));
+        const part = rows.map((row) => row.slice(start, start + chunk));
         const { states, sequence } = await readChunk(cache, part);
         part.forEach((row, b) => {
           if (row.length === 0) return;
@@ -307,9 +314,9 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
           floatData(last).set(states.subarray(from, from + hiddenSize), b * hiddenSize);
         });
       }
-      if (longest === 0) return tokens.map(() => undefined);
+      if (longest === 0) return rows.map(() => undefined);
       const logits = await logitsOf(last);
-      return tokens.map((_, b) =>
+      return rows.map((_, b) =>
         added[b]!.length > 0
           ? logits.subarray(b * vocabularySize, (b + 1) * vocabularySize)
           : undefined,
@@ -317,6 +324,7 @@ export function createDecoder(model: DecodableModel, options: DecoderOptions = {
     },
     truncate(row, length) {
       history[row]!.length = Math.min(history[row]!.length, length);
+      images.keep(history);
       opened?.truncate(row, virtualCount + length);
     },
   };

@@ -6,6 +6,7 @@
 
 import { createNetwork } from "../network.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
+import { createImageIds } from "./image-ids.ts";
 
 /** See `createDecoder`, which chooses. */
 export function createRereadingDecoder(
@@ -16,29 +17,43 @@ export function createRereadingDecoder(
   const { vocabularySize } = model.architecture.dimensions;
   const rows: number[][] = Array.from({ length: batch }, () => []);
   const contexts = new Array<number>(batch).fill(0);
+  const images = createImageIds(model.architecture);
+
+  /** Rows with images are read one by one: their states are told apart by the order of their tokens. */
+  const nextLogits = async (read: readonly (readonly number[])[], ofRead: readonly number[]) => {
+    const states = read.map(images.states);
+    const tokens = read.map(images.tokens);
+    const context = (from: number, to?: number) =>
+      seesContext ? ofRead.slice(from, to) : undefined;
+    if (states.every(({ length }) => length === 0)) {
+      const logits = await network.nextLogits(tokens, context(0));
+      return read.map((_, i) => logits.subarray(i * vocabularySize, (i + 1) * vocabularySize));
+    }
+    const logits: Float32Array[] = [];
+    for (const [i, row] of tokens.entries())
+      logits.push(await network.nextLogits([row], context(i, i + 1), states[i]));
+    return logits;
+  };
   return {
     batch,
     get lengths() {
       return rows.map((row) => row.length);
     },
-    async append(given) {
+    async append(given, states = []) {
       given.forEach((tokens, b) => {
         if (seesContext && rows[b]!.length === 0) contexts[b] = Math.max(0, tokens.length - 1);
-        rows[b]!.push(...tokens);
+        rows[b]!.push(...images.named(tokens, states[b]));
       });
       const read = rows.filter((_, b) => given[b]!.length > 0);
       if (read.length === 0) return rows.map(() => undefined);
       const ofRead = contexts.filter((_, b) => given[b]!.length > 0);
-      const logits = await network.nextLogits(read, seesContext ? ofRead : undefined);
+      const logits = await nextLogits(read, ofRead);
       let next = 0;
-      return given.map((tokens) => {
-        if (tokens.length === 0) return undefined;
-        const start = next++ * vocabularySize;
-        return logits.subarray(start, start + vocabularySize);
-      });
+      return given.map((tokens) => (tokens.length === 0 ? undefined : logits[next++]));
     },
     truncate(row, length) {
       rows[row]!.length = Math.min(rows[row]!.length, length);
+      images.keep(rows);
     },
   };
 }
