@@ -28,7 +28,8 @@ export function createImageIds({ images, dimensions }: BoundArchitecture): Image
       let next = 0;
       return tokens.map((id) => {
         if (id !== images?.token || next === states.length) return id;
-        rows.push(states.subarray(next, (next += hiddenSize)));
+        rows.push(states.subarray(next, next + hiddenSize));
+        next += hiddenSize;
         return vocabularySize + rows.length - 1;
       });
     },
