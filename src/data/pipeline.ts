@@ -2,9 +2,12 @@
 // kept, so the same pipeline fills the memory or streams.
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
+import { TunesmithError } from "../errors.ts";
+import type { ImageProcessor } from "../hub/index.ts";
 import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
-import type { Example } from "./example.ts";
+import type { Example, TextOrMessages } from "./example.ts";
 import { type ColumnMapping, createExampleReader, type FormatName } from "./formats.ts";
+import { imagesIn } from "./image-column.ts";
 import { labelOf, type ReadLabel, withoutLabel } from "./label-column.ts";
 import { readRecords } from "./read.ts";
 import type { Row } from "./row.ts";
@@ -19,6 +22,8 @@ export interface PipelineOptions {
   readonly loss?: LossMode | undefined;
   /** For classifiers: records have a label, and it is what is learned. */
   readonly readLabel?: ReadLabel | undefined;
+  /** Of a model that looks at images, how it reads them. */
+  readonly imageProcessor?: ImageProcessor | undefined;
   readonly maxLength: number;
   readonly truncation?: TruncationRule | undefined;
   /** Called now and then with the number of records read so far. */
@@ -55,6 +60,7 @@ export function createPipeline(
   encodeChat: EncodeChat,
 ): Pipeline {
   const { loss = "auto", truncation = "auto", maxLength, columns = {}, readLabel } = options;
+  const { imageProcessor } = options;
   const tokenize = readLabel
     ? createTokenize({ tokenizer, encodeChat, loss: "all", ends: false })
     : createTokenize({ tokenizer, encodeChat, loss });
@@ -66,6 +72,24 @@ export function createPipeline(
           rowLabel: readLabel(labelOf(row, columns), row.where),
         }
       : sample;
+
+  /** An example as tokens, and its pictures as what reads them when they are needed. */
+  const withPictures = async (example: Example, where: string): Promise<Sample> => {
+    const paths = imagesIn(contentsOf(example));
+    if (!imageProcessor) {
+      if (paths.length > 0) throw withoutProcessor(where, paths[0]!);
+      return tokenize(example, where);
+    }
+    const opened = [];
+    for (const path of paths) opened.push(await imageProcessor.open(path));
+    const { placeholder } = imageProcessor;
+    const sample = tokenize(example, where, {
+      placeholder,
+      prompts: opened.map(({ prompt }) => prompt),
+    });
+    const pixelValues = opened.map((image) => image.pixelValues);
+    return pixelValues.length > 0 ? { ...sample, pixelValues } : sample;
+  };
 
   async function* examples(files: readonly string[]) {
     const reader = createExampleReader(options.format, readLabel ? withoutLabel(columns) : columns);
@@ -85,11 +109,29 @@ export function createPipeline(
       for await (const { example, row, format } of examples(side.files)) {
         const hash = contentHash(example);
         if (!side.accepts(hash)) continue;
-        const whole = labelled(tokenize(example, row.where), row);
-        const rule = ruleFor(truncation, example.kind, readLabel !== undefined);
+        const whole = labelled(await withPictures(example, row.where), row);
+        const chosen = ruleFor(truncation, example.kind, readLabel !== undefined);
+        // A picture cut in two is none: such samples are refused, or dropped where that is asked for.
+        const rule = whole.pixelValues && chosen !== "drop" ? "error" : chosen;
         const cut = truncate(whole, maxLength, rule);
         yield { ...cut, whole, hash, format };
       }
     },
   };
 }
+
+/** Texts and messages of an example, in their order. */
+function contentsOf(example: Example): TextOrMessages[] {
+  if (example.kind === "text") return [];
+  return example.kind === "conversation"
+    ? [example.messages]
+    : [example.prompt, example.completion];
+}
+
+const withoutProcessor = (where: string, path: string) =>
+  new TunesmithError("data", {
+    where,
+    rule: "images are for models that look at them, with a preprocessor_config.json in their folder",
+    seen: path,
+    fix: "train an Idefics3 or a SmolVLM, or leave the images out",
+  });

@@ -15,6 +15,7 @@ export class SampleStore implements SampleList {
   #starts: number[] = [];
   #where: string[] = [];
   #rowLabels: Sample["rowLabel"][] = [];
+  #pixelValues: Sample["pixelValues"][] = [];
   #tokens = new Int32Array(2 ** 16);
   #trained = new Uint8Array(2 ** 16);
   #used = 0;
@@ -23,7 +24,7 @@ export class SampleStore implements SampleList {
     return this.lengths.length;
   }
 
-  add({ inputIds, labels, rowLabel, where }: Sample): void {
+  add({ inputIds, labels, rowLabel, pixelValues, where }: Sample): void {
     this.#reserve(this.#used + inputIds.length);
     this.#tokens.set(inputIds, this.#used);
     for (const [position, label] of labels.entries())
@@ -32,6 +33,7 @@ export class SampleStore implements SampleList {
     this.lengths.push(inputIds.length);
     this.#where.push(where);
     this.#rowLabels.push(rowLabel);
+    this.#pixelValues.push(pixelValues);
     this.#used += inputIds.length;
   }
 
@@ -43,7 +45,14 @@ export class SampleStore implements SampleList {
       this.#trained[start + position] === 1 ? id : IGNORED_LABEL,
     );
     const rowLabel = this.#rowLabels[index];
-    return { inputIds, labels, ...(rowLabel && { rowLabel }), where: this.#where[index]! };
+    const pixelValues = this.#pixelValues[index];
+    return {
+      inputIds,
+      labels,
+      ...(rowLabel && { rowLabel }),
+      ...(pixelValues && { pixelValues }),
+      where: this.#where[index]!,
+    };
   }
 
   *[Symbol.iterator](): Generator<Sample> {

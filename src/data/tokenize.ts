@@ -3,6 +3,7 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
+import type { EncodeChatOptions, ImagePrompts } from "../hub/index.ts";
 import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { Example } from "./example.ts";
 import type { Sample } from "./sample.ts";
@@ -11,6 +12,7 @@ import type { Sample } from "./sample.ts";
 export type EncodeChat = (
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],
+  options?: EncodeChatOptions,
 ) => { inputIds: number[]; assistantMask: boolean[] };
 
 /**
@@ -34,6 +36,9 @@ export interface TokenizeOptions {
   readonly ends?: boolean;
 }
 
+/** `EncodeChat` for the messages of one example. */
+type Chat = (messages: readonly ChatMessage[], where: string) => ReturnType<EncodeChat>;
+
 interface Marked {
   readonly inputIds: number[];
   /** Trained on, by position. */
@@ -52,13 +57,17 @@ interface Marked {
  */
 export function createTokenize(
   options: TokenizeOptions,
-): (example: Example, where: string) => Sample {
+): (example: Example, where: string, images?: ImagePrompts) => Sample {
   const { tokenizer, encodeChat, loss = "auto", ends = true } = options;
   const end = ends ? tokenizer.eosTokenId : undefined;
 
-  const chat = (messages: readonly ChatMessage[], where: string) => {
+  const chatWith = (
+    messages: readonly ChatMessage[],
+    where: string,
+    images: ImagePrompts | undefined,
+  ) => {
     try {
-      return encodeChat(tokenizer, messages);
+      return encodeChat(tokenizer, messages, images && { images });
     } catch (cause) {
       if (!(cause instanceof TunesmithError)) throw cause;
       const faults = cause.faults.map((fault) => ({
@@ -69,7 +78,7 @@ export function createTokenize(
     }
   };
 
-  const conversation = (messages: readonly ChatMessage[], where: string): Marked => {
+  const conversation = (messages: readonly ChatMessage[], where: string, chat: Chat): Marked => {
     const { inputIds, assistantMask } = chat(messages, where);
     if (loss === "all") return { inputIds, trained: () => true };
     if (loss !== "completion") return { inputIds, trained: (at) => assistantMask[at] === true };
@@ -81,6 +90,7 @@ export function createTokenize(
     prompt: readonly ChatMessage[],
     completion: readonly ChatMessage[],
     where: string,
+    chat: Chat,
   ): Marked => {
     const { inputIds, assistantMask } = chat([...prompt, ...completion], where);
     if (loss === "all") return { inputIds, trained: () => true };
@@ -106,19 +116,20 @@ export function createTokenize(
     return { inputIds: withEnd(encode(content), end), trained: () => true };
   };
 
-  const mark = (example: Example, where: string): Marked => {
+  const mark = (example: Example, where: string, chat: Chat): Marked => {
     if (example.kind === "text") return text(example.text, where);
-    if (example.kind === "conversation") return conversation(example.messages, where);
+    if (example.kind === "conversation") return conversation(example.messages, where, chat);
     const { prompt, completion, plain } = example;
     if (plain && tokenizer.chatTemplate === undefined)
       return completionOfText(plain.prompt, plain.completion, where);
     if (typeof prompt === "string" || typeof completion === "string")
       return completionOfText(prompt as string, completion as string, where);
-    return completionOfTurns(prompt, completion, where);
+    return completionOfTurns(prompt, completion, where, chat);
   };
 
-  return (example, where) => {
-    const { inputIds, trained } = mark(example, where);
+  return (example, where, images) => {
+    const chat: Chat = (messages, place) => chatWith(messages, place, images);
+    const { inputIds, trained } = mark(example, where, chat);
     const labels = inputIds.map((id, position) => (trained(position) ? id : IGNORED_LABEL));
     return { inputIds, labels, where };
   };

@@ -1,6 +1,8 @@
 // Continues several token sequences at once.
 
+import type { PixelValues } from "../engine/batch.ts";
 import { createDecoder, type DecodableModel } from "../engine/decoding/decoder.ts";
+import { createReadImages } from "../engine/decoding/read-images.ts";
 import { textContext } from "../engine/text-context.ts";
 import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
@@ -21,6 +23,8 @@ export type GenerativeModel = DecodableModel & GenerationSource;
 export interface GenerateOptions extends GenerationOptions {
   /** Prompts, of any lengths. */
   readonly inputIds: readonly (readonly number[])[];
+  /** For each prompt its pictures, in the order of their tokens; for models that look at images. */
+  readonly pixelValues?: readonly (readonly PixelValues[] | undefined)[];
   /** Needed where there are stop strings. */
   readonly tokenizer?: Tokenizer;
 }
@@ -50,10 +54,12 @@ export async function generate(
   const texts = textWatchers(options);
   const sequences = inputIds.map((prompt, row) => startSequence(model, prompt, options, row));
   const decoder = createDecoder(model, { batch: inputIds.length });
+  let images = await imagesOf(model, options);
   let fresh: readonly (readonly number[])[] = inputIds;
   while (fresh.some((row) => row.length > 0)) {
     signal?.throwIfAborted();
-    const logits = await decoder.append(fresh);
+    const logits = await decoder.append(fresh, images);
+    images = [];
     fresh = sequences.map((sequence, row) => {
       if (sequence.stoppedBecause) return [];
       const id = sequence.next(logits[row]!);
@@ -68,6 +74,19 @@ export async function generate(
       logProbabilities: sequences.map(({ logProbabilities }) => logProbabilities),
     }),
   };
+}
+
+/** What image tokens of each prompt give way to. */
+async function imagesOf(
+  model: GenerativeModel,
+  { inputIds, pixelValues = [] }: GenerateOptions,
+): Promise<(Float32Array | undefined)[]> {
+  if (pixelValues.length === 0) return [];
+  const read = createReadImages(model);
+  const images: (Float32Array | undefined)[] = [];
+  for (const [row, pictures] of pixelValues.entries())
+    images.push(pictures && (await read(inputIds[row]!, pictures)));
+  return images;
 }
 
 /** For each prompt, a function that says of each token whether it completes a stop string; none without any. */

@@ -43,7 +43,9 @@ export function stopTokenIds(
   { config, generationConfig }: GenerationSource,
   tokenizer?: Pick<Tokenizer, "eosTokenId">,
 ): number[] {
-  const ids = [tokenizer?.eosTokenId, generationConfig?.eos_token_id ?? config.eos_token_id];
+  const text = config.text_config as JsonObject | undefined; // of a model that looks at images
+  const ofModel = generationConfig?.eos_token_id ?? config.eos_token_id ?? text?.eos_token_id;
+  const ids = [tokenizer?.eosTokenId, ofModel];
   return [...new Set(ids.flat().filter((id) => typeof id === "number"))];
 }
 

@@ -1,7 +1,9 @@
 // Text as it is generated. A stream keeps its decoder's cache between prompts, so a prompt that
 // begins like the last one, as a conversation's next turn does, is read from where it differs.
 
+import type { PixelValues } from "../engine/batch.ts";
 import { createDecoder } from "../engine/decoding/decoder.ts";
+import { createReadImages } from "../engine/decoding/read-images.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { GenerativeModel } from "./generate.ts";
@@ -16,11 +18,16 @@ export interface TextPiece {
   readonly tokenId: number;
 }
 
+export interface ContinueOptions extends GenerationOptions {
+  /** The prompt's pictures, in the order of their tokens. Such a prompt is read from its beginning. */
+  readonly pixelValues?: readonly PixelValues[] | undefined;
+}
+
 export interface TextStream {
   /** Continues a prompt. One continuation at a time. */
   continue(
     promptIds: readonly number[],
-    options?: GenerationOptions,
+    options?: ContinueOptions,
   ): AsyncGenerator<TextPiece, void>;
 }
 
@@ -37,11 +44,13 @@ export interface TextStream {
 export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): TextStream {
   const decoder = createDecoder(model);
   const ends = stopTokenIds(model, tokenizer);
+  const readImages = createReadImages(model);
   let cached: number[] = []; // tokens whose keys and values the decoder holds
+  let sawImages = false; // whether some of them stand for images
 
   /** Reads a prompt, or a token, behind what is cached. */
-  const read = async (ids: readonly number[]): Promise<Float32Array> => {
-    const [logits] = await decoder.append([ids]);
+  const read = async (ids: readonly number[], images?: Float32Array): Promise<Float32Array> => {
+    const [logits] = await decoder.append([ids], [images]);
     cached.push(...ids);
     return logits!;
   };
@@ -49,11 +58,15 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
   return {
     async *continue(promptIds, options = {}) {
       checkGeneration([promptIds], options, textContext(model));
-      const { signal, stopStrings = [] } = options;
+      const { signal, stopStrings = [], pixelValues } = options;
       // At least the last token is read again: its logits are what comes next.
-      const common = Math.min(commonPrefix(cached, promptIds), promptIds.length - 1);
+      const shared = pixelValues || sawImages ? 0 : commonPrefix(cached, promptIds);
+      const common = Math.min(shared, promptIds.length - 1);
       decoder.truncate(0, common);
       cached = cached.slice(0, common);
+
+      sawImages = pixelValues !== undefined;
+      let images = pixelValues && (await readImages(promptIds, pixelValues));
 
       const sequence = startSequence(model, promptIds, {
         ...options,
@@ -63,7 +76,8 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
       const stops = createStopStrings(stopStrings);
       let fresh = promptIds.slice(common);
       while (!signal?.aborted) {
-        const tokenId = sequence.next(await read(fresh));
+        const tokenId = sequence.next(await read(fresh, images));
+        images = undefined;
         const added = stops.add(pieces.add(tokenId));
         if (added.stopped) sequence.stop("stop-string");
         const ended = sequence.stoppedBecause !== undefined;

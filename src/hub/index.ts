@@ -43,6 +43,12 @@ export { GGUF_TYPE_NAMES } from "./gguf/gguf-types.ts";
 export { GGUF_DTYPES, type GgufDtype } from "./gguf/gguf-types-of-model.ts";
 export { type GgufToWrite, writeGguf } from "./gguf/gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
+export {
+  createImageProcessor,
+  type ImageProcessor,
+  loadImageProcessor,
+  type OpenedImage,
+} from "./images/image-processor.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";
 export { BLOCK_SIZES } from "./quantization/four-bit.ts";
@@ -77,9 +83,10 @@ export {
   type EncodeChatOptions,
   type EncodedChat,
   encodeChat,
+  type ImagePrompts,
   type RenderOptions,
   renderChat,
 } from "./tokenizers/chat-template.ts";
 export { loadTokenizerFolder } from "./tokenizers/tokenizer.ts";
-export type { ChatMessage, Tokenizer } from "./tokenizers/tokenizer-types.ts";
+export type { ChatMessage, ContentPart, Tokenizer } from "./tokenizers/tokenizer-types.ts";
 export { createWideArray } from "./widening/widening.ts";

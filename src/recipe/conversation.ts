@@ -1,9 +1,11 @@
 // A model to talk to: messages in, text out as it comes.
 
 import { freemem } from "node:os";
+import type { PixelValues } from "../engine/batch.ts";
 import { openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
+import { TunesmithError } from "../errors.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
@@ -19,6 +21,7 @@ import {
   type Tokenizer,
 } from "../hub/index.ts";
 import type { Attention } from "./attention.ts";
+import { imageProcessorOf } from "./image-processor.ts";
 import { fetchModel } from "./prepare.ts";
 
 export interface Sampling extends TokenChoice {
@@ -79,11 +82,13 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   const context = textContext(model);
 
   const stream = createTextStream(model, tokenizer);
+  const imageProcessor = await imageProcessorOf(model.source, model.architecture);
 
   async function* text(
     promptIds: readonly number[],
     sampling: Sampling,
     signal?: AbortSignal,
+    pixelValues?: readonly PixelValues[],
   ): AsyncGenerator<string, void> {
     // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
     const room = Math.max(1, context - promptIds.length);
@@ -92,6 +97,7 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       ...options,
       maxNewTokens: Math.min(sampling.maxNewTokens ?? DEFAULT_NEW_TOKENS, room),
       signal,
+      pixelValues,
     });
     for await (const { text } of pieces) if (text !== "") yield text;
   }
@@ -101,15 +107,41 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   return {
     tokenizer,
     continueText,
-    answer(messages, sampling = {}, signal) {
-      if (tokenizer.chatTemplate === undefined)
-        return continueText(messages.at(-1)?.content ?? "", sampling, signal);
-      const { inputIds } = encodeChat(tokenizer, messages, { addGenerationPrompt: true });
-      return text(inputIds, sampling, signal);
+    async *answer(messages, sampling = {}, signal) {
+      const paths = messages.flatMap(({ parts = [] }) =>
+        parts.flatMap((part) => (part.type === "image" ? part.image : [])),
+      );
+      if (paths.length > 0 && !(imageProcessor && tokenizer.chatTemplate !== undefined))
+        throw looksAtNone(model.source, paths[0]!);
+      if (tokenizer.chatTemplate === undefined) {
+        yield* continueText(messages.at(-1)?.content ?? "", sampling, signal);
+        return;
+      }
+      const opened = [];
+      for (const path of paths) opened.push(await imageProcessor!.open(path));
+      const { inputIds } = encodeChat(tokenizer, messages, {
+        addGenerationPrompt: true,
+        ...(imageProcessor && {
+          images: {
+            placeholder: imageProcessor.placeholder,
+            prompts: opened.map(({ prompt }) => prompt),
+          },
+        }),
+      });
+      const pictures = opened.map(({ pixelValues }) => pixelValues);
+      yield* text(inputIds, sampling, signal, pictures.length > 0 ? pictures : undefined);
     },
     dispose: () => model.dispose(),
   };
 }
+
+const looksAtNone = (model: string, image: string) =>
+  new TunesmithError("config", {
+    where: model,
+    rule: "images are for models that look at them, with preprocessor_config.json and a chat template",
+    seen: image,
+    fix: "use an Idefics3 or a SmolVLM with all files of its folder, or leave the image out",
+  });
 
 /**
  * Whether the weights fit well into free memory as 32-bit numbers. Every token reads all of them, and

@@ -29,6 +29,7 @@ from reference.lora_cases import write_lora_cases  # noqa: E402
 from reference.merge_cases import write_merge_cases  # noqa: E402
 from reference.moe_cases import write_moe_cases  # noqa: E402
 from reference.packed_cases import write_packed_cases  # noqa: E402
+from reference.processor_cases import write_processor_cases  # noqa: E402
 from reference.prompt_cases import write_prompt_cases  # noqa: E402
 from reference.qlora_cases import write_qlora_cases  # noqa: E402
 from reference.quantization_cases import write_quantization_cases  # noqa: E402
@@ -54,6 +55,7 @@ GROUPS = {
     "gguf": write_gguf_cases,
     "glm": write_glm_cases,
     "gpt": write_gpt_cases,
+    "image-processor": write_processor_cases,
     "images": write_image_cases,
     "llama": write_llama_cases,
     "lora": write_lora_cases,

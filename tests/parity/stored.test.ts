@@ -30,6 +30,7 @@ const TRAJECTORY_TOLERANCE = 1e-3;
 const TESTED_ELSEWHERE: Readonly<Record<string, string>> = {
   ggml: "src/hub/gguf/gguf-quantize.test.ts",
   gguf: "src/hub/gguf/gguf-dequantize.test.ts",
+  "image-processor": "src/hub/images/image-processor.test.ts",
   packed: "src/hub/quantization/packed-integers.test.ts",
   merge: "src/adapters/merge-adapters.test.ts",
   quantization: "src/hub/quantization/quantization.test.ts",

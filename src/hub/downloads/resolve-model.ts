@@ -39,6 +39,8 @@ const DESCRIPTION_FILES = new Set([
   "tokenizer_config.json",
   "special_tokens_map.json",
   "chat_template.jinja",
+  "preprocessor_config.json",
+  "processor_config.json",
   "model.safetensors.index.json",
 ]);
 

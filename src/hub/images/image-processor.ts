@@ -50,16 +50,20 @@ const LONGEST = 4096;
 
 /**
  * The processor of a model folder; undefined where it has none.
+ * @param tokensOf how many image tokens the model has for a square of so many pixels a side
  * @throws TunesmithError (checkpoint) for one that is not known, and settings that are not implemented
  */
-export async function loadImageProcessor(folder: string): Promise<ImageProcessor | undefined> {
+export async function loadImageProcessor(
+  folder: string,
+  tokensOf: (square: number) => number,
+): Promise<ImageProcessor | undefined> {
   const whole = (await readJsonObject(join(folder, "processor_config.json"))) ?? {};
   const [file, own] = isJsonObject(whole.image_processor)
     ? ["processor_config.json", whole.image_processor]
     : ["preprocessor_config.json", await readJsonObject(join(folder, "preprocessor_config.json"))];
   if (!own) return undefined;
-  const settings = readSettings({ image_seq_len: whole.image_seq_len, ...own }, join(folder, file));
-  return createImageProcessor(settings);
+  const settings = readSettings(own, join(folder, file));
+  return createImageProcessor({ ...settings, tokensOfSquare: tokensOf(settings.square) });
 }
 
 /** See `loadImageProcessor`. */
@@ -77,7 +81,10 @@ export function createImageProcessor(settings: ImageSettings): ImageProcessor {
 }
 
 /** @throws TunesmithError (checkpoint) with everything that is not implemented */
-export function readSettings(json: JsonObject, where: string): ImageSettings {
+export function readSettings(
+  json: JsonObject,
+  where: string,
+): Omit<ImageSettings, "tokensOfSquare"> {
   const faults: Fault[] = [];
   const expect = (key: string, holds: boolean, rule: string) => {
     if (holds) return;
@@ -122,7 +129,6 @@ export function readSettings(json: JsonObject, where: string): ImageSettings {
     rescaleFactor: number("rescale_factor", 1 / 255),
     mean: colours("image_mean"),
     deviation: colours("image_std"),
-    tokensOfSquare: number("image_seq_len", 169),
   };
   if (faults.length > 0) throw new TunesmithError("checkpoint", faults);
   return settings;

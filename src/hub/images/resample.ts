@@ -1,6 +1,7 @@
-// Scaling images as Pillow does, to the last digit: models were trained on what it makes. One axis after the
-// other, each output the sum of the inputs that a filter reaches, weighted in whole numbers of 22 binary
-// digits behind the point and rounded to a byte in between (Pillow's `Resample.c` for 8-bit images).
+// Scaling images as Pillow does, to the last digit: models were trained on what it makes. Width first, then
+// height, each output the sum of the inputs that a filter reaches, weighted in whole numbers of 22 binary
+// digits behind the point and rounded to a byte in between (Pillow 11's `Resample.c` for 8-bit images; 13
+// takes the height first on some sizes, and its pixels are other ones by some steps there).
 
 /** Bytes of red, green and blue, pixel by pixel, line by line. */
 export interface Pixels {
