@@ -7,11 +7,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openConversation } from "./conversation.ts";
 import { previewRecipeData } from "./data.ts";
-import { writeTinyModel } from "./testing/tiny-model.ts";
+import { writeTinyModel, writeTinyVisionModel } from "./testing/tiny-model.ts";
 import { train } from "./train.ts";
 
-const CASES = join(import.meta.dirname, "../../tests/parity/cases");
-const IMAGES = join(CASES, "image-processor");
+const IMAGES = join(import.meta.dirname, "../../tests/parity/cases/image-processor");
 
 let folder: string;
 let model: string;
@@ -20,12 +19,7 @@ const data = () => join(folder, "data.jsonl");
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tunesmith-looks-"));
   model = join(folder, "model");
-  await writeTinyModel(model, join(CASES, "images/idefics3/model"));
-  for (const file of ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
-    await copyFile(join(IMAGES, "processor", file), join(model, file));
-  // One square an image: the tiny model reads 64 tokens.
-  const settings = { size: { longest_edge: 24 }, max_image_size: { longest_edge: 24 } };
-  await writeFile(join(model, "preprocessor_config.json"), JSON.stringify(settings));
+  await writeTinyVisionModel(model);
   for (const file of ["wide.png", "photo.jpg"])
     await copyFile(join(IMAGES, file), join(folder, file));
   await writeFile(data(), records());
