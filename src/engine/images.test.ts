@@ -3,7 +3,11 @@
 
 import { expect, it } from "vitest";
 import { patchPositions } from "../models/siglip.ts";
+import { arrayDifference } from "../runtime/testing/array-difference.ts";
 import type { PixelValues } from "./batch.ts";
+import { createDecoder } from "./decoding/decoder.ts";
+import { createReadImages } from "./decoding/read-images.ts";
+import { createRereadingDecoder } from "./decoding/rereading-decoder.ts";
 import { createKeptStates } from "./kept-states.ts";
 import type { OpenOptions } from "./load.ts";
 import { contractBatches } from "./testing/contract-batches.ts";
@@ -84,6 +88,35 @@ it("without pictures, tokens of images are tokens like others", async () => {
   const { pixelValues: _, ...text } = batch;
   const { logits } = await model.forward(text);
   expect(logits.data).not.toEqual((await model.forward(batch)).logits.data);
+  await model.dispose();
+});
+
+it("decoders that keep nothing, and that are cut back, see the same images", async () => {
+  const model = await openTiny("idefics3");
+  const rows = alone.map(({ inputIds }) => inputIds[0]!);
+  const readImages = createReadImages(model);
+  const images: Float32Array[] = [];
+  for (const [b, row] of rows.entries()) images.push(await readImages(row, alone[b]!.pixelValues!));
+  const caching = createDecoder(model, { batch: 2, chunk: 3 });
+  const rereading = createRereadingDecoder(model, { batch: 2 });
+  const same = async (given: readonly (readonly number[])[], states?: typeof images) => {
+    const own = (await caching.append(given, states)).map((logits) => logits?.slice());
+    const again = await rereading.append(given, states);
+    for (const [b, logits] of own.entries())
+      expect(arrayDifference(logits!, again[b]!), `row ${b}`).toBeLessThan(1e-5);
+    return own;
+  };
+  const first = await same(rows, images);
+  await same([[7], [96]]); // a token of images that somebody generated stands for nothing
+  for (const decoder of [caching, rereading]) for (const b of [0, 1]) decoder.truncate(b, 2);
+  // Cut off behind the first row of an image: what is read again are the others.
+  const rest = images.map((states) => states.subarray(32));
+  const again = await same(
+    rows.map((row) => row.slice(2)),
+    rest,
+  );
+  for (const [b, logits] of first.entries())
+    expect(arrayDifference(again[b]!, logits!)).toBeLessThan(1e-5);
   await model.dispose();
 });
 
