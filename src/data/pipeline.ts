@@ -131,7 +131,7 @@ function contentsOf(example: Example): TextOrMessages[] {
 const withoutProcessor = (where: string, path: string) =>
   new TunesmithError("data", {
     where,
-    rule: "images are for models that look at them, with a preprocessor_config.json in their folder",
+    rule: "images are for models that look at them",
     seen: path,
     fix: "train an Idefics3 or a SmolVLM, or leave the images out",
   });

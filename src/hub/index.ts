@@ -84,6 +84,7 @@ export {
   type EncodedChat,
   encodeChat,
   type ImagePrompts,
+  NO_IMAGES,
   type RenderOptions,
   renderChat,
 } from "./tokenizers/chat-template.ts";

@@ -138,7 +138,7 @@ export async function openConversation(options: ConversationOptions): Promise<Co
 const looksAtNone = (model: string, image: string) =>
   new TunesmithError("config", {
     where: model,
-    rule: "images are for models that look at them, with preprocessor_config.json and a chat template",
+    rule: "images are for models that look at them, with a chat template",
     seen: image,
     fix: "use an Idefics3 or a SmolVLM with all files of its folder, or leave the image out",
   });

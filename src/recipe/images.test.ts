@@ -90,6 +90,23 @@ describe("what does not fit", () => {
     );
   });
 
+  it("a model that does not say how it reads images, and reads texts all the same", async () => {
+    const silent = join(folder, "silent");
+    await writeTinyVisionModel(silent);
+    await rm(join(silent, "preprocessor_config.json"));
+    const path = join(folder, "silent.jsonl");
+    const from = { ...recipe(path), model: { path: silent } };
+    await expect(previewOf("silent.jsonl", record("wide.png", "x"), from)).rejects.toThrow(
+      "images are read as preprocessor_config.json",
+    );
+    const text = [
+      { role: "user", content: "what is it?" },
+      { role: "assistant", content: "nothing" },
+    ];
+    const { samples } = await previewOf("silent.jsonl", JSON.stringify({ messages: text }), from);
+    expect(samples[0]!.pieces.map((piece) => piece.text).join("")).toContain("what is it?");
+  });
+
   it("a file that is not there", async () => {
     await expect(previewOf("gone.jsonl", record("gone.png", "none"))).rejects.toThrow(
       "an image is a file of a known kind",

@@ -13,6 +13,7 @@ import {
   GGUF_DTYPES,
   GGUF_MODEL_TYPES,
   GGUF_TYPE_NAMES,
+  NO_IMAGES,
   openCheckpoint,
   QUANTIZATION_TYPES,
   quantizedBytes,
@@ -324,11 +325,7 @@ function sampleChat(tokenizer: Tokenizer, looksAtImages: boolean): ModelFacts["c
   let refused: unknown;
   for (const messages of [SAMPLE_CHAT, SAMPLE_CHAT.slice(1)])
     try {
-      return renderChat(
-        tokenizer,
-        messages,
-        looksAtImages ? { images: { placeholder: "<image>", prompts: [] } } : {},
-      );
+      return renderChat(tokenizer, messages, looksAtImages ? { images: NO_IMAGES } : {});
     } catch (error) {
       refused ??= error;
     }

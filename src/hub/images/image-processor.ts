@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { type Fault, TunesmithError } from "../../errors.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "../json-file.ts";
+import { NO_IMAGES } from "../tokenizers/chat-template.ts";
 import { decodeImage, type ImageSize, imageSize } from "./decode-image.ts";
 import { FILTERS, type Pixels, resample } from "./resample.ts";
 
@@ -43,7 +44,7 @@ export interface ImageSettings {
 }
 
 const TYPES = /^(Idefics3|SmolVLM)ImageProcessor(Fast|Pil)?$/;
-const PLACEHOLDER = "<image>";
+const PLACEHOLDER = NO_IMAGES.placeholder;
 const AROUND = "<fake_token_around_image>";
 /** No image is scaled beyond it. */
 const LONGEST = 4096;

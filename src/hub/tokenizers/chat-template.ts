@@ -33,6 +33,9 @@ export interface EncodedChat {
   readonly assistantMask: boolean[];
 }
 
+/** Of conversations without images, with a model that could look at some. */
+export const NO_IMAGES: ImagePrompts = { placeholder: "<image>", prompts: [] };
+
 // Pairs of code points that Unicode reserves for internal use; they mark where `{% generation %}`
 // begins and ends.
 const GENERATION_START = "\uFDD1\uFDEF";
