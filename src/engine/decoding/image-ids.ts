@@ -47,6 +47,7 @@ export function createImageIds({ images, dimensions }: BoundArchitecture): Image
       return joined;
     },
     keep(ids) {
+      if (rows.length === 0) return;
       let used = 0;
       for (const row of ids) for (const id of row) used = Math.max(used, id + 1 - vocabularySize);
       rows.length = Math.min(rows.length, used);
