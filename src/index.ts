@@ -29,7 +29,7 @@ export type {
   TrainStepResult,
 } from "./api/index.ts";
 export type { AdapterChoice, AdapterSelection } from "./engine/adapters/adapter-set.ts";
-export type { Batch } from "./engine/batch.ts";
+export type { Batch, PixelValues } from "./engine/batch.ts";
 export type { NumericArray } from "./engine/model.ts";
 export type { FloatingType, FolderOptions } from "./engine/save.ts";
 export type { RequantizationLoss } from "./engine/weights/requantization.ts";
@@ -46,7 +46,7 @@ export type {
   TextPiece,
   TokenLogProbability,
 } from "./generate/index.ts";
-export type { ChatMessage, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
+export type { ChatMessage, ContentPart, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
 export type { Problem } from "./models/index.ts";
 export type { Verdict } from "./objectives/index.ts";

@@ -137,6 +137,12 @@ example("chat", [MODEL, "runs/recipe/adapter"], (out) => {
   expect(out).toMatch(/^say 3 → .+\nsay 4 → .+\n$/);
 });
 
+example("look-at-images", ["my-vision-model", "photos.jsonl", "photo.jpg"], (out) => {
+  const losses = numbers(/loss ([\d.]+)/g, out);
+  expect(losses.at(-1)).toBeLessThan(0.9 * losses[0]!);
+  expect(out).toMatch(/step \d+ loss [\d.]+\n.+\n$/);
+});
+
 it("leaves no example out", async () => {
   const files = (await readdir(EXAMPLES)).filter((name) => name.endsWith(".ts"));
   expect([...tested].sort()).toEqual(files.sort());

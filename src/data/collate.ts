@@ -30,7 +30,9 @@ export function collate(rows: readonly (readonly Sample[])[], options: CollateOp
       while (result.length < width) result.push(fill);
       return result;
     });
+  const pixelValues = rows.flat().flatMap((sample) => sample.pixelValues ?? []);
   return {
+    ...(pixelValues.length > 0 && { pixelValues }),
     inputIds: padded(padTokenId, ({ inputIds }) => inputIds),
     attentionMask: padded(0, ({ inputIds }) => inputIds.map(() => 1)),
     ...(rows[0]?.[0]?.rowLabel

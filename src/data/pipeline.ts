@@ -2,12 +2,15 @@
 // kept, so the same pipeline fills the memory or streams.
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
+import { TunesmithError } from "../errors.ts";
+import type { ImageProcessor } from "../hub/index.ts";
 import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { BlankTokens } from "../models/index.ts";
 import { createRandom } from "../runtime/random.ts";
 import { blankedText, roomForText } from "./blanks.ts";
-import type { Example } from "./example.ts";
+import type { Example, TextOrMessages } from "./example.ts";
 import { type ColumnMapping, createExampleReader, type FormatName } from "./formats.ts";
+import { imagesIn } from "./image-column.ts";
 import { labelOf, type ReadLabel, withoutLabel } from "./label-column.ts";
 import { readRecords } from "./read.ts";
 import type { Row } from "./row.ts";
@@ -26,6 +29,8 @@ export interface PipelineOptions {
   readonly blanks?: BlankTokens | undefined;
   /** Chooses blanks, and the order of samples. */
   readonly seed: number;
+  /** Of a model that looks at images, how it reads them. */
+  readonly imageProcessor?: ImageProcessor | undefined;
   readonly maxLength: number;
   readonly truncation?: TruncationRule | undefined;
   /** Called now and then with the number of records read so far. */
@@ -66,6 +71,7 @@ export function createPipeline(
   const { loss = "auto", truncation = "auto", maxLength, columns = {}, readLabel } = options;
   // A classifier fills none.
   const blanks = readLabel ? undefined : options.blanks;
+  const { imageProcessor } = options;
   const tokenize = readLabel
     ? createTokenize({ tokenizer, encodeChat, loss: "all", ends: false })
     : createTokenize({ tokenizer, encodeChat, loss, blanks });
@@ -88,6 +94,24 @@ export function createPipeline(
         }
       : sample;
 
+  /** An example as tokens, and its pictures as what reads them when they are needed. */
+  const withPictures = async (example: Example, where: string): Promise<Sample> => {
+    const paths = imagesIn(contentsOf(example));
+    if (!imageProcessor) {
+      if (paths.length > 0) throw withoutProcessor(where, paths[0]!);
+      return tokenize(example, where);
+    }
+    const opened = [];
+    for (const path of paths) opened.push(await imageProcessor.open(path));
+    const { placeholder } = imageProcessor;
+    const sample = tokenize(example, where, {
+      placeholder,
+      prompts: opened.map(({ prompt }) => prompt),
+    });
+    const pixelValues = opened.map((image) => image.pixelValues);
+    return pixelValues.length > 0 ? { ...sample, pixelValues } : sample;
+  };
+
   async function* examples(files: readonly string[]) {
     const reader = createExampleReader(options.format, readLabel ? withoutLabel(columns) : columns);
     let records = 0;
@@ -106,8 +130,10 @@ export function createPipeline(
       for await (const { example, row, format } of examples(side.files)) {
         const hash = contentHash(example);
         if (!side.accepts(hash)) continue;
-        const whole = labelled(tokenize(example, row.where), row);
-        const rule = ruleFor(truncation, example.kind, readLabel !== undefined);
+        const whole = labelled(await withPictures(example, row.where), row);
+        const chosen = ruleFor(truncation, example.kind, readLabel !== undefined);
+        // A picture cut in two is none: such samples are refused, or dropped where that is asked for.
+        const rule = whole.pixelValues && chosen !== "drop" ? "error" : chosen;
         const inText = example.kind === "text" ? blanks : undefined;
         const limit = inText ? roomForText(maxLength) : maxLength;
         const cut = truncate(whole, limit, rule);
@@ -117,3 +143,19 @@ export function createPipeline(
     },
   };
 }
+
+/** Texts and messages of an example, in their order. */
+function contentsOf(example: Example): TextOrMessages[] {
+  if (example.kind === "text") return [];
+  return example.kind === "conversation"
+    ? [example.messages]
+    : [example.prompt, example.completion];
+}
+
+const withoutProcessor = (where: string, path: string) =>
+  new TunesmithError("data", {
+    where,
+    rule: "images are for models that look at them",
+    seen: path,
+    fix: "train an Idefics3 or a SmolVLM, or leave the images out",
+  });

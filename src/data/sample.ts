@@ -1,6 +1,6 @@
 // What one example is to a model: token ids, and which of them are trained on.
 
-import { IGNORED_LABEL } from "../engine/batch.ts";
+import { IGNORED_LABEL, type PixelValues } from "../engine/batch.ts";
 
 export interface Sample {
   readonly inputIds: number[];
@@ -15,6 +15,8 @@ export interface Sample {
   readonly positionIds?: number[];
   /** For classifiers, what is right of the whole, as `Batch.rowLabels` has it. */
   readonly rowLabel?: readonly number[];
+  /** Its pictures, in the order of their tokens. */
+  readonly pixelValues?: readonly PixelValues[];
   /** The record it came from, as Row.where. */
   readonly where: string;
 }

@@ -3,6 +3,7 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
+import type { EncodeChatOptions, ImagePrompts } from "../hub/index.ts";
 import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { BlankTokens } from "../models/index.ts";
 import { answeredBlank } from "./blanks.ts";
@@ -13,6 +14,7 @@ import type { Sample } from "./sample.ts";
 export type EncodeChat = (
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],
+  options?: EncodeChatOptions,
 ) => { inputIds: number[]; assistantMask: boolean[] };
 
 /**
@@ -41,6 +43,9 @@ export interface TokenizeOptions {
   readonly blanks?: BlankTokens | undefined;
 }
 
+/** `EncodeChat` for the messages of one example. */
+type Chat = (messages: readonly ChatMessage[], where: string) => ReturnType<EncodeChat>;
+
 interface Marked {
   readonly inputIds: number[];
   /** Trained on, by position. */
@@ -59,14 +64,18 @@ interface Marked {
  */
 export function createTokenize(
   options: TokenizeOptions,
-): (example: Example, where: string) => Sample {
+): (example: Example, where: string, images?: ImagePrompts) => Sample {
   const { tokenizer, encodeChat, loss = "auto", ends = true, blanks } = options;
   if (blanks && (loss === "all" || loss === "assistant")) throw fillsBlanks(loss);
   const end = ends ? tokenizer.eosTokenId : undefined;
 
-  const chat = (messages: readonly ChatMessage[], where: string) => {
+  const chatWith = (
+    messages: readonly ChatMessage[],
+    where: string,
+    images: ImagePrompts | undefined,
+  ) => {
     try {
-      return encodeChat(tokenizer, messages);
+      return encodeChat(tokenizer, messages, images && { images });
     } catch (cause) {
       if (!(cause instanceof TunesmithError)) throw cause;
       const faults = cause.faults.map((fault) => ({
@@ -77,7 +86,7 @@ export function createTokenize(
     }
   };
 
-  const conversation = (messages: readonly ChatMessage[], where: string): Marked => {
+  const conversation = (messages: readonly ChatMessage[], where: string, chat: Chat): Marked => {
     const { inputIds, assistantMask } = chat(messages, where);
     if (loss === "all") return { inputIds, trained: () => true };
     if (loss !== "completion") return { inputIds, trained: (at) => assistantMask[at] === true };
@@ -89,6 +98,7 @@ export function createTokenize(
     prompt: readonly ChatMessage[],
     completion: readonly ChatMessage[],
     where: string,
+    chat: Chat,
   ): Marked => {
     const { inputIds, assistantMask } = chat([...prompt, ...completion], where);
     if (loss === "all") return { inputIds, trained: () => true };
@@ -122,9 +132,9 @@ export function createTokenize(
       : undefined;
   };
 
-  const mark = (example: Example, where: string): Marked => {
+  const mark = (example: Example, where: string, chat: Chat): Marked => {
     if (example.kind === "text") return text(example.text, where);
-    if (example.kind === "conversation") return conversation(example.messages, where);
+    if (example.kind === "conversation") return conversation(example.messages, where, chat);
     const texts = textsOf(example);
     return texts
       ? completionOfText(texts.prompt, texts.completion, where)
@@ -132,11 +142,12 @@ export function createTokenize(
           example.prompt as readonly ChatMessage[],
           example.completion as readonly ChatMessage[],
           where,
+          chat,
         );
   };
 
   /** The blank that the last answer fills. */
-  const answered = (example: Example, where: string, tokens: BlankTokens) => {
+  const answered = (example: Example, where: string, tokens: BlankTokens, chat: Chat) => {
     const texts = example.kind === "completion" && textsOf(example);
     const plain = (text: string) =>
       tokenizer.encode(text, { addSpecialTokens: false, parseSpecialTokens: false });
@@ -146,7 +157,7 @@ export function createTokenize(
       const prompt = parts.flatMap((part, index) => (index > 0 ? [tokens.mask, ...part] : part));
       return answeredBlank(prompt, plain(texts.completion), tokens, tokenizer.eosTokenId);
     }
-    const { inputIds, trained } = mark(example, where);
+    const { inputIds, trained } = mark(example, where, chat);
     const marks = inputIds.map((_, position) => trained(position));
     const start = lastRun(marks);
     const answer = inputIds.slice(start, marks.lastIndexOf(true) + 1);
@@ -154,9 +165,11 @@ export function createTokenize(
     return answeredBlank(inputIds.slice(0, start), answer, tokens, tokenizer.eosTokenId);
   };
 
-  return (example, where) => {
-    if (blanks && example.kind !== "text") return { ...answered(example, where, blanks), where };
-    const { inputIds, trained } = mark(example, where);
+  return (example, where, images) => {
+    const chat: Chat = (messages, place) => chatWith(messages, place, images);
+    if (blanks && example.kind !== "text")
+      return { ...answered(example, where, blanks, chat), where };
+    const { inputIds, trained } = mark(example, where, chat);
     const labels = inputIds.map((id, position) => (trained(position) ? id : IGNORED_LABEL));
     return { inputIds, labels, where };
   };

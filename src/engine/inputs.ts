@@ -32,7 +32,7 @@ export function checkBatch(batch: Batch, vocabularySize: number): void {
       seen: `${batch.inputIds.length} rows, the first with ${sequence} tokens`,
       fix: "drop empty samples",
     });
-  const { rowLabels: _, ...perToken } = batch;
+  const { rowLabels: _, pixelValues: __, ...perToken } = batch;
   const parts = { ...perToken } as Record<string, readonly (readonly number[])[] | undefined>;
   for (const [name, rows] of Object.entries(parts)) {
     if (!rows) continue;

@@ -2,6 +2,7 @@
 
 import { otherRowCount } from "../engine/adapters/adapter-faults.ts";
 import type { AdapterChoice, AdapterSelection } from "../engine/adapters/adapter-set-contract.ts";
+import type { PixelValues } from "../engine/batch.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { ChosenLogProbability } from "./log-probabilities.ts";
@@ -14,6 +15,8 @@ export interface GenerateOptions extends GenerationOptions, RequestsOptions {
   readonly inputIds: readonly (readonly number[])[];
   /** One choice for all prompts, or one for each. Default: none. */
   readonly adapters?: AdapterSelection;
+  /** For each prompt its pictures, in the order of their tokens; for models that look at images. */
+  readonly pixelValues?: readonly (readonly PixelValues[] | undefined)[];
   /** Needed where there are stop strings. */
   readonly tokenizer?: Tokenizer;
 }
@@ -36,7 +39,15 @@ export interface GenerateResult {
  */
 export async function generate(
   model: GenerativeModel,
-  { inputIds, adapters = null, tokenizer, maxBatch, cacheBytes, ...options }: GenerateOptions,
+  {
+    inputIds,
+    pixelValues = [],
+    adapters = null,
+    tokenizer,
+    maxBatch,
+    cacheBytes,
+    ...options
+  }: GenerateOptions,
 ): Promise<GenerateResult> {
   const choices = choicesOf(adapters, inputIds.length);
   // All faults of all prompts come before any work.
@@ -48,7 +59,13 @@ export async function generate(
   checkStopStrings(options.stopStrings ?? [], tokenizer);
   const requests = createRequests({ model, tokenizer }, { maxBatch, cacheBytes });
   const replies = inputIds.map((prompt, row) =>
-    requests.submit({ ...options, inputIds: prompt, adapter: choices[row], stream: row }),
+    requests.submit({
+      ...options,
+      inputIds: prompt,
+      pixelValues: pixelValues[row],
+      adapter: choices[row],
+      stream: row,
+    }),
   );
   const finished = await Promise.all(replies.map((reply) => reply.finished));
   return {

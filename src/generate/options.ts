@@ -45,9 +45,10 @@ export function stopTokenIds(
   { config, generationConfig, architecture }: GenerationSource,
   tokenizer?: Pick<Tokenizer, "eosTokenId">,
 ): number[] {
+  const text = config.text_config as JsonObject | undefined; // of a model that looks at images
   const ids = [
     tokenizer?.eosTokenId,
-    generationConfig?.eos_token_id ?? config.eos_token_id,
+    generationConfig?.eos_token_id ?? config.eos_token_id ?? text?.eos_token_id,
     architecture?.dimensions.blanks?.end,
   ];
   return [...new Set(ids.flat().filter((id) => typeof id === "number"))];

@@ -4,7 +4,9 @@
 
 import { freemem } from "node:os";
 import type { AdapterChoice, AdapterSet } from "../engine/adapters/adapter-set-contract.ts";
+import type { PixelValues } from "../engine/batch.ts";
 import { createDecoder, type DecodableModel } from "../engine/decoding/decoder.ts";
+import { createReadImages, type ReadImages } from "../engine/decoding/read-images.ts";
 import { checkBatch } from "../engine/inputs.ts";
 import { textContext } from "../engine/text-context.ts";
 import { TunesmithError } from "../errors.ts";
@@ -27,6 +29,8 @@ export interface GenerativeModel extends DecodableModel, Omit<GenerationSource, 
 export interface GenerationRequest extends GenerationOptions {
   /** The prompt. */
   readonly inputIds: readonly number[];
+  /** The prompt's pictures, in the order of their tokens. Such a prompt is read from its beginning. */
+  readonly pixelValues?: readonly PixelValues[] | undefined;
   /** Default: the base, or what the model was loaded with. */
   readonly adapter?: AdapterChoice;
   /** Tells requests with the same seed apart. Default 0: equal requests get equal replies. */
@@ -109,6 +113,14 @@ export function createRequests(
     return opened;
   };
 
+  const readers = new WeakMap<DecodableModel, ReadImages>();
+  const imagesOf = async ({ inputIds, pixelValues }: GenerationRequest, own: DecodableModel) => {
+    if (!pixelValues) return undefined;
+    const read = readers.get(own) ?? createReadImages(own);
+    readers.set(own, read);
+    return read(inputIds, pixelValues);
+  };
+
   const running = () => [...batches.values()].reduce((sum, batch) => sum + batch.running, 0);
   /** Bytes of all caches, with another request in one of them. */
   const bytesWith = (joined: RowBatch, positions: number) =>
@@ -124,12 +136,13 @@ export function createRequests(
       try {
         if (!answer.isOver) {
           const { adapter = null } = request;
-          checkGeneration([request.inputIds], request, textContext(await select([adapter])));
+          const own = await select([adapter]);
+          checkGeneration([request.inputIds], request, textContext(own));
           const batch = await batchOf(adapter);
           const bytes = bytesWith(batch, positions);
           if (bytes > cacheBytes && running() > 0) return;
           if (bytes > cacheBytes) throw tooLarge(positions, bytes, cacheBytes);
-          batch.join(answer, adapter, positions);
+          batch.join(answer, adapter, positions, await imagesOf(request, own));
         }
       } catch (error) {
         answer.fail(error);

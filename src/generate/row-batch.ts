@@ -10,8 +10,17 @@ export interface RowBatch {
   readonly running: number;
   /** Bytes that the cache has for these requests, and for another of so many positions (0: none). */
   cacheBytes(positions: number): number;
-  /** Gives a request a row; there is a free one. @param positions tokens that it may come to */
-  join(answer: ReplyInProgress, adapter: AdapterChoice, positions: number): void;
+  /**
+   * Gives a request a row; there is a free one.
+   * @param positions tokens that it may come to
+   * @param images what the image tokens of its prompt give way to, [image rows, hidden]
+   */
+  join(
+    answer: ReplyInProgress,
+    adapter: AdapterChoice,
+    positions: number,
+    images?: Float32Array,
+  ): void;
   /** Frees the rows of requests that are over. */
   leave(): void;
   /** Reads the prompts of those that joined, then makes a token for each of the others. */
@@ -24,6 +33,8 @@ interface Row {
   readonly answer: ReplyInProgress;
   readonly adapter: AdapterChoice;
   readonly positions: number;
+  /** Of the prompt. */
+  readonly images?: Float32Array | undefined;
 }
 
 /** What a row keeps of a request that has left. */
@@ -56,10 +67,13 @@ export function createRowBatch(
     const before = kept.get(row);
     return before?.adapter === adapter ? commonPrefix(before.ids, text) : 0;
   };
-  const readRows = async (fresh: ReadonlyMap<number, readonly number[]>) => {
+  const readRows = async (
+    fresh: ReadonlyMap<number, readonly number[]>,
+    images: readonly (Float32Array | undefined)[] = [],
+  ) => {
     if (fresh.size === 0) return;
     const all = Array.from({ length: decoder.batch }, (_, row) => fresh.get(row) ?? []);
-    const logits = await decoder.append(all);
+    const logits = await decoder.append(all, images);
     for (const row of fresh.keys()) rows.get(row)!.answer.take(logits[row]!);
   };
 
@@ -71,21 +85,23 @@ export function createRowBatch(
       const all = [...positionsOf(), ...(positions > 0 ? [positions] : [])];
       return all.length === 0 ? 0 : decoder.cacheBytes(all.length, Math.max(...all));
     },
-    join(answer, adapter, positions) {
+    join(answer, adapter, positions, images) {
       const { text } = answer;
-      const shared = new Map(free().map((row) => [row, common(row, text, adapter)]));
+      const shared = new Map(free().map((row) => [row, images ? 0 : common(row, text, adapter)]));
       const most = Math.max(...shared.values());
       const row = [...shared.keys()].find((one) => shared.get(one) === most)!;
       // At least the last token is read again: its logits are what comes next.
       decoder.truncate(row, Math.min(most, text.length - 1));
       kept.delete(row);
-      rows.set(row, { answer, adapter, positions });
+      rows.set(row, { answer, adapter, positions, images });
     },
     leave() {
-      for (const [row, { answer, adapter }] of rows) {
+      for (const [row, { answer, adapter, images }] of rows) {
         if (!answer.isOver) continue;
         rows.delete(row);
-        if (keepsTexts) kept.set(row, { ids: answer.text.slice(0, decoder.lengths[row]), adapter });
+        // Equal tokens may stand for other images.
+        if (keepsTexts && !images)
+          kept.set(row, { ids: answer.text.slice(0, decoder.lengths[row]), adapter });
         else decoder.truncate(row, 0);
       }
     },
@@ -94,10 +110,14 @@ export function createRowBatch(
       await decoder.reserve(rows.size, Math.max(...positionsOf()));
       const { lengths } = decoder;
       const steps = new Map<number, readonly number[]>();
-      for (const [row, { answer }] of rows) {
+      for (const [row, { answer, images }] of rows) {
         const fresh = answer.text.slice(lengths[row]);
         if (fresh.length === 1) steps.set(row, fresh);
-        else await readRows(new Map([[row, fresh]]));
+        else {
+          const ofRow: (Float32Array | undefined)[] = [];
+          if (lengths[row] === 0) ofRow[row] = images;
+          await readRows(new Map([[row, fresh]]), ofRow);
+        }
       }
       await readRows(steps);
     },

@@ -1,17 +1,23 @@
 // Text as it is generated, one continuation at a time. What was read of the last one is kept, so a prompt
 // that begins like it, as a conversation's next turn does, is read from where it differs.
 
+import type { PixelValues } from "../engine/batch.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import { checkGeneration, type GenerationOptions, stopTokenIds } from "./options.ts";
 import type { TextPiece } from "./reply.ts";
 import { createRequests, type GenerativeModel } from "./requests.ts";
 
+export interface ContinueOptions extends GenerationOptions {
+  /** The prompt's pictures, in the order of their tokens. Such a prompt is read from its beginning. */
+  readonly pixelValues?: readonly PixelValues[] | undefined;
+}
+
 export interface TextStream {
   /** Continues a prompt. One continuation at a time. */
   continue(
     promptIds: readonly number[],
-    options?: GenerationOptions,
+    options?: ContinueOptions,
   ): AsyncGenerator<TextPiece, void>;
 }
 

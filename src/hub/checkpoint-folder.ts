@@ -24,7 +24,7 @@ import { loadTokenizerFolder, readTokenizerFolder } from "./tokenizers/tokenizer
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
 const SIDE_FILES =
-  /^(tokenizer.*|ice_text|special_tokens_map|added_tokens|vocab|merges|generation_config|chat_template)\.(json|txt|model|jinja)$/;
+  /^(tokenizer.*|ice_text|special_tokens_map|added_tokens|vocab|merges|generation_config|chat_template|preprocessor_config|processor_config)\.(json|txt|model|jinja)$/;
 
 /** Opens a model folder. `files` are the names in it. Throws a TunesmithError ("checkpoint"). */
 export async function openFolderCheckpoint(

@@ -43,6 +43,12 @@ export { GGUF_TYPE_NAMES } from "./gguf/gguf-types.ts";
 export { GGUF_DTYPES, type GgufDtype } from "./gguf/gguf-types-of-model.ts";
 export { type GgufToWrite, writeGguf } from "./gguf/gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
+export {
+  createImageProcessor,
+  type ImageProcessor,
+  loadImageProcessor,
+  type OpenedImage,
+} from "./images/image-processor.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
 export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";
@@ -82,6 +88,8 @@ export {
   type EncodeChatOptions,
   type EncodedChat,
   encodeChat,
+  type ImagePrompts,
+  NO_IMAGES,
   type RenderOptions,
   renderChat,
 } from "./tokenizers/chat-template.ts";
@@ -91,6 +99,6 @@ export {
   readTokenizerFolder,
   type TokenizerParts,
 } from "./tokenizers/tokenizer.ts";
-export type { ChatMessage, Tokenizer } from "./tokenizers/tokenizer-types.ts";
+export type { ChatMessage, ContentPart, Tokenizer } from "./tokenizers/tokenizer-types.ts";
 export { writeTokenizer } from "./tokenizers/write-tokenizer.ts";
 export { createWideArray } from "./widening/widening.ts";

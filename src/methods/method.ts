@@ -102,6 +102,8 @@ export interface ModelDescription {
   readonly outputName: string;
   /** What a method adapts where its options leave that open. */
   readonly usualTargets: UsualTargets;
+  /** Of a model that looks at images, the weights of their encoder. */
+  readonly imageWeights?: readonly WeightSpec[];
   /** Of a model that says something of whole texts: its output module is the head, trained whole. */
   readonly classifier?: Classifier;
   /** Where the base came from, as adapter files name it. */

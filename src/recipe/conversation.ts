@@ -4,9 +4,11 @@ import { existsSync } from "node:fs";
 import { freemem } from "node:os";
 import { join } from "node:path";
 import { openBlank } from "../data/index.ts";
+import type { PixelValues } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
+import { TunesmithError } from "../errors.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
@@ -23,6 +25,7 @@ import {
   type Tokenizer,
 } from "../hub/index.ts";
 import type { Attention } from "./attention.ts";
+import { imageProcessorOf } from "./image-processor.ts";
 import { fetchModel } from "./prepare.ts";
 
 export interface Sampling extends TokenChoice {
@@ -75,11 +78,13 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   const context = textContext(model);
 
   const stream = createTextStream(model, tokenizer);
+  const imageProcessor = await imageProcessorOf(model.source, model.architecture);
 
   async function* text(
     promptIds: readonly number[],
     sampling: Sampling,
     signal?: AbortSignal,
+    pixelValues?: readonly PixelValues[],
   ): AsyncGenerator<string, void> {
     // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
     const room = Math.max(1, context - promptIds.length);
@@ -88,6 +93,7 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       ...options,
       maxNewTokens: Math.min(sampling.maxNewTokens ?? DEFAULT_NEW_TOKENS, room),
       signal,
+      pixelValues,
     });
     for await (const { text } of pieces) if (text !== "") yield text;
   }
@@ -97,8 +103,28 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   return {
     tokenizer,
     continueText,
-    answer: (messages, sampling = {}, signal) =>
-      text(promptIdsOf({ model, tokenizer }, messages), sampling, signal),
+    async *answer(messages, sampling = {}, signal) {
+      const paths = messages.flatMap(({ parts = [] }) =>
+        parts.flatMap((part) => (part.type === "image" ? part.image : [])),
+      );
+      if (paths.length > 0 && !(imageProcessor && tokenizer.chatTemplate !== undefined))
+        throw looksAtNone(model.source, paths[0]!);
+      if (paths.length === 0) {
+        yield* text(promptIdsOf({ model, tokenizer }, messages), sampling, signal);
+        return;
+      }
+      const opened = [];
+      for (const path of paths) opened.push(await imageProcessor!.open(path));
+      const { inputIds } = encodeChat(tokenizer, messages, {
+        addGenerationPrompt: true,
+        images: {
+          placeholder: imageProcessor!.placeholder,
+          prompts: opened.map(({ prompt }) => prompt),
+        },
+      });
+      const pictures = opened.map(({ pixelValues }) => pixelValues);
+      yield* text(inputIds, sampling, signal, pictures);
+    },
     dispose: () => model.dispose(),
   };
 }
@@ -141,6 +167,14 @@ const tokenizerOf = (checkpoint: Checkpoint, adapter: string | undefined): Promi
   adapter !== undefined && existsSync(join(adapter, "tokenizer.json"))
     ? loadTokenizerFolder(adapter)
     : checkpoint.loadTokenizer();
+
+const looksAtNone = (model: string, image: string) =>
+  new TunesmithError("config", {
+    where: model,
+    rule: "images are for models that look at them, with a chat template",
+    seen: image,
+    fix: "use an Idefics3 or a SmolVLM with all files of its folder, or leave the image out",
+  });
 
 /**
  * Whether the weights fit well into free memory as 32-bit numbers. Every token reads all of them, and

@@ -2,7 +2,7 @@
 // from the speed of a product measured on this machine. Meant to be right within a third or so; it
 // says before an hour of training whether it fits.
 
-import type { Dimensions, WeightSpec } from "../models/index.ts";
+import type { BoundArchitecture, Dimensions, WeightSpec } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
 import { floats } from "../runtime/values.ts";
 import { input, linear } from "../tensor/index.ts";
@@ -51,6 +51,21 @@ const PROCESS_BYTES = 180e6;
  */
 const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
 const LOGIT_ROWS = { least: 128, most: 2048 } as const;
+
+/**
+ * A model's weights as tokens go through them. Those of an encoder of images are held like the others; what
+ * images take beside is left out of all estimates.
+ */
+export function weightsOfTexts({
+  weights,
+  images,
+}: Pick<BoundArchitecture, "weights" | "images">): readonly WeightSpec[] {
+  if (!images) return weights;
+  const ofImages = new Set(images.stack.weights.map(({ name }) => name));
+  return weights.map((weight) =>
+    weight.role === "linear" && ofImages.has(weight.name) ? { ...weight, role: "patches" } : weight,
+  );
+}
 
 /** Memory at the peak and arithmetic of the whole run. */
 export function estimate(given: EstimateInput): Estimate {

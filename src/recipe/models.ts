@@ -13,6 +13,7 @@ import {
   GGUF_DTYPES,
   GGUF_MODEL_TYPES,
   GGUF_TYPE_NAMES,
+  NO_IMAGES,
   openCheckpoint,
   QUANTIZATION_TYPES,
   renderChat,
@@ -29,11 +30,12 @@ import {
   type BoundArchitecture,
   coveredModels,
   type Dimensions,
+  type ImageEncoder,
   type WeightSpec,
 } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
-import { estimate, estimateGeneration } from "./estimate.ts";
+import { estimate, estimateGeneration, weightsOfTexts } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
 import { type Keeping, type WeightBytes, weightBytes } from "./weight-bytes.ts";
 
@@ -88,6 +90,8 @@ export interface ModelFacts {
     readonly total: number;
     /** What a token goes through, where experts are chosen. */
     readonly active: number;
+    /** Of what makes rows of images, where there is such. */
+    readonly images?: number;
     readonly embedding: number;
     readonly output: number;
     /** One block, by module; that of the first layer, and of the last where it differs. */
@@ -143,7 +147,7 @@ export async function describeModel(
       format: checkpoint.format,
       modelType,
       covers: coveredModels.get(modelType)!,
-      sizes: sizesOf(architecture.dimensions),
+      sizes: sizesOf(architecture),
       config,
       parameters: parametersOf(architecture),
       weightBytes: WAYS.map(({ name, keeping }) => ({
@@ -151,14 +155,20 @@ export async function describeModel(
         count: weightBytes(architecture, checkpoint, keeping(checkpoint)).held,
       })),
       ...memoryOf(architecture, modelType, checkpoint),
-      ...(await textOf(checkpoint)),
+      ...(await textOf(checkpoint, architecture)),
     };
   } finally {
     await opened.close();
   }
 }
 
-function sizesOf(dimensions: Dimensions): Words[] {
+function sizesOf({
+  dimensions,
+  images,
+}: {
+  readonly dimensions: Dimensions;
+  readonly images: ImageEncoder | undefined;
+}): Words[] {
   const { layers, hiddenSize, heads, keyValueHeads, headSize } = dimensions;
   const { maximumPositions, slidingWindow, vocabularySize, rotarySize = headSize } = dimensions;
   const shared = keyValueHeads < heads ? `, ${keyValueHeads} for keys and values` : "";
@@ -172,11 +182,15 @@ function sizesOf(dimensions: Dimensions): Words[] {
       : [["window", `${slidingWindow} tokens where attention is local`] as [string, string]]),
     ["rotary embedding", rotarySize === 0 ? "none" : `on ${rotated} elements of a head`],
     ["vocabulary", `${vocabularySize} tokens`],
+    ...(images ? [["images", imageSizes(images)] as [string, string]] : []),
   ];
   return rows.map(([name, text]) => ({ name, text }));
 }
 
-function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitecture) {
+const imageSizes = ({ stack: { dimensions }, token }: ImageEncoder) =>
+  `an encoder of ${dimensions.layers} layers, ${dimensions.hiddenSize} wide, in place of token ${token}`;
+
+function parametersOf({ weights, blocks, dimensions, outputName, images }: BoundArchitecture) {
   const count = (specs: readonly WeightSpec[], ofToken = false) =>
     specs.reduce((sum, { shape, share = 1 }) => sum + sizeOf(shape) * (ofToken ? share : 1), 0);
   const modulesOf = (layer: number): Count[] => {
@@ -197,6 +211,7 @@ function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitec
   return {
     total: count(weights),
     active: Math.round(count(weights, true)),
+    ...(images && { images: count(images.stack.weights) }),
     embedding: count(weights.filter(({ role }) => role === "embedding" || role === "positions")),
     output: count(weights.filter(({ name, role }) => role === "output" && name === outputName)),
     blocks: [
@@ -237,7 +252,8 @@ const NONE: WeightBytes = { held: 0, reordered: 0, widened: 0 };
 const GENERATED = ["float32", "q8", "q4"] as const;
 
 function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint: Checkpoint) {
-  const { dimensions, weights, logitCount } = architecture;
+  const { dimensions, logitCount } = architecture;
+  const weights = weightsOfTexts(architecture);
   const step = { rows: STEP.rows, tokens: Math.min(STEP.tokens, dimensions.maximumPositions) };
   const bytes = new Map(
     WAYS.map(({ name, keeping }) => [
@@ -282,10 +298,16 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
 }
 
 /** A folder of weights alone can be looked at too: what is amiss with the rest is told in its place. */
-async function textOf(checkpoint: Checkpoint): Promise<Pick<ModelFacts, "specialTokens" | "chat">> {
+async function textOf(
+  checkpoint: Checkpoint,
+  { images }: BoundArchitecture,
+): Promise<Pick<ModelFacts, "specialTokens" | "chat">> {
   try {
     const tokenizer = await checkpoint.loadTokenizer();
-    return { specialTokens: specialTokensOf(tokenizer), chat: sampleChat(tokenizer) };
+    return {
+      specialTokens: specialTokensOf(tokenizer),
+      chat: sampleChat(tokenizer, images !== undefined),
+    };
   } catch (error) {
     return { specialTokens: {}, chat: whyMissing(error) };
   }
@@ -301,13 +323,13 @@ function specialTokensOf(tokenizer: Tokenizer): Record<string, string> {
 }
 
 /** Templates that refuse a system message are asked without one. */
-function sampleChat(tokenizer: Tokenizer): ModelFacts["chat"] {
+function sampleChat(tokenizer: Tokenizer, looksAtImages: boolean): ModelFacts["chat"] {
   if (tokenizer.chatTemplate === undefined)
     return { missing: "none: prompts are continued as they are" };
   let refused: unknown;
   for (const messages of [SAMPLE_CHAT, SAMPLE_CHAT.slice(1)])
     try {
-      return renderChat(tokenizer, messages);
+      return renderChat(tokenizer, messages, looksAtImages ? { images: NO_IMAGES } : {});
     } catch (error) {
       refused ??= error;
     }

@@ -9,7 +9,13 @@ import { sizeOf } from "../tensor/index.ts";
 import { completeSettings, planSteps } from "../train/index.ts";
 import { type DataPreview, openRecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
-import { type Estimate, estimate, measureProductSpeed, USUAL_EFFICIENCY } from "./estimate.ts";
+import {
+  type Estimate,
+  estimate,
+  measureProductSpeed,
+  USUAL_EFFICIENCY,
+  weightsOfTexts,
+} from "./estimate.ts";
 import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
 import type { Origin } from "./load.ts";
@@ -94,7 +100,7 @@ async function planPrepared(
   const tokensPerRow = wanted.packing ? rowTokens : meanTokens;
   const costs = estimate({
     dimensions: architecture.dimensions,
-    weights: architecture.weights,
+    weights: weightsOfTexts(architecture),
     logitCount: architecture.logitCount,
     weightBytes: weightBytes(architecture, prepared.checkpoint, {
       ...recipe.model,

@@ -7,12 +7,19 @@ import { asClassifier } from "../engine/weights/new-head.ts";
 import { asksForTokens, withNewTokens } from "../engine/weights/new-tokens.ts";
 import { checkMethodOverQuantized } from "../engine/weights/quantized-weights.ts";
 import { TunesmithError } from "../errors.ts";
-import { type Checkpoint, openCheckpoint, resolveModel, type Tokenizer } from "../hub/index.ts";
+import {
+  type Checkpoint,
+  type ImageProcessor,
+  openCheckpoint,
+  resolveModel,
+  type Tokenizer,
+} from "../hub/index.ts";
 import { type BoundMethod, bindMethod, modelDescription } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture, type Classifier } from "../models/index.ts";
 import type { Attention } from "./attention.ts";
 import { classifierFor } from "./classifier.ts";
 import { chooseRunFolder, deriveRecipe, quantizationOf, type ResolvedRecipe } from "./derive.ts";
+import { imageProcessorOf } from "./image-processor.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
 import type { ParsedRecipe, RecipeInput } from "./schema.ts";
 
@@ -40,6 +47,8 @@ export interface Prepared extends ResolvedRecipe {
   /** What the model is opened as, where its objective is not to continue texts. */
   readonly classifier: Classifier | undefined;
   readonly tokenizer: Tokenizer;
+  /** Of a model that looks at images and says how it reads them. */
+  readonly imageProcessor: ImageProcessor | undefined;
 }
 
 /**
@@ -101,6 +110,7 @@ export async function prepare(
       architecture,
       classifier,
       tokenizer: await checkpoint.loadTokenizer(),
+      imageProcessor: await imageProcessorOf(checkpoint.source, architecture),
     };
   } catch (error) {
     await published.close();

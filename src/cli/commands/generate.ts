@@ -3,6 +3,7 @@
 
 import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
+import type { ChatMessage } from "../../hub/index.ts";
 import type { Sampling } from "../../recipe/conversation.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -12,6 +13,7 @@ import { addSamplingOptions, readSampling, type SamplingFlags } from "../samplin
 
 interface Options extends SamplingFlags {
   readonly raw?: boolean;
+  readonly image?: readonly string[];
   readonly json?: boolean;
   readonly data?: string;
   readonly out?: string;
@@ -29,6 +31,7 @@ export function generateCommand(context: Context): Command {
     arguments: { prompt: "the prompt; read from the standard input where there is none" },
     options: [
       ["--raw", "continue the text itself, without the chat template"],
+      ["--image <files...>", "images in front of the prompt, for a model that looks at them"],
       ["--json", "one JSON object with prompt and text"],
       ["--data <path|id>", "records with a prompt or messages, all of which are answered"],
       ["--out <file>", "where the records go, with a reply each: JSON lines"],
@@ -40,6 +43,7 @@ export function generateCommand(context: Context): Command {
         `tunesmith generate --model ./my-model --adapter runs/mine-1/adapter "…"`,
         "with an adapter",
       ],
+      [`tunesmith generate --model ./my-vlm "What is this?" --image photo.jpg`, "about an image"],
       [`tunesmith generate --model ./my-model --raw "Once upon a time"`, "continue a text"],
       [
         "tunesmith generate --model ./my-model --data questions.jsonl --out answers.jsonl",
@@ -49,6 +53,7 @@ export function generateCommand(context: Context): Command {
   });
   return addSamplingOptions(command).action(async (words: string[], options: Options) => {
     const sampling = readSampling(options);
+    if (options.raw && options.image) throw rawImages();
     if (options.data !== undefined || options.out !== undefined)
       return answerFile(context, words, options, sampling);
     const prompt = words.length > 0 ? words.join(" ") : await readInput();
@@ -62,7 +67,7 @@ export function generateCommand(context: Context): Command {
     try {
       const pieces = options.raw
         ? conversation.continueText(prompt, sampling, interrupt.signal)
-        : conversation.answer([{ role: "user", content: prompt }], sampling, interrupt.signal);
+        : conversation.answer([question(prompt, options.image)], sampling, interrupt.signal);
       for await (const piece of pieces) {
         text += piece;
         if (!options.json) console.out(piece);
@@ -124,6 +129,23 @@ const halfAFile = (data: string | undefined, out: string | undefined, words: rea
       .filter((part) => part !== false)
       .join(", "),
     fix: "write `tunesmith generate --model … --data questions.jsonl --out answers.jsonl`",
+  });
+
+function question(prompt: string, images: readonly string[] = []): ChatMessage {
+  if (images.length === 0) return { role: "user", content: prompt };
+  const parts = [
+    ...images.map((image) => ({ type: "image", image }) as const),
+    { type: "text", text: prompt } as const,
+  ];
+  return { role: "user", content: prompt, parts };
+}
+
+const rawImages = () =>
+  new TunesmithError("config", {
+    where: "tunesmith generate --image",
+    rule: "the chat template says where images stand in a prompt",
+    seen: "--raw, which goes without it",
+    fix: "leave out --raw",
   });
 
 async function readInput(): Promise<string> {

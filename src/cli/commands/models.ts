@@ -184,6 +184,7 @@ function describeFacts(facts: ModelFacts, colors: Colors): string {
         formatTable([
           ["total", "", formatCount(parameters.total)],
           ...(isSparse ? [["a token's", "", formatCount(parameters.active)]] : []),
+          ...(parameters.images ? [["images", "", formatCount(parameters.images)]] : []),
           ["embedding", "", formatCount(parameters.embedding)],
           ...(parameters.output > 0 ? [["output", "", formatCount(parameters.output)]] : []),
           ...parameters.blocks.flatMap(({ layer, modules }) => counts(`layer ${layer}`, modules)),

@@ -40,11 +40,16 @@ export interface Decoder {
    * Reads new tokens of every row (none where a row rests). A row that has several is read alone; those
    * that have one each are computed together, and no others: what a row costs does not depend on rows
    * that rest, and what it is told depends on no other row.
+   * @param images for each row what its new image tokens give way to, [image rows, hidden]; where there
+   *   is none, they are tokens like others
    * @returns for each row the logits [vocabulary] of the token that follows, undefined where it had
    *   no new token; they are overwritten when the row is next read
    * @throws TunesmithError (data) for ids outside the vocabulary
    */
-  append(tokens: readonly (readonly number[])[]): Promise<(Float32Array | undefined)[]>;
+  append(
+    tokens: readonly (readonly number[])[],
+    images?: readonly (Float32Array | undefined)[],
+  ): Promise<(Float32Array | undefined)[]>;
   /** Forgets what lies behind the first `length` tokens of a row. */
   truncate(row: number, length: number): void;
   /**

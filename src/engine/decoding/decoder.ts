@@ -10,6 +10,7 @@ import { batchSize } from "./batch-sizes.ts";
 import { createContextReading } from "./context-reading.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
 import { computePrefixes } from "./fixed-prefix.ts";
+import { createImageIds } from "./image-ids.ts";
 import {
   cacheBytes,
   createKeyValueCache,
@@ -55,6 +56,7 @@ function createCachingDecoder(
   const positions = createTextPositions(model);
   const inContext = createContextReading(architecture);
   const scratch = createScratchMemory();
+  const images = createImageIds(architecture);
   const readers = new WeakMap<DecodableModel, TokenReader>();
   const kernels = new WeakMap<object, MethodKernels>();
   const readerOf = async (rows: readonly (number | undefined)[]): Promise<TokenReader> => {
@@ -63,12 +65,12 @@ function createCachingDecoder(
     if (known) return known;
     const ofMethod = kernels.get(own.method ?? architecture) ?? createMethodKernels(own);
     kernels.set(own.method ?? architecture, ofMethod);
-    const reader = createTokenReader(own, scratch, ofMethod);
+    const reader = createTokenReader(own, scratch, ofMethod, images);
     readers.set(own, reader);
     return reader;
   };
 
-  /** The tokens of each row, those included that have yet to be read. */
+  /** The tokens of each row (rows of images have ids of their own), those included that have yet to be read. */
   const texts = Array.from({ length: batch }, (): number[] => []);
   /** Whether what is kept of a row is turned by the rotary tables for long texts. */
   const isLong = new Array<boolean>(batch).fill(false);
@@ -157,13 +159,13 @@ function createCachingDecoder(
     get lengths() {
       return texts.map((text) => text.length);
     },
-    async append(added) {
+    async append(added, states = []) {
       for (const row of added) if (row.length > 0) checkBatch({ inputIds: [row] }, vocabularySize);
       const cache = await openCache();
       const singles = new Map<number, number>();
       for (const [row, tokens] of added.entries()) {
         if (tokens.length === 0) continue;
-        texts[row]!.push(...tokens);
+        texts[row]!.push(...images.named(tokens, states[row]));
         const fresh = unread(row, cache);
         if (fresh.length === 1) singles.set(row, fresh[0]!);
         else await readPrompt(row, fresh, cache);
@@ -174,6 +176,7 @@ function createCachingDecoder(
     truncate(row, length) {
       const text = texts[row]!;
       text.length = Math.min(text.length, length);
+      images.keep(texts);
       opened?.truncate(row, length === 0 ? 0 : virtualCount + length);
     },
     cacheBytes(rows, length) {

@@ -5,6 +5,7 @@
 
 import { createNetwork, type Network } from "../network.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
+import { createImageIds } from "./image-ids.ts";
 
 /** See `createDecoder`, which chooses. */
 export function createRereadingDecoder(
@@ -21,26 +22,40 @@ export function createRereadingDecoder(
   };
   const { vocabularySize } = model.architecture.dimensions;
   const rows: number[][] = Array.from({ length: batch }, () => []);
+  const images = createImageIds(model.architecture);
+
+  /** Rows with images are read one by one: their states are told apart by the order of their tokens. */
+  const nextLogits = async (network: Network, read: readonly (readonly number[])[]) => {
+    const states = read.map(images.states);
+    const tokens = read.map(images.tokens);
+    if (states.every(({ length }) => length === 0)) {
+      const logits = await network.nextLogits(tokens);
+      return read.map((_, i) => logits.subarray(i * vocabularySize, (i + 1) * vocabularySize));
+    }
+    const logits: Float32Array[] = [];
+    for (const [i, row] of tokens.entries())
+      logits.push(await network.nextLogits([row], states[i]));
+    return logits;
+  };
   return {
     batch,
     get lengths() {
       return rows.map((row) => row.length);
     },
-    async append(given) {
-      given.forEach((tokens, b) => void rows[b]!.push(...tokens));
+    async append(given, states = []) {
+      given.forEach((tokens, b) => void rows[b]!.push(...images.named(tokens, states[b])));
       const read = [...rows.keys()].filter((b) => given[b]!.length > 0);
       if (read.length === 0) return rows.map(() => undefined);
-      const network = await networkOf(read);
-      const logits = await network.nextLogits(read.map((b) => rows[b]!));
+      const logits = await nextLogits(
+        await networkOf(read),
+        read.map((b) => rows[b]!),
+      );
       let next = 0;
-      return given.map((tokens) => {
-        if (tokens.length === 0) return undefined;
-        const start = next++ * vocabularySize;
-        return logits.subarray(start, start + vocabularySize);
-      });
+      return given.map((tokens) => (tokens.length === 0 ? undefined : logits[next++]));
     },
     truncate(row, length) {
       rows[row]!.length = Math.min(rows[row]!.length, length);
+      images.keep(rows);
     },
     cacheBytes: () => 0,
     async reserve() {},

@@ -10,6 +10,7 @@ import type { Binding, SharedName, TraceShape } from "../trace.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
 import { type CompiledHeads, createDecoderHead, type DecoderHead } from "./decoder-head.ts";
 import { createExpertRuns } from "./expert-runs.ts";
+import type { ImageIds } from "./image-ids.ts";
 import type { KeyValueCache } from "./key-value-cache.ts";
 import { createLayerKernels, type LayerKernels } from "./layer-kernels.ts";
 import type { ScratchMemory } from "./scratch-memory.ts";
@@ -48,11 +49,15 @@ export const createMethodKernels = (model: DecodableModel): MethodKernels => ({
   heads: new Map(),
 });
 
-/** @param kernels those of the model's method */
+/**
+ * @param kernels those of the model's method
+ * @param images what ids behind the vocabulary stand for
+ */
 export function createTokenReader(
   model: DecodableModel,
   scratch: ScratchMemory,
   { layers, heads }: MethodKernels,
+  images: ImageIds,
 ): TokenReader {
   const { groups, kernel: kernelOf, areHolding } = layers;
   const { architecture, method } = model;
@@ -61,7 +66,7 @@ export function createTokenReader(
   const experts = expertCounts(architecture, method);
   const expertRuns = createExpertRuns(model, experts);
   const positions = createTextPositions(model);
-  const embed = createTokenEmbedding(model, bind);
+  const embed = createTokenEmbedding(model, bind, images);
 
   return {
     holdsWeights: areHolding,

@@ -5,7 +5,7 @@ import { createOptimizer } from "../../runtime/optimizer.ts";
 import { sizeOf } from "../../tensor/index.ts";
 import type { Batch } from "../batch.ts";
 import type { EngineModel } from "../load.ts";
-import { batch } from "./contract-batches.ts";
+import { batch as texts } from "./contract-batches.ts";
 import { differentiate } from "./tiny-models.ts";
 
 /** Trained tensors are there, under names of their own, as large as they say. */
@@ -40,7 +40,11 @@ export async function slopeError(model: EngineModel, along: Batch): Promise<numb
 }
 
 /** Eight steps lower the loss, and every tensor has a gradient. */
-export async function expectLearning(model: EngineModel, learningRate: number): Promise<void> {
+export async function expectLearning(
+  model: EngineModel,
+  learningRate: number,
+  batch: Batch = texts,
+): Promise<void> {
   const optimizer = createOptimizer(model.parameters, { name: "adamw" });
   const before = (await model.evaluateLoss(batch)).lossSum;
   for (let step = 0; step < 8; step++) {

@@ -40,6 +40,8 @@ const DESCRIPTION_FILES = new Set([
   "ice_text.model",
   "special_tokens_map.json",
   "chat_template.jinja",
+  "preprocessor_config.json",
+  "processor_config.json",
   "model.safetensors.index.json",
 ]);
 
