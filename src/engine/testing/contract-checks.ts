@@ -39,7 +39,7 @@ export async function slopeError(model: EngineModel, along: Batch): Promise<numb
   return Math.abs((above - below) / (2 * step) / norm - 1);
 }
 
-/** Eight steps lower the loss, and every tensor has a gradient. */
+/** Eight steps lower the loss, and every tensor has a gradient in one of them: an expert may get no rows. */
 export async function expectLearning(
   model: EngineModel,
   learningRate: number,
@@ -47,14 +47,13 @@ export async function expectLearning(
 ): Promise<void> {
   const optimizer = createOptimizer(model.parameters, { name: "adamw" });
   const before = (await model.evaluateLoss(batch)).lossSum;
+  const idle = new Map(model.parameters.map(({ name, gradient }) => [name, gradient]));
   for (let step = 0; step < 8; step++) {
     await differentiate(model, [batch]);
+    for (const [name, gradient] of idle)
+      if (gradient.some((value) => value !== 0)) idle.delete(name);
     optimizer.step(learningRate);
   }
   expect((await model.evaluateLoss(batch)).lossSum).toBeLessThan(0.95 * before);
-  for (const { name, gradient } of model.parameters)
-    expect(
-      gradient.some((value) => value !== 0),
-      name,
-    ).toBe(true);
+  expect([...idle.keys()]).toEqual([]);
 }
