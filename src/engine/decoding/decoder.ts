@@ -117,7 +117,6 @@ function createCachingDecoder(
     for (const { start, count, sequence } of promptParts(
       tokens.length,
       inContext ? tokens.length : chunk,
-      reader.holdsWeights && !inContext,
     )) {
       cache.reserve(1, cache.lengths[row]! + sequence);
       const states = await reader.read(cache, {

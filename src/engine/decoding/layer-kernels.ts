@@ -38,8 +38,6 @@ export interface LayerKernels {
   /** The layers of each kernel, in order. */
   readonly groups: readonly (readonly number[])[];
   kernel(group: readonly number[], shape: LayerShape): Promise<LayerKernel>;
-  /** Whether kernels hold weights, and each another copy of them. */
-  readonly areHolding: boolean;
 }
 
 /** @param model its parameters' values have no part in kernels */
@@ -114,7 +112,6 @@ export function createLayerKernels(model: Omit<DecodableModel, "parameterSet">):
 
   return {
     groups: layerGroups({ layers, needsScratch, ends: (layer) => experts[layer]! > 0 }),
-    areHolding: architecture.weights.some(({ name }) => weights.blocks(name) !== undefined),
     kernel(group, shape) {
       const { batch, sequence } = shape.trace;
       const key = [group[0], batch, sequence, shape.capacity].join(" ");

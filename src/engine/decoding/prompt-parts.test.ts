@@ -5,19 +5,13 @@ import { batchSize } from "./batch-sizes.ts";
 import { promptParts } from "./prompt-parts.ts";
 
 it.each([
-  [1, false, [1]],
-  [5, false, [8]],
-  [300, false, [320]],
-  [700, false, [512, 192]],
-  [5, true, [16]],
-  [17, true, [16, 1]],
-  [300, true, [256, 16, 16, 16]],
-  [512, true, [256, 256]],
-  [310, true, [256, 64]],
-  [250, true, [256]],
-  [100, true, [64, 16, 16, 16]],
-])("of %i tokens, where kernels hold weights: %s, have %j", (tokens, isHeld, lengths) => {
-  const parts = promptParts(tokens, 512, isHeld);
+  [1, [1]],
+  [5, [8]],
+  [300, [320]],
+  [512, [512]],
+  [700, [512, 192]],
+])("of %i tokens have %j", (tokens, lengths) => {
+  const parts = promptParts(tokens, 512);
   expect(parts.map(({ sequence }) => sequence)).toEqual(lengths);
   let next = 0;
   for (const { start, count, sequence } of parts) {

@@ -34,8 +34,6 @@ export interface TokenReader {
   /** The states [rows · sequence, hidden] behind the new tokens; overwritten by the next call. */
   read(cache: KeyValueCache, reading: TokenReading): Promise<Value>;
   readonly logits: DecoderHead;
-  /** Whether each shape of a reading costs another copy of the weights. */
-  readonly holdsWeights: boolean;
 }
 
 /** Kernels of a method, whatever the values of its parameters. */
@@ -59,7 +57,7 @@ export function createTokenReader(
   { layers, heads }: MethodKernels,
   images: ImageIds,
 ): TokenReader {
-  const { groups, kernel: kernelOf, areHolding } = layers;
+  const { groups, kernel: kernelOf } = layers;
   const { architecture, method } = model;
   const { hiddenSize } = architecture.dimensions;
   const bind = createDecodingBind(model);
@@ -69,7 +67,6 @@ export function createTokenReader(
   const embed = createTokenEmbedding(model, bind, images);
 
   return {
-    holdsWeights: areHolding,
     logits: createDecoderHead(model, bind, heads),
     async read(cache, { first, rows, sequence, ids, masks }) {
       const { capacity } = cache;

@@ -1,20 +1,15 @@
 // What a method keeps to on an architecture, as a suite of checks: its tensors, its start, its gradients,
-// learning, saving, loading, merging and resuming.
+// learning, saving, loading and merging.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createOptimizer } from "../../runtime/optimizer.ts";
 import { arrayDifference } from "../../runtime/testing/array-difference.ts";
-import { initialLoopState, loadCheckpoint, saveCheckpoint } from "../../train/checkpoint.ts";
-import { DEFAULT_TRAINING_SETTINGS } from "../../train/settings.ts";
-import { runStep, type StepResult } from "../../train/step.ts";
-import { countTargets } from "../batch.ts";
 import { type EngineModel, openModel } from "../load.ts";
 import { contractBatches } from "./contract-batches.ts";
 import { expectLearning, expectOwnTensors, slopeError } from "./contract-checks.ts";
-import { logitsOf, openWith, RESUMED } from "./contract-subjects.ts";
+import { logitsOf, openWith } from "./contract-subjects.ts";
 import type { MethodEntry } from "./method-entries.ts";
 import { differentiate, largestDifference, openTiny, type TinyModel } from "./tiny-models.ts";
 
@@ -90,46 +85,4 @@ export function methodContract(tiny: TinyModel, entry: MethodEntry): void {
     await merged.dispose();
     expect(await logitsOf(model, first)).toEqual(trained);
   });
-
-  if (RESUMED.has(tiny))
-    it("resumed from a checkpoint, goes on bit for bit as if it had never stopped", async () => {
-      const settings = { ...DEFAULT_TRAINING_SETTINGS, learningRate };
-      const group = { batches: [batch], targets: countTargets(batch.labels!), endsEpoch: false };
-      const begin = async (decidedBy?: string) => {
-        const opened = await openWith(tiny, entry, { decidedBy });
-        return { opened, optimizer: createOptimizer(opened.parameters, { name: "adamw" }) };
-      };
-      const steps = async (
-        { opened, optimizer }: Awaited<ReturnType<typeof begin>>,
-        from: number,
-      ) => {
-        const results: StepResult[] = [];
-        for (let step = from; step < from + 3; step++) {
-          const request = { group, learningRate, position: { step } };
-          results.push((await runStep(opened, optimizer, settings, request))!);
-        }
-        const { parameters, schedule } = opened;
-        const kept = [...parameters, ...(schedule?.state ?? [])];
-        return { results, ends: kept.map(({ name, data }) => [name, data.slice()]) };
-      };
-
-      const whole = await begin();
-      whole.opened.schedule?.begin(6);
-      const first = await steps(whole, 0);
-      const checkpoint = await saveCheckpoint(
-        join(folder, "checkpoints"),
-        whole.opened,
-        whole.optimizer,
-        { state: { ...initialLoopState(), step: 3 }, settings },
-      );
-      const expected = await steps(whole, 3);
-      await whole.opened.dispose();
-      expect(expected).not.toEqual(first);
-
-      const again = await begin(join(checkpoint, "adapter"));
-      await loadCheckpoint(checkpoint, again.opened, again.optimizer);
-      again.opened.schedule?.begin(6);
-      expect(await steps(again, 3)).toEqual(expected);
-      await again.opened.dispose();
-    });
 }
