@@ -11,7 +11,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { createDecoder, type DecodableModel } from "../src/engine/decoding/decoder.ts";
+import {
+  createDecoder,
+  type DecodableModel,
+  type ModelOfRows,
+} from "../src/engine/decoding/decoder.ts";
 import { type EngineModel, openModel } from "../src/engine/load.ts";
 import { MODEL_DTYPES } from "../src/engine/weights/model-dtype.ts";
 import { flagsOrExit } from "./flags.ts";
@@ -53,9 +57,14 @@ function likeliest(logits: Float32Array): number {
 }
 
 /** Seconds of so many greedy tokens for each of `batch` sequences, behind a short prompt. */
-async function write(model: DecodableModel, batch: number, count: number): Promise<number> {
+async function write(
+  model: DecodableModel,
+  batch: number,
+  count: number,
+  modelOf?: ModelOfRows,
+): Promise<number> {
   const { vocabularySize } = model.architecture.dimensions;
-  const decoder = createDecoder(model, { batch });
+  const decoder = createDecoder(model, { batch, modelOf });
   const start = tokens(shortPrompt, vocabularySize);
   let logits = await decoder.append(new Array(batch).fill(start));
   const step = async () => {
@@ -87,11 +96,15 @@ async function writeAdapted(model: EngineModel, path: string, rounds: number) {
       await model.adapters.load(name, join(folder, name));
     }
     const one = await model.adapters.select(names[0]!, sequences);
-    const each = await model.adapters.select(names, sequences);
+    const ofEach: ModelOfRows = (rows) =>
+      model.adapters.select(
+        rows.map((row) => names[row ?? 0]!),
+        rows.length,
+      );
     const seconds = { one: Number.POSITIVE_INFINITY, each: Number.POSITIVE_INFINITY };
     for (let round = 0; round < rounds; round++) {
       seconds.one = Math.min(seconds.one, await write(one, sequences, written));
-      seconds.each = Math.min(seconds.each, await write(each, sequences, written));
+      seconds.each = Math.min(seconds.each, await write(model, sequences, written, ofEach));
     }
     return seconds;
   } finally {

@@ -67,6 +67,6 @@ export async function readSweeps(file = FILE): Promise<Sweeps> {
 }
 
 export async function writeSweeps(sweeps: Sweeps, file = FILE): Promise<string> {
-  await writeFileAtomically(file, `${JSON.stringify(sweeps, null, 1)}\n`);
+  await writeFileAtomically(file, `${JSON.stringify(sweeps, undefined, 2)}\n`);
   return file;
 }

@@ -19,7 +19,8 @@ export function modelTables(): string {
   ].join("\n\n");
 }
 
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Rows of a page's table. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   return [header, header.map(() => "---"), ...rows]
     .map((cells) => `| ${cells.join(" | ")} |`)
     .join("\n");

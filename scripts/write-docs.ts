@@ -9,6 +9,7 @@ import { recipeReference } from "../src/recipe/reference.ts";
 import { betweenMarkers } from "./between-markers.ts";
 import { methodTable } from "./method-table.ts";
 import { modelTables } from "./model-table.ts";
+import { scaleTables } from "./scale-table.ts";
 
 const docs = join(import.meta.dirname, "..", "docs");
 await writeFileAtomically(join(docs, "recipe-reference.md"), recipeReference());
@@ -17,11 +18,12 @@ await writeFileAtomically(
   `${JSON.stringify(recipeJsonSchema(), null, 2)}\n`,
 );
 
-const parts = {
-  "methods.md": ["methods", await methodTable()],
-  "models-and-files.md": ["models", modelTables()],
-} as const;
-for (const [page, [name, text]] of Object.entries(parts)) {
+const parts = [
+  ["methods.md", "methods", await methodTable()],
+  ["models-and-files.md", "models", modelTables()],
+  ["models-and-files.md", "scale", await scaleTables()],
+] as const;
+for (const [page, name, text] of parts) {
   const path = join(docs, page);
   await writeFileAtomically(path, betweenMarkers(await readFile(path, "utf8"), name, text));
 }

@@ -38,6 +38,7 @@ it("exports what the commands do as functions, and the error family", async () =
     "describeAdapter",
     "evaluate",
     "exportModel",
+    "generateFile",
     "loadModel",
     "merge",
     "mergeAdapters",

@@ -8,6 +8,7 @@ import type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapt
 import type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 import type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
 import type { ExportOptions } from "./recipe/export.ts";
+import type { GenerateFileOptions, GenerateFileProgress } from "./recipe/generate-file.ts";
 import type { MergeOptions } from "./recipe/merge.ts";
 import type { Plan } from "./recipe/plan.ts";
 import type { PrepareOptions, RecipeSource } from "./recipe/prepare.ts";
@@ -28,18 +29,24 @@ export type {
   TrainStepResult,
 } from "./api/index.ts";
 export type { AdapterChoice, AdapterSelection } from "./engine/adapters/adapter-set.ts";
-export type { Batch } from "./engine/batch.ts";
+export type { Batch, PixelValues } from "./engine/batch.ts";
 export type { NumericArray } from "./engine/model.ts";
 export type { FloatingType, FolderOptions } from "./engine/save.ts";
 export type { RequantizationLoss } from "./engine/weights/requantization.ts";
 export { type ErrorCode, type Fault, TunesmithError } from "./errors.ts";
 export type {
   ChosenLogProbability,
+  FinishedReply,
   GenerateOptions,
   GenerateResult,
+  GenerationRequest,
+  Reply,
+  Requests,
+  RequestsOptions,
+  TextPiece,
   TokenLogProbability,
 } from "./generate/index.ts";
-export type { ChatMessage, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
+export type { ChatMessage, ContentPart, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
 export type { Problem } from "./models/index.ts";
 export type { Verdict } from "./objectives/index.ts";
@@ -47,6 +54,7 @@ export type { ConvertAdapterOptions, MergeAdaptersOptions } from "./recipe/adapt
 export type { Conversation, ConversationOptions } from "./recipe/conversation.ts";
 export type { EvaluateOptions, EvaluationReport } from "./recipe/evaluate.ts";
 export type { ExportOptions } from "./recipe/export.ts";
+export type { GenerateFileOptions, GenerateFileProgress } from "./recipe/generate-file.ts";
 export type { MergeOptions } from "./recipe/merge.ts";
 export type { Override } from "./recipe/overrides.ts";
 export type { Plan } from "./recipe/plan.ts";
@@ -193,4 +201,16 @@ export async function loadModel(
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
   const { openConversation } = await import("./recipe/conversation.ts");
   return openConversation(options);
+}
+
+/**
+ * Answers the prompts of a file into a file, several at once.
+ *
+ * @throws TunesmithError for a record without a prompt and files that do not fit each other.
+ * @example
+ *     await generateFile({ model: "./my-model", data: "questions.jsonl", out: "answers.jsonl" });
+ */
+export async function generateFile(options: GenerateFileOptions): Promise<GenerateFileProgress> {
+  const { generateFile } = await import("./recipe/generate-file.ts");
+  return generateFile(options);
 }

@@ -283,6 +283,36 @@ it("answers every line of a piped conversation", async () => {
   expect(err.match(/model /g)).toHaveLength(3);
 }, 120_000);
 
+it("answers a file of prompts into a file, as each is answered alone", async () => {
+  const prompts = [
+    { id: 7, prompt: "hi" },
+    { messages: [{ role: "user", content: "ho" }] },
+    { text: "say 3", reply: "an old one" },
+  ];
+  const records = [...prompts, ...prompts, ...prompts].map((prompt) => JSON.stringify(prompt));
+  await writeFile(join(folder, "questions.jsonl"), records.join("\n"));
+  const ask = (...more: string[]) =>
+    tunesmith(["generate", "--model", "model", "--max-new-tokens", "9", ...more]);
+  const answered = await ask("--data", "questions.jsonl", "--out", "answers.jsonl", "--batch", "2");
+  expect(answered.code, answered.err).toBe(0);
+  expect(answered.out).toMatch(/^9 of 9 records answered in answers.jsonl, \d+ tokens\/s\n$/);
+  const alone = JSON.parse((await ask("--json", "hi")).out).text;
+  const lines = (await readFile(join(folder, "answers.jsonl"), "utf8")).trimEnd().split("\n");
+  const answers = lines.map((line) => JSON.parse(line));
+  expect(answers.map(({ id }) => id ?? 0)).toEqual([7, 0, 0, 7, 0, 0, 7, 0, 0]);
+  expect(answers[3]).toEqual({ ...prompts[0], reply: alone });
+  expect(answers[5].reply).not.toBe("an old one");
+
+  await writeFile(join(folder, "questions.jsonl"), `${records[0]}\n{"question": "what?"}`);
+  const refused = await ask("--data", "questions.jsonl", "--out", "answers.jsonl");
+  expect([refused.code, refused.out]).toEqual([1, ""]);
+  expect(refused.err).toMatch(/questions.jsonl:2[\s\S]*prompt, messages[\s\S]*columns question/);
+  expect(await readFile(join(folder, "answers.jsonl"), "utf8")).toBe(`${lines.join("\n")}\n`);
+  const half = await ask("--data", "questions.jsonl");
+  expect([half.code, half.out]).toEqual([1, ""]);
+  expect(half.err).toMatch(/no --out/);
+}, 120_000);
+
 it("generates the same text for the same seed", async () => {
   const generate = (seed: string) =>
     tunesmith([

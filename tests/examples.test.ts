@@ -90,6 +90,18 @@ example("many-adapters", [MODEL, "runs/recipe/adapter", PEFT_ADAPTER], (out) => 
   expect(differences[2]).toBe(0);
 });
 
+example("many-requests", [MODEL, "runs/recipe/adapter"], (out) => {
+  expect(out).toMatch(/^first: [1-4] pieces$/m);
+  expect(out).toMatch(/^second: 16 tokens/m);
+  expect(out).toMatch(/^third: 8 tokens/m);
+  expect(out).toMatch(/^endless: not needed any more$/m);
+  const [late, alone] = [/^late: 6 tokens: (".*")$/m, /^late, alone: (".*")$/m].map(
+    (line) => line.exec(out)?.[1],
+  );
+  expect(late?.length).toBeGreaterThan(2);
+  expect(late).toBe(alone);
+});
+
 example(
   "convert-adapter",
   [MODEL, "runs/recipe/adapter", PEFT_ADAPTER, "converted"],
@@ -123,6 +135,12 @@ example("generate-with-adapter", [MODEL, "runs/custom"], (out) => {
 
 example("chat", [MODEL, "runs/recipe/adapter"], (out) => {
   expect(out).toMatch(/^say 3 → .+\nsay 4 → .+\n$/);
+});
+
+example("look-at-images", ["my-vision-model", "photos.jsonl", "photo.jpg"], (out) => {
+  const losses = numbers(/loss ([\d.]+)/g, out);
+  expect(losses.at(-1)).toBeLessThan(0.9 * losses[0]!);
+  expect(out).toMatch(/step \d+ loss [\d.]+\n.+\n$/);
 });
 
 it("leaves no example out", async () => {

@@ -6,6 +6,7 @@ import { expect, it } from "vitest";
 import { betweenMarkers } from "../scripts/between-markers.ts";
 import { methodTable } from "../scripts/method-table.ts";
 import { modelTables } from "../scripts/model-table.ts";
+import { scaleTables } from "../scripts/scale-table.ts";
 import { supportedModelTypes } from "../src/models/index.ts";
 import { recipeJsonSchema } from "../src/recipe/keys.ts";
 import { recipeReference } from "../src/recipe/reference.ts";
@@ -20,6 +21,7 @@ it("the table of methods is up to date (npm run docs)", async () => {
 it("the tables of models are up to date (npm run docs), and no model is left undescribed", async () => {
   const page = await read("models-and-files.md");
   expect(page).toBe(betweenMarkers(page, "models", modelTables()));
+  expect(page).toBe(betweenMarkers(page, "scale", await scaleTables()));
   const described = page.split("| `model_type` | what it has beside the others |")[1]!;
   for (const type of supportedModelTypes)
     expect(described).toMatch(new RegExp(`^\\|.*\`${type}\`.*\\|`, "m"));

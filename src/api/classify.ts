@@ -5,7 +5,7 @@ import type { AdaptedModel } from "../engine/adapters/adapter-set.ts";
 import { padded, roundedLength } from "../engine/decoding/rounded-length.ts";
 import type { EngineModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
-import { type ChatMessage, encodeChat } from "../hub/index.ts";
+import { type ChatMessage, encodeChat, NO_IMAGES } from "../hub/index.ts";
 import { type Verdict, verdictOf } from "../objectives/index.ts";
 
 /** What a classifier judges: a text, or a conversation for the model's chat template. */
@@ -36,6 +36,7 @@ export async function classify(
           ? { kind: "text", text }
           : { kind: "conversation", messages: text },
         `text ${index + 1}`,
+        engine.architecture.images && NO_IMAGES,
       ).inputIds,
   );
   const empty = rows.findIndex((row) => row.length === 0);

@@ -4,8 +4,9 @@ import { type Batch, targetsOfBatch } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import type { Arithmetic } from "../engine/weights/integer-operands.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
+import type { NewTokensOptions } from "../engine/weights/new-tokens.ts";
 import { TunesmithError } from "../errors.ts";
-import { generate } from "../generate/index.ts";
+import { createRequests, generate } from "../generate/index.ts";
 import { type QuantizationType, resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { type Problem, usualProblem } from "../models/index.ts";
@@ -26,6 +27,11 @@ export interface LoadModelOptions {
    * one label is right, or, of a single label, the number is a value.
    */
   readonly classifier?: { readonly labels: readonly string[]; readonly problem?: Problem };
+  /**
+   * Tokens that the model is given beyond those of its files, as `{ special: ["<call>"], padToken: "<pad>" }`;
+   * new rows of its embedding start as the mean of the others. An adapter brings its own.
+   */
+  readonly tokens?: NewTokensOptions;
   /** What to train, such as `{ name: "lora", rank: 8 }`. */
   readonly method?: MethodOptions;
   /**
@@ -90,6 +96,7 @@ export async function loadModel(
     ...(classifier && {
       classifier: { problem: usualProblem(classifier.labels), ...classifier },
     }),
+    tokens: options.tokens,
     method: method ?? (trainable && adapter === undefined ? { name: "full" } : undefined),
     dtype: options.dtype,
     quantization: {
@@ -198,9 +205,20 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     generate: (options) =>
       inTurn(async () => {
         const tokenizer = options.stopStrings?.length ? await engine.loadTokenizer() : undefined;
-        const model = await chosen(options, options.inputIds.length);
-        return generate(model, { tokenizer, ...options });
+        return generate(engine, { tokenizer, adapters: adapters.active, ...options });
       }),
+    requests({ tokenizer, ...options } = {}) {
+      const requests = createRequests({ model: engine, tokenizer, inTurn }, options);
+      return {
+        get running() {
+          return requests.running;
+        },
+        get waiting() {
+          return requests.waiting;
+        },
+        submit: (request) => requests.submit({ adapter: adapters.active, ...request }),
+      };
+    },
     classify: (texts, options = {}) =>
       inTurn(() => classify(texts, engine, (rows) => chosen(options, rows))),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),

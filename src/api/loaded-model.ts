@@ -5,7 +5,12 @@ import type { Batch } from "../engine/batch.ts";
 import type { NumericArray } from "../engine/model.ts";
 import type { FolderOptions } from "../engine/save.ts";
 import type { RequantizationLoss } from "../engine/weights/requantization.ts";
-import type { GenerateOptions, GenerateResult } from "../generate/index.ts";
+import type {
+  GenerateOptions,
+  GenerateResult,
+  Requests,
+  RequestsOptions,
+} from "../generate/index.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { Verdict } from "../objectives/index.ts";
 import type { Classified } from "./classify.ts";
@@ -77,7 +82,13 @@ export interface LoadedModel extends AsyncDisposable {
    * Continues prompts of any lengths; greedy unless a temperature is given.
    * @throws TunesmithError (config) for options out of range or prompts that leave no room
    */
-  generate(options: GenerateOptions & AdapterOptions): Promise<GenerateResult>;
+  generate(options: GenerateOptions): Promise<GenerateResult>;
+  /**
+   * A batch that requests join and leave, each with prompt, options, adapter and signal of its own. Other
+   * calls are carried out between its rounds; what they do to weights shows in answers from there on.
+   * @param options `tokenizer` is needed for text and stop strings
+   */
+  requests(options?: RequestsOptions & { readonly tokenizer?: Tokenizer }): Requests;
   /**
    * What a classifier says of texts or conversations, in their order.
    * @throws TunesmithError (config) for a model that continues texts

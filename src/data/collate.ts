@@ -30,7 +30,9 @@ export function collate(rows: readonly (readonly Sample[])[], options: CollateOp
       while (result.length < width) result.push(fill);
       return result;
     });
+  const pixelValues = rows.flat().flatMap((sample) => sample.pixelValues ?? []);
   return {
+    ...(pixelValues.length > 0 && { pixelValues }),
     inputIds: padded(padTokenId, ({ inputIds }) => inputIds),
     attentionMask: padded(0, ({ inputIds }) => inputIds.map(() => 1)),
     ...(rows[0]?.[0]?.rowLabel
@@ -40,8 +42,18 @@ export function collate(rows: readonly (readonly Sample[])[], options: CollateOp
             packing ? [IGNORED_LABEL, ...labels.slice(1)] : labels,
           ),
         }),
+    ...((packing || rows.flat().some((sample) => sample.positionIds)) && {
+      positionIds: padded(
+        0,
+        ({ inputIds, positionIds }) => positionIds ?? inputIds.map((_, position) => position),
+      ),
+    }),
+    ...(rows.flat().some(({ contextLength }) => contextLength !== undefined) && {
+      contextMask: padded(0, ({ inputIds, contextLength = 0 }) =>
+        inputIds.map((_, position) => Number(position < contextLength)),
+      ),
+    }),
     ...(packing && {
-      positionIds: padded(0, ({ inputIds }) => inputIds.map((_, position) => position)),
       segmentIds: padded(0, ({ inputIds }, index) => inputIds.map(() => index + 1)),
     }),
   };

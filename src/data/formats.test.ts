@@ -113,9 +113,9 @@ describe("columns of other names", () => {
   it("are listed with the formats known, and a mapping is proposed", () => {
     expect(failure({ question: "a", answer: "b", id: 1 })).toMatchInlineSnapshot(`
       "train.jsonl:1: a record's columns must fit a format:
-          messages   messages: [{ role, content }, …]
+          messages   messages: [{ role, content }, …], images?
           sharegpt   conversations: [{ from, value }, …], system?
-          completion prompt, completion (both texts, or both lists of messages)
+          completion prompt, completion (both texts, or both lists of messages), images?
           alpaca     instruction, input?, output, system?
           text       text
         saw: columns question, answer, id

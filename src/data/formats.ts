@@ -2,6 +2,7 @@
 
 import { nearest, TunesmithError } from "../errors.ts";
 import type { Example } from "./example.ts";
+import { IMAGE_COLUMN, placeImages } from "./image-column.ts";
 import { isMessageList, readMessages, readTextOrMessages } from "./messages.ts";
 import type { Row } from "./row.ts";
 import { excerpt } from "./text-stream.ts";
@@ -25,9 +26,12 @@ interface RecordFormat {
 export const FORMATS: Readonly<Record<FormatName, RecordFormat>> = {
   messages: {
     required: ["messages"],
-    optional: [],
-    shape: "messages: [{ role, content }, …]",
-    read: (row) => ({ kind: "conversation", messages: readMessages(row, "messages") }),
+    optional: [IMAGE_COLUMN],
+    shape: "messages: [{ role, content }, …], images?",
+    read(row) {
+      const [messages] = placeImages(row, [readMessages(row, "messages")]);
+      return { kind: "conversation", messages };
+    },
   },
   sharegpt: {
     required: ["conversations"],
@@ -44,8 +48,8 @@ export const FORMATS: Readonly<Record<FormatName, RecordFormat>> = {
   },
   completion: {
     required: ["prompt", "completion"],
-    optional: [],
-    shape: "prompt, completion (both texts, or both lists of messages)",
+    optional: [IMAGE_COLUMN],
+    shape: "prompt, completion (both texts, or both lists of messages), images?",
     read: readCompletion,
   },
   alpaca: {
@@ -187,8 +191,10 @@ function missingColumns(row: Row, format: FormatName, missing: readonly string[]
 }
 
 function readCompletion(row: Row): Example {
-  const prompt = readTextOrMessages(row, "prompt");
-  const completion = readTextOrMessages(row, "completion");
+  const [prompt, completion] = placeImages(row, [
+    readTextOrMessages(row, "prompt"),
+    readTextOrMessages(row, "completion"),
+  ] as const);
   if (typeof prompt === typeof completion) return { kind: "completion", prompt, completion };
   // A conversation answered by a bare text is common; the text is the assistant's turn.
   if (typeof completion === "string")

@@ -1,6 +1,7 @@
 // Data: from files to batches. Reading, formats, tokenising, truncation, packing, batching.
 
 export type { BatchSource } from "./batch-source.ts";
+export { openBlank } from "./blanks.ts";
 export type { Example } from "./example.ts";
 export { type ColumnMapping, FORMATS, type FormatName } from "./formats.ts";
 export { labelsIn, type ReadLabel } from "./label-column.ts";
@@ -18,7 +19,8 @@ export {
   renderPreview,
   renderReport,
 } from "./preview.ts";
-export { type DatasetSide, READERS, type ResolveDataset, readRecords } from "./read.ts";
+export { PROMPT_COLUMNS, readPrompt } from "./prompts.ts";
+export { type DatasetSide, findFiles, READERS, type ResolveDataset, readRecords } from "./read.ts";
 export type { Row } from "./row.ts";
 export type { Sample } from "./sample.ts";
 export type { DatasetCounts, LengthBucket } from "./tally.ts";

@@ -22,7 +22,6 @@ export interface DatasetOptions extends PipelineOptions {
   readonly packing?: boolean | undefined;
   /** Rows in a batch. */
   readonly batchSize: number;
-  readonly seed: number;
   /** Default true. Without it, samples come in the order of the files. */
   readonly shuffle?: boolean | undefined;
   /** "auto", the default: files of more than STREAMING_SIZE bytes together. */
@@ -90,8 +89,8 @@ export async function loadDataset(
   };
   const evalBatches = { ...trainBatches, shuffle: false, bucketing: true };
 
-  const train = await openSide(sides.train, pipeline, options, trainBatches);
-  const held = sides.eval && (await openSide(sides.eval, pipeline, options, evalBatches));
+  const train = await openSide(sides.train, pipeline, trainBatches);
+  const held = sides.eval && (await openSide(sides.eval, pipeline, evalBatches));
   const { train: trainSide } = sides;
   return {
     train: train.batches,
@@ -164,7 +163,6 @@ interface OpenedSide {
 async function openSide(
   side: PlacedSide,
   pipeline: Pipeline,
-  { maxLength }: DatasetOptions,
   batchOptions: BatchOptions,
 ): Promise<OpenedSide> {
   const store = new SampleStore();
@@ -178,7 +176,7 @@ async function openSide(
     for (const sample of record.samples) store.add(sample);
     if (side.streamed && hashes.length >= PROBED_RECORDS) break;
   }
-  tally.throwRefused(maxLength);
+  tally.throwRefused();
   const counts = tally.counts();
   if (format === undefined) throw noRecords(side);
   if (counts.samples === 0) throw nothingToTrainOn(side, counts);
@@ -187,7 +185,7 @@ async function openSide(
     for await (const record of pipeline.process(side)) {
       const refusal = new Tally();
       refusal.add(record);
-      refusal.throwRefused(maxLength);
+      refusal.throwRefused();
       yield* record.samples;
     }
   }

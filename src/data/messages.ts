@@ -2,7 +2,7 @@
 // as the JSON text of one.
 
 import { nearest, TunesmithError } from "../errors.ts";
-import type { ChatMessage } from "../hub/tokenizers/tokenizer-types.ts";
+import type { ChatMessage, ContentPart } from "../hub/tokenizers/tokenizer-types.ts";
 import type { TextOrMessages } from "./example.ts";
 import type { Row } from "./row.ts";
 import { excerpt } from "./text-stream.ts";
@@ -54,7 +54,7 @@ function readTurn(turn: unknown, where: string, path: string): ChatMessage {
   if ("role" in turn) {
     const { role } = turn;
     if (typeof role !== "string") throw wrongTurn(where, path, turn);
-    return { role, content: readContent(turn, where, path) };
+    return { role, ...readContent(turn, where, path) };
   }
   const { from, value } = turn;
   if (typeof from !== "string" || typeof value !== "string") throw wrongTurn(where, path, turn);
@@ -69,20 +69,38 @@ function readTurn(turn: unknown, where: string, path: string): ChatMessage {
   });
 }
 
-/** Text as it is, or the joined texts of a list of content parts. */
-function readContent(turn: Record<string, unknown>, where: string, path: string): string {
+/** Text as it is, or a list of content parts: their texts joined, and the parts where there are images. */
+function readContent(
+  turn: Record<string, unknown>,
+  where: string,
+  path: string,
+): Pick<ChatMessage, "content" | "parts"> {
   const { content } = turn;
-  if (typeof content === "string") return content;
-  if (Array.isArray(content) && content.every(isTextPart))
-    return content.map((part) => part.text).join("");
+  if (typeof content === "string") return { content };
+  if (Array.isArray(content)) {
+    const parts = content.map(readPart);
+    if (parts.every((part) => part !== undefined)) {
+      const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+      const hasImage = parts.some(({ type }) => type === "image");
+      return { content: text, ...(hasImage && { parts }) };
+    }
+  }
   const seen =
     "tool_calls" in turn ? "a tool call without text" : `${path}.content = ${show(content)}`;
   throw new TunesmithError("data", {
     where,
-    rule: "the content of a turn is text (tool calls and images are not trained on)",
+    rule: "the content of a turn is text, or a list of texts and images (tool calls are not trained on)",
     seen,
     fix: "write the turn as text, or delete the record",
   });
+}
+
+/** An image without a path of its own takes the next of the record's column `images`. */
+function readPart(part: unknown): ContentPart | undefined {
+  if (isTextPart(part)) return { type: "text", text: part.text };
+  if (!isObject(part) || part.type !== "image") return undefined;
+  const image = part.image ?? part.path ?? part.url ?? "";
+  return typeof image === "string" ? { type: "image", image } : undefined;
 }
 
 function isTextPart(part: unknown): part is { text: string } {

@@ -2,14 +2,20 @@
 // kept, so the same pipeline fills the memory or streams.
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
+import { TunesmithError } from "../errors.ts";
+import type { ImageProcessor } from "../hub/index.ts";
 import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
-import type { Example } from "./example.ts";
+import type { BlankTokens } from "../models/index.ts";
+import { createRandom } from "../runtime/random.ts";
+import { blankedText, roomForText } from "./blanks.ts";
+import type { Example, TextOrMessages } from "./example.ts";
 import { type ColumnMapping, createExampleReader, type FormatName } from "./formats.ts";
+import { imagesIn } from "./image-column.ts";
 import { labelOf, type ReadLabel, withoutLabel } from "./label-column.ts";
 import { readRecords } from "./read.ts";
 import type { Row } from "./row.ts";
 import type { Sample } from "./sample.ts";
-import { contentHash } from "./split.ts";
+import { contentHash, HASHES } from "./split.ts";
 import { createTokenize, type EncodeChat, type LossMode } from "./tokenize.ts";
 import { ruleFor, type Truncated, type TruncationRule, truncate } from "./truncate.ts";
 
@@ -19,6 +25,12 @@ export interface PipelineOptions {
   readonly loss?: LossMode | undefined;
   /** For classifiers: records have a label, and it is what is learned. */
   readonly readLabel?: ReadLabel | undefined;
+  /** For models that fill blanks: what is learned is to fill them. */
+  readonly blanks?: BlankTokens | undefined;
+  /** Chooses blanks, and the order of samples. */
+  readonly seed: number;
+  /** Of a model that looks at images, how it reads them. */
+  readonly imageProcessor?: ImageProcessor | undefined;
   readonly maxLength: number;
   readonly truncation?: TruncationRule | undefined;
   /** Called now and then with the number of records read so far. */
@@ -35,6 +47,8 @@ export interface Side {
 /** A record on its way: its tokens before any cut, and what truncation made of them. */
 export interface ProcessedRecord extends Truncated {
   readonly whole: Sample;
+  /** How many tokens it may have had. */
+  readonly limit: number;
   readonly hash: number;
   readonly format: FormatName;
 }
@@ -55,9 +69,22 @@ export function createPipeline(
   encodeChat: EncodeChat,
 ): Pipeline {
   const { loss = "auto", truncation = "auto", maxLength, columns = {}, readLabel } = options;
+  // A classifier fills none.
+  const blanks = readLabel ? undefined : options.blanks;
+  const { imageProcessor } = options;
   const tokenize = readLabel
     ? createTokenize({ tokenizer, encodeChat, loss: "all", ends: false })
-    : createTokenize({ tokenizer, encodeChat, loss });
+    : createTokenize({ tokenizer, encodeChat, loss, blanks });
+  const blankRandom = createRandom(options.seed).fork("blanks");
+  /** Blanks come into a text when it is cut, since they take room; those of a content are the same anywhere. */
+  const withBlanks = (cut: Truncated, hash: number, tokens: BlankTokens): Truncated => ({
+    ...cut,
+    samples: cut.samples.map((sample, index) => {
+      const random = blankRandom.fork(hash * HASHES).fork(index);
+      const { inputIds } = sample;
+      return { ...sample, ...blankedText(inputIds, tokens, tokenizer.eosTokenId, random) };
+    }),
+  });
   const labelled = (sample: Sample, row: Row): Sample =>
     readLabel
       ? {
@@ -66,6 +93,24 @@ export function createPipeline(
           rowLabel: readLabel(labelOf(row, columns), row.where),
         }
       : sample;
+
+  /** An example as tokens, and its pictures as what reads them when they are needed. */
+  const withPictures = async (example: Example, where: string): Promise<Sample> => {
+    const paths = imagesIn(contentsOf(example));
+    if (!imageProcessor) {
+      if (paths.length > 0) throw withoutProcessor(where, paths[0]!);
+      return tokenize(example, where);
+    }
+    const opened = [];
+    for (const path of paths) opened.push(await imageProcessor.open(path));
+    const { placeholder } = imageProcessor;
+    const sample = tokenize(example, where, {
+      placeholder,
+      prompts: opened.map(({ prompt }) => prompt),
+    });
+    const pixelValues = opened.map((image) => image.pixelValues);
+    return pixelValues.length > 0 ? { ...sample, pixelValues } : sample;
+  };
 
   async function* examples(files: readonly string[]) {
     const reader = createExampleReader(options.format, readLabel ? withoutLabel(columns) : columns);
@@ -85,11 +130,32 @@ export function createPipeline(
       for await (const { example, row, format } of examples(side.files)) {
         const hash = contentHash(example);
         if (!side.accepts(hash)) continue;
-        const whole = labelled(tokenize(example, row.where), row);
-        const rule = ruleFor(truncation, example.kind, readLabel !== undefined);
-        const cut = truncate(whole, maxLength, rule);
-        yield { ...cut, whole, hash, format };
+        const whole = labelled(await withPictures(example, row.where), row);
+        const chosen = ruleFor(truncation, example.kind, readLabel !== undefined);
+        // A picture cut in two is none: such samples are refused, or dropped where that is asked for.
+        const rule = whole.pixelValues && chosen !== "drop" ? "error" : chosen;
+        const inText = example.kind === "text" ? blanks : undefined;
+        const limit = inText ? roomForText(maxLength) : maxLength;
+        const cut = truncate(whole, limit, rule);
+        const processed = inText ? withBlanks(cut, hash, inText) : cut;
+        yield { ...processed, whole, limit, hash, format };
       }
     },
   };
 }
+
+/** Texts and messages of an example, in their order. */
+function contentsOf(example: Example): TextOrMessages[] {
+  if (example.kind === "text") return [];
+  return example.kind === "conversation"
+    ? [example.messages]
+    : [example.prompt, example.completion];
+}
+
+const withoutProcessor = (where: string, path: string) =>
+  new TunesmithError("data", {
+    where,
+    rule: "images are for models that look at them",
+    seen: path,
+    fix: "train an Idefics3 or a SmolVLM, or leave the images out",
+  });

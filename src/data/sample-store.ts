@@ -1,6 +1,5 @@
-// Samples in memory at five bytes a token instead of the sixteen of two arrays of numbers.
+// Samples in memory at eight bytes a token instead of the sixteen of two arrays of numbers.
 
-import { IGNORED_LABEL } from "../engine/batch.ts";
 import type { Sample } from "./sample.ts";
 
 /** Samples by index, with their lengths at hand for planning batches. */
@@ -9,41 +8,37 @@ export interface SampleList {
   get(index: number): Sample;
 }
 
-/** A growing list of samples. A label is either the token itself or -100, so a bit's worth is kept. */
+/** A growing list of samples. */
 export class SampleStore implements SampleList {
   readonly lengths: number[] = [];
   #starts: number[] = [];
-  #where: string[] = [];
-  #rowLabels: Sample["rowLabel"][] = [];
+  /** What is not one number a token, but for positions, which few samples have. */
+  #rest: Omit<Sample, "inputIds" | "labels">[] = [];
   #tokens = new Int32Array(2 ** 16);
-  #trained = new Uint8Array(2 ** 16);
+  #labels = new Int32Array(2 ** 16);
   #used = 0;
 
   get size(): number {
     return this.lengths.length;
   }
 
-  add({ inputIds, labels, rowLabel, where }: Sample): void {
+  add({ inputIds, labels, ...rest }: Sample): void {
     this.#reserve(this.#used + inputIds.length);
     this.#tokens.set(inputIds, this.#used);
-    for (const [position, label] of labels.entries())
-      this.#trained[this.#used + position] = label === IGNORED_LABEL ? 0 : 1;
+    this.#labels.set(labels, this.#used);
     this.#starts.push(this.#used);
     this.lengths.push(inputIds.length);
-    this.#where.push(where);
-    this.#rowLabels.push(rowLabel);
+    this.#rest.push(rest);
     this.#used += inputIds.length;
   }
 
   get(index: number): Sample {
     const start = this.#starts[index];
     if (start === undefined) throw new RangeError(`no sample ${index} among ${this.size}`);
-    const inputIds = Array.from(this.#tokens.subarray(start, start + this.lengths[index]!));
-    const labels = inputIds.map((id, position) =>
-      this.#trained[start + position] === 1 ? id : IGNORED_LABEL,
-    );
-    const rowLabel = this.#rowLabels[index];
-    return { inputIds, labels, ...(rowLabel && { rowLabel }), where: this.#where[index]! };
+    const end = start + this.lengths[index]!;
+    const inputIds = Array.from(this.#tokens.subarray(start, end));
+    const labels = Array.from(this.#labels.subarray(start, end));
+    return { inputIds, labels, ...this.#rest[index]! };
   }
 
   *[Symbol.iterator](): Generator<Sample> {
@@ -56,8 +51,8 @@ export class SampleStore implements SampleList {
     const tokens = new Int32Array(capacity);
     tokens.set(this.#tokens);
     this.#tokens = tokens;
-    const trained = new Uint8Array(capacity);
-    trained.set(this.#trained);
-    this.#trained = trained;
+    const labels = new Int32Array(capacity);
+    labels.set(this.#labels);
+    this.#labels = labels;
   }
 }

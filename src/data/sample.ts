@@ -1,13 +1,22 @@
 // What one example is to a model: token ids, and which of them are trained on.
 
-import { IGNORED_LABEL } from "../engine/batch.ts";
+import { IGNORED_LABEL, type PixelValues } from "../engine/batch.ts";
 
 export interface Sample {
   readonly inputIds: number[];
-  /** `inputIds` where a token is trained on, -100 elsewhere; same length. */
+  /**
+   * `inputIds` where a token is trained on, -100 elsewhere; same length. Where one blank's answer follows
+   * another's, the end of the first in the place of the second's start.
+   */
   readonly labels: number[];
+  /** For models that fill blanks: how many tokens, from the first on, see each other. */
+  readonly contextLength?: number;
+  /** Where positions are not 0, 1, 2, …; same length. */
+  readonly positionIds?: number[];
   /** For classifiers, what is right of the whole, as `Batch.rowLabels` has it. */
   readonly rowLabel?: readonly number[];
+  /** Its pictures, in the order of their tokens. */
+  readonly pixelValues?: readonly PixelValues[];
   /** The record it came from, as Row.where. */
   readonly where: string;
 }

@@ -5,12 +5,15 @@ import { createHash } from "node:crypto";
 import { TunesmithError } from "../errors.ts";
 import type { Example } from "./example.ts";
 
+/** How many hashes of contents there are; each is a multiple of 1 / HASHES. */
+export const HASHES = 2 ** 48;
+
 /** A number in [0, 1) from what an example says; white space makes no difference. */
 export function contentHash(example: Example): number {
   const content = JSON.stringify(example, (_, value) =>
     typeof value === "string" ? value.replaceAll(/\s+/gu, " ").trim() : value,
   );
-  return createHash("sha256").update(content).digest().readUIntBE(0, 6) / 2 ** 48;
+  return createHash("sha256").update(content).digest().readUIntBE(0, 6) / HASHES;
 }
 
 /**

@@ -37,8 +37,12 @@ export class Tally {
   readonly #outcomes = { kept: 0, cut: 0, split: 0, dropped: 0, untargeted: 0, refused: 0 };
   readonly #buckets: number[] = [];
   #longest = { tokens: 0, where: "" };
+  #limit = 0;
 
-  add({ whole, outcome, samples }: Truncated & { readonly whole: Sample }): void {
+  /** @param record what was read, before and after truncation to `limit` tokens */
+  add(record: Truncated & { readonly whole: Sample; readonly limit: number }): void {
+    const { whole, outcome, samples, limit } = record;
+    if (outcome === "refused") this.#limit = limit;
     this.#sums.records++;
     this.#outcomes[outcome]++;
     const tokens = whole.inputIds.length;
@@ -72,8 +76,8 @@ export class Tally {
   }
 
   /** @throws TunesmithError (data) if a sample was refused; the longest one is named. */
-  throwRefused(maxLength: number): void {
+  throwRefused(): void {
     const count = this.#outcomes.refused;
-    if (count > 0) throw tooLong({ count, longest: this.#longest }, maxLength);
+    if (count > 0) throw tooLong({ count, longest: this.#longest }, this.#limit);
   }
 }

@@ -183,3 +183,47 @@ describe("with a real tokenizer and template", async () => {
     expect(trained.startsWith(" forty-two.")).toBe(true);
   });
 });
+
+describe("blanks", () => {
+  /** Letters that no text here has, so that they can be read. */
+  const token = (letter: string) => 10_000 + letter.codePointAt(0)!;
+  const blanks = {
+    mask: token("▢"),
+    generationMask: token("▣"),
+    start: token("▶"),
+    end: token("◀"),
+  };
+  const blanked = (example: Example, loss: LossMode = "auto", tokenizer = fakeTokenizer()) => {
+    const tokenize = createTokenize({ tokenizer, encodeChat: fakeChat, loss, blanks });
+    const sample = tokenize(example, "train.jsonl:1");
+    return [...show(sample, tokenizer), sample.contextLength];
+  };
+
+  it("are filled by completions, at the prompt's end or where it says", () => {
+    expect(blanked(completion("Q: ", "A"))).toEqual(["Q: ▣▶A◀", "A◀", 4]);
+    expect(blanked(completion("a ▢ c", "b"))).toEqual(["a ▢ c</s>▶b◀", "b◀", 6]);
+    expect(blanked(completion("</s>", "</s>"))[0]).toBe("</s>▣▶</s>◀");
+  });
+
+  it("are filled by a conversation's last answer", () => {
+    const turns = { kind: "conversation", messages: [ask, answer, ask, answer] } as const;
+    const context = "<|user|>q<|end|><|assistant|>a<|end|><|user|>q<|end|><|assistant|>";
+    const answered = [`${context}▣▶a<|end|>◀`, "a<|end|>◀", 11];
+    expect(blanked(turns)).toEqual(answered);
+    const split = { kind: "completion", prompt: [ask, answer, ask], completion: [answer] } as const;
+    expect(blanked(split, "completion")).toEqual(answered);
+    expect(blanked({ kind: "conversation", messages: [ask] })).toEqual([
+      "<|user|>q<|end|>",
+      "",
+      undefined,
+    ]);
+  });
+
+  it("are not yet in a text that may be cut", () => {
+    expect(blanked({ kind: "text", text: "ab" })).toEqual(["<s>ab</s>", "<s>ab</s>", undefined]);
+  });
+
+  it.each(["all", "assistant"] as const)("do not go with loss: %s", (loss) => {
+    expect(() => blanked(completion("q", "a"), loss)).toThrow(/data\.loss[\s\S]*fills blanks/);
+  });
+});

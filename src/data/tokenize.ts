@@ -3,7 +3,10 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
+import type { EncodeChatOptions, ImagePrompts } from "../hub/index.ts";
 import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { BlankTokens } from "../models/index.ts";
+import { answeredBlank } from "./blanks.ts";
 import type { Example } from "./example.ts";
 import type { Sample } from "./sample.ts";
 
@@ -11,6 +14,7 @@ import type { Sample } from "./sample.ts";
 export type EncodeChat = (
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],
+  options?: EncodeChatOptions,
 ) => { inputIds: number[]; assistantMask: boolean[] };
 
 /**
@@ -32,7 +36,15 @@ export interface TokenizeOptions {
    * last token, as Transformers' do.
    */
   readonly ends?: boolean;
+  /**
+   * For models that fill blanks: prompts are contexts and completions what fills their blank. Plain texts are
+   * left as they are, to be blanked when they are cut.
+   */
+  readonly blanks?: BlankTokens | undefined;
 }
+
+/** `EncodeChat` for the messages of one example. */
+type Chat = (messages: readonly ChatMessage[], where: string) => ReturnType<EncodeChat>;
 
 interface Marked {
   readonly inputIds: number[];
@@ -47,18 +59,23 @@ interface Marked {
  * says. A completion begins at the first token in which prompt and prompt + completion differ: where
  * a token spans the border, it belongs to the completion.
  *
- * @throws TunesmithError (data) at an example that the loss mode does not suit, or that the chat
- *   template refuses.
+ * @throws TunesmithError (config) for a loss mode that does not suit the model; (data) at an example that it
+ *   does not suit, or that the chat template refuses.
  */
 export function createTokenize(
   options: TokenizeOptions,
-): (example: Example, where: string) => Sample {
-  const { tokenizer, encodeChat, loss = "auto", ends = true } = options;
+): (example: Example, where: string, images?: ImagePrompts) => Sample {
+  const { tokenizer, encodeChat, loss = "auto", ends = true, blanks } = options;
+  if (blanks && (loss === "all" || loss === "assistant")) throw fillsBlanks(loss);
   const end = ends ? tokenizer.eosTokenId : undefined;
 
-  const chat = (messages: readonly ChatMessage[], where: string) => {
+  const chatWith = (
+    messages: readonly ChatMessage[],
+    where: string,
+    images: ImagePrompts | undefined,
+  ) => {
     try {
-      return encodeChat(tokenizer, messages);
+      return encodeChat(tokenizer, messages, images && { images });
     } catch (cause) {
       if (!(cause instanceof TunesmithError)) throw cause;
       const faults = cause.faults.map((fault) => ({
@@ -69,7 +86,7 @@ export function createTokenize(
     }
   };
 
-  const conversation = (messages: readonly ChatMessage[], where: string): Marked => {
+  const conversation = (messages: readonly ChatMessage[], where: string, chat: Chat): Marked => {
     const { inputIds, assistantMask } = chat(messages, where);
     if (loss === "all") return { inputIds, trained: () => true };
     if (loss !== "completion") return { inputIds, trained: (at) => assistantMask[at] === true };
@@ -81,6 +98,7 @@ export function createTokenize(
     prompt: readonly ChatMessage[],
     completion: readonly ChatMessage[],
     where: string,
+    chat: Chat,
   ): Marked => {
     const { inputIds, assistantMask } = chat([...prompt, ...completion], where);
     if (loss === "all") return { inputIds, trained: () => true };
@@ -106,19 +124,52 @@ export function createTokenize(
     return { inputIds: withEnd(encode(content), end), trained: () => true };
   };
 
-  const mark = (example: Example, where: string): Marked => {
-    if (example.kind === "text") return text(example.text, where);
-    if (example.kind === "conversation") return conversation(example.messages, where);
-    const { prompt, completion, plain } = example;
-    if (plain && tokenizer.chatTemplate === undefined)
-      return completionOfText(plain.prompt, plain.completion, where);
-    if (typeof prompt === "string" || typeof completion === "string")
-      return completionOfText(prompt as string, completion as string, where);
-    return completionOfTurns(prompt, completion, where);
+  /** Prompt and completion as texts, where they are not turns for the chat template. */
+  const textsOf = ({ prompt, completion, plain }: Extract<Example, { kind: "completion" }>) => {
+    if (plain && tokenizer.chatTemplate === undefined) return plain;
+    return typeof prompt === "string" || typeof completion === "string"
+      ? { prompt: prompt as string, completion: completion as string }
+      : undefined;
   };
 
-  return (example, where) => {
-    const { inputIds, trained } = mark(example, where);
+  const mark = (example: Example, where: string, chat: Chat): Marked => {
+    if (example.kind === "text") return text(example.text, where);
+    if (example.kind === "conversation") return conversation(example.messages, where, chat);
+    const texts = textsOf(example);
+    return texts
+      ? completionOfText(texts.prompt, texts.completion, where)
+      : completionOfTurns(
+          example.prompt as readonly ChatMessage[],
+          example.completion as readonly ChatMessage[],
+          where,
+          chat,
+        );
+  };
+
+  /** The blank that the last answer fills. */
+  const answered = (example: Example, where: string, tokens: BlankTokens, chat: Chat) => {
+    const texts = example.kind === "completion" && textsOf(example);
+    const plain = (text: string) =>
+      tokenizer.encode(text, { addSpecialTokens: false, parseSpecialTokens: false });
+    if (texts) {
+      // Here, and here alone, what people wrote becomes a special token: the blank that they mean.
+      const parts = texts.prompt.split(tokenizer.idToToken(tokens.mask) ?? "[MASK]").map(plain);
+      const prompt = parts.flatMap((part, index) => (index > 0 ? [tokens.mask, ...part] : part));
+      return answeredBlank(prompt, plain(texts.completion), tokens, tokenizer.eosTokenId);
+    }
+    const { inputIds, trained } = mark(example, where, chat);
+    const marks = inputIds.map((_, position) => trained(position));
+    const start = lastRun(marks);
+    const answer = inputIds.slice(start, marks.lastIndexOf(true) + 1);
+    if (answer.length === 0) return { inputIds, labels: inputIds.map(() => IGNORED_LABEL) };
+    return answeredBlank(inputIds.slice(0, start), answer, tokens, tokenizer.eosTokenId);
+  };
+
+  return (example, where, images) => {
+    const chat: Chat = (messages, place) => chatWith(messages, place, images);
+    if (blanks && example.kind !== "text")
+      return { ...answered(example, where, blanks, chat), where };
+    const { inputIds, trained } = mark(example, where, chat);
     const labels = inputIds.map((id, position) => (trained(position) ? id : IGNORED_LABEL));
     return { inputIds, labels, where };
   };
@@ -145,6 +196,14 @@ function lastRun(mask: readonly boolean[]): number {
   while (start > 0 && mask[start - 1]) start--;
   return start;
 }
+
+const fillsBlanks = (loss: LossMode) =>
+  new TunesmithError("config", {
+    where: "data.loss",
+    rule: "a model that fills blanks is trained on what fills them: the last answer, or blanks in texts",
+    seen: loss,
+    fix: "use loss: auto",
+  });
 
 function unsuited(loss: LossMode, kind: string, where: string): TunesmithError {
   const needs = loss === "assistant" ? "conversations" : "data with a prompt";

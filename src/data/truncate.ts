@@ -98,5 +98,16 @@ function split(sample: Sample, maxLength: number): Sample[] {
 function slice(sample: Sample, start: number, end: number | undefined): Sample {
   const labels = sample.labels.slice(start, end);
   if (start > 0) labels[0] = IGNORED_LABEL;
-  return { ...sample, inputIds: sample.inputIds.slice(start, end), labels };
+  const { contextLength, positionIds } = sample;
+  return {
+    ...sample,
+    inputIds: sample.inputIds.slice(start, end),
+    labels,
+    ...(contextLength !== undefined && {
+      contextLength: Math.min(Math.max(0, contextLength - start), labels.length),
+    }),
+    ...(positionIds && {
+      positionIds: positionIds.slice(start, end).map((position) => Math.max(0, position - start)),
+    }),
+  };
 }

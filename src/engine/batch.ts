@@ -23,7 +23,22 @@ export interface Batch {
   readonly contextMask?: readonly (readonly number[])[];
   /** Packing: tokens attend only within the same number; 0 is padding. */
   readonly segmentIds?: readonly (readonly number[])[];
+  /**
+   * Of models that look at images, the pictures, in the order in which their tokens stand in the rows: a
+   * token for every row that a picture makes.
+   */
+  readonly pixelValues?: readonly PixelValues[];
 }
+
+/** A picture as a model reads it: its images, all of one size, [images, channels, height, width]. */
+export interface PixelValues {
+  /** The numbers, or a function that reads them when they are needed. */
+  readonly data: Float32Array | (() => Promise<Float32Array>);
+  readonly shape: readonly number[];
+}
+
+export const pixelsOf = async ({ data }: PixelValues): Promise<Float32Array> =>
+  typeof data === "function" ? data() : data;
 
 /** The label that excludes a position from the loss, as in Transformers. */
 export const IGNORED_LABEL = -100;

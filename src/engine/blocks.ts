@@ -2,7 +2,7 @@
 // sent to experts.
 
 import type { BoundMethod } from "../methods/index.ts";
-import type { BoundArchitecture } from "../models/index.ts";
+import type { BlockStack } from "../models/index.ts";
 import type { Value } from "../runtime/kernel.ts";
 import type { BufferPool } from "../runtime/values.ts";
 import type { RunValues } from "./bind.ts";
@@ -32,7 +32,7 @@ export interface Blocks {
 }
 
 export interface BlocksOptions {
-  readonly architecture: BoundArchitecture;
+  readonly architecture: BlockStack;
   readonly method: BoundMethod | undefined;
   readonly passes: Passes;
   readonly pool: BufferPool;
@@ -90,10 +90,7 @@ export function createBlocks({ architecture, method, passes, pool }: BlocksOptio
  * How many experts each layer runs on their own rows. None where hooks change experts and read whole
  * rows, or report to a loss: then all experts see all rows, in one graph.
  */
-export function expertCounts(
-  architecture: BoundArchitecture,
-  method: BoundMethod | undefined,
-): number[] {
+export function expertCounts(architecture: BlockStack, method: BoundMethod | undefined): number[] {
   return architecture.blocks.map(({ experts }, layer) => {
     const isAdapted = method?.adapted?.some((path) => path.startsWith(`${experts}.`)) === true;
     if (isAdapted && (method?.readsWholeRows || method?.auxiliaryLoss)) return 0;

@@ -1,6 +1,6 @@
-// What every method keeps to on every architecture. A new method joins by an entry in
-// testing/method-entries.ts, an architecture by one in testing/contract-subjects.ts; the types and the
-// first test say when one is missing.
+// What every method keeps to on every architecture, with the pairs that tell something; the rest are in
+// contract-grid.slow.test.ts. A new method joins by an entry in testing/method-entries.ts, an architecture
+// by one in testing/contract-subjects.ts; the types and the first test say when one is missing.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,92 +13,28 @@ import { initialLoopState, loadCheckpoint, saveCheckpoint } from "../train/check
 import { DEFAULT_TRAINING_SETTINGS } from "../train/settings.ts";
 import { runStep, type StepResult } from "../train/step.ts";
 import { countTargets } from "./batch.ts";
-import { type EngineModel, openModel } from "./load.ts";
-import { batch, packed, rows } from "./testing/contract-batches.ts";
-import { expectLearning, expectOwnTensors, slopeError } from "./testing/contract-checks.ts";
-import {
-  ARCHITECTURES,
-  EVERYWHERE,
-  logitsOf,
-  openWith,
-  RESUMED,
-} from "./testing/contract-subjects.ts";
-import { batchOf, differentiate, largestDifference, openTiny } from "./testing/tiny-models.ts";
+import { contractBatches, rows } from "./testing/contract-batches.ts";
+import { ARCHITECTURES, EVERYWHERE, openWith, RESUMED } from "./testing/contract-subjects.ts";
+import { methodContract } from "./testing/method-contract.ts";
+import { batchOf, openTiny } from "./testing/tiny-models.ts";
 
 it("the contract covers every architecture", () => {
   expect(Object.keys(ARCHITECTURES).sort()).toEqual([...supportedModelTypes].sort());
 });
 
-/** Of logits from equal weights, and from weights that were made again and so rounded once more. */
-const [SAME, REMADE] = [1e-6, 1e-5];
+describe.each(EVERYWHERE)("$method on $tiny", ({ tiny, entry }) => methodContract(tiny, entry));
 
-describe.each(EVERYWHERE)("$method on $tiny", ({ tiny, entry }) => {
-  const { startsAsBase, learningRate, mixesPositions, quantization } = entry;
-  const tolerance = entry.remakesBase ? REMADE : SAME;
-  let folder: string;
-  let model: EngineModel;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "tunesmith-contract-"));
-    model = await openWith(tiny, entry);
-  });
-  afterAll(async () => {
-    await model.dispose();
-    await rm(folder, { recursive: true });
-  });
+describe.each(EVERYWHERE.filter(({ tiny }) => RESUMED.has(tiny)))(
+  "$method on $tiny",
+  ({ tiny, entry }) => {
+    const { learningRate } = entry;
+    const { batch } = contractBatches(tiny);
+    let folder: string;
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), "tunesmith-resumed-"));
+    });
+    afterAll(() => rm(folder, { recursive: true }));
 
-  it("declares tensors of its own names and shapes", () => expectOwnTensors(model));
-
-  it.runIf(startsAsBase)("changes nothing before it is trained", async () => {
-    const base = await openTiny(tiny, { quantization });
-    expect(arrayDifference(await logitsOf(model), await logitsOf(base))).toBeLessThan(tolerance);
-    await base.dispose();
-  });
-
-  it("gives the same gradients lean or fast, padded or packed, at once or accumulated", async () => {
-    const padded = await differentiate(model, [batch]);
-    const alone = [batchOf([rows[0]]), batchOf([rows[1]])];
-    if (mixesPositions)
-      await expect(differentiate(model, [packed])).rejects.toThrow("a row holds one sample");
-    else if (!entry.looksAtBatch) {
-      expect(largestDifference(await differentiate(model, alone), padded)).toBeLessThan(1e-4);
-      expect(largestDifference(await differentiate(model, [packed]), padded)).toBeLessThan(1e-4);
-    }
-    const lean = await openWith(tiny, entry, { memory: "lean" });
-    expect(largestDifference(await differentiate(lean, [batch]), padded)).toBeLessThan(1e-4);
-    await lean.dispose();
-  });
-
-  it.skipIf(entry.withoutSlope)(
-    "has the gradient that the loss's slope along it shows",
-    async () => {
-      expect(await slopeError(model, batch)).toBeLessThan(0.01);
-    },
-  );
-
-  it("learns, and stays what it was through saving, loading and merging", async () => {
-    await expectLearning(model, learningRate);
-
-    const trained = await logitsOf(model);
-    await model.saveAdapter(join(folder, "saved"));
-    const saved =
-      model.method?.saved === "checkpoint"
-        ? await openModel(join(folder, "saved"), { threads: 1 })
-        : await openTiny(tiny, { adapter: join(folder, "saved"), quantization });
-    expect(arrayDifference(await logitsOf(saved), trained)).toBeLessThan(tolerance);
-    await saved.dispose();
-
-    if (model.method?.unmergeable) {
-      await expect(model.merge(join(folder, "merged"))).rejects.toThrow(/can be made part/);
-      return;
-    }
-    await model.merge(join(folder, "merged"));
-    const merged = await openModel(join(folder, "merged"), { threads: 1 });
-    expect(arrayDifference(await logitsOf(merged), trained)).toBeLessThan(REMADE);
-    await merged.dispose();
-    expect(await logitsOf(model)).toEqual(trained);
-  });
-
-  if (RESUMED.has(tiny))
     it("resumed from a checkpoint, goes on bit for bit as if it had never stopped", async () => {
       const settings = { ...DEFAULT_TRAINING_SETTINGS, learningRate };
       const group = { batches: [batch], targets: countTargets(batch.labels!), endsEpoch: false };
@@ -139,7 +75,8 @@ describe.each(EVERYWHERE)("$method on $tiny", ({ tiny, entry }) => {
       expect(await steps(again, 3)).toEqual(expected);
       await again.opened.dispose();
     });
-});
+  },
+);
 
 it("a 16-bit checkpoint stays 16-bit in memory, and computes what its widened form does", async () => {
   const [half, wide] = [

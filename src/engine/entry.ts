@@ -7,6 +7,8 @@ import type { Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData } from "../runtime/values.ts";
 import type { RunValues } from "./bind.ts";
 import { embedTokens } from "./embedding.ts";
+import { putImageStates, takeImageGradients } from "./image-rows.ts";
+import type { ImageStates } from "./images.ts";
 import type { ParameterSet } from "./parameters.ts";
 import type { Passed, Passes } from "./passes.ts";
 import { scatterAddRows } from "./rows.ts";
@@ -23,12 +25,21 @@ export interface Entered {
   readonly tokenIds: readonly number[];
   readonly shape: TraceShape;
   readonly virtualTokens?: Passed;
-  /** What the method and then the architecture did to embedded tokens. */
-  readonly steps: readonly Passed[];
+  /** What the method did to embedded tokens. */
+  readonly embedded?: Passed;
+  readonly images?: ImageStates;
+  /** What the architecture did to tokens and images. */
+  readonly entered?: Passed;
 }
 
 export interface Entry {
-  enter(tokenIds: readonly number[], shape: TraceShape, run: RunValues): Promise<Entered>;
+  /** @param images what stands in the place of the image tokens */
+  enter(
+    tokenIds: readonly number[],
+    shape: TraceShape,
+    run: RunValues,
+    images?: ImageStates,
+  ): Promise<Entered>;
   /** Adds the gradients of what made x, from that of x; both are let go of. */
   leave(entered: Entered, gradient: Value | undefined, run: RunValues): Promise<void>;
 }
@@ -46,6 +57,7 @@ export function createEntry(options: EntryOptions): Entry {
   const { architecture, method, weights, parameters, pool, passes } = options;
   const { hiddenSize, embeddingScale } = architecture.dimensions;
   const embedding = method?.replaces.get(architecture.embeddingName);
+  const imageToken = architecture.images?.token;
 
   const lookUp = (ids: readonly number[]): Value => {
     const x = pool.take([ids.length, hiddenSize]);
@@ -54,18 +66,8 @@ export function createEntry(options: EntryOptions): Entry {
     return x;
   };
 
-  const throughSteps = async (
-    steps: readonly Passed[],
-    arrived: Value | undefined,
-    run: RunValues,
-  ) => {
-    let gradient = arrived;
-    for (const step of steps.toReversed()) gradient = await passes.backward(step, gradient, run);
-    return gradient;
-  };
-
   return {
-    async enter(tokenIds, shape, run) {
+    async enter(tokenIds, shape, run, images) {
       const x = lookUp(tokenIds);
       const { training: gradients } = shape;
       let isTrained = gradients && embedding !== undefined;
@@ -83,10 +85,7 @@ export function createEntry(options: EntryOptions): Entry {
         isTrained ||= gradients && segment.trained.length > 0;
         if (!gradients) passes.forget(virtualTokens);
       }
-      const steps: Passed[] = [];
-      for (const part of ["embed", "enter"] as const) {
-        if (!(part === "embed" ? method?.embed : architecture.enter)) continue;
-        const given = steps.at(-1)?.y ?? x;
+      const step = async (part: "embed" | "enter", given: Value) => {
         const rows = tokenIds.length;
         const passed = await passes.forward(
           { layer: 0, part, shape, rows, gradients, ofInput: isTrained },
@@ -95,16 +94,29 @@ export function createEntry(options: EntryOptions): Entry {
         );
         isTrained ||= gradients && passed.segment.trained.length > 0;
         if (!gradients) passes.forget(passed);
-        steps.push(passed);
-      }
-      return { x: steps.at(-1)?.y ?? x, isTrained, tokenIds, shape, virtualTokens, steps };
+        return passed;
+      };
+      const embedded = method?.embed && (await step("embed", x));
+      const states = embedded?.y ?? x;
+      if (images) putImageStates(floatData(states), images.states, tokenIds, imageToken);
+      isTrained ||= images?.isTrained === true;
+      const entered = architecture.enter && (await step("enter", states));
+      const y = entered?.y ?? states;
+      return { x: y, isTrained, tokenIds, shape, virtualTokens, embedded, images, entered };
     },
 
-    async leave({ tokenIds, shape, virtualTokens, steps }, arrived, run) {
-      const gradient = await throughSteps(steps, arrived, run);
+    async leave({ tokenIds, shape, virtualTokens, embedded, images, entered }, arrived, run) {
+      let gradient = arrived;
+      if (entered) gradient = await passes.backward(entered, gradient, run);
+      if (images && gradient) {
+        const ofImages = new Float32Array(images.states.length);
+        takeImageGradients(floatData(gradient), ofImages, tokenIds, imageToken);
+        if (images.isTrained) await images.backward(ofImages);
+      }
+      if (embedded) gradient = await passes.backward(embedded, gradient, run);
       if (virtualTokens) {
         const ofStates = gradient && pool.take(virtualTokens.segment.outputShape);
-        if (ofStates)
+        if (ofStates && gradient)
           takeVirtualGradients(
             floatData(gradient),
             floatData(ofStates),

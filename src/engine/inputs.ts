@@ -32,7 +32,7 @@ export function checkBatch(batch: Batch, vocabularySize: number): void {
       seen: `${batch.inputIds.length} rows, the first with ${sequence} tokens`,
       fix: "drop empty samples",
     });
-  const { rowLabels: _, ...perToken } = batch;
+  const { rowLabels: _, pixelValues: __, ...perToken } = batch;
   const parts = { ...perToken } as Record<string, readonly (readonly number[])[] | undefined>;
   for (const [name, rows] of Object.entries(parts)) {
     if (!rows) continue;
@@ -72,7 +72,7 @@ export function sharedInputs(
   architecture: BoundArchitecture,
   { offset = 0, hidesPadding = false }: InputOptions = {},
 ): SharedInputs {
-  if (batch.contextMask && !architecture.dimensions.seesContext) throw withoutContexts();
+  if (batch.contextMask && !architecture.dimensions.blanks) throw withoutContexts();
   const rows = batch.inputIds.length;
   const sequence = batch.inputIds[0]!.length;
   const positions = new BigInt64Array(rows * sequence);

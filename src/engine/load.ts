@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { type Fault, TunesmithError } from "../errors.ts";
 import {
+  type Adapter,
   type Checkpoint,
   type GgufDtype,
   type JsonObject,
@@ -30,11 +31,13 @@ import { sizeOf } from "../tensor/index.ts";
 import { type AdaptedModel, type AdapterSet, createAdapterSet } from "./adapters/adapter-set.ts";
 import { otherBaseWarning } from "./adapters/base-name.ts";
 import { adapterValues, bindAdapter } from "./adapters/bind-adapter.ts";
+import { checkNewTokens, withTokensOf } from "./adapters/own-tokens.ts";
 import { checkEncoder } from "./computed-tensors.ts";
 import { embedTokens } from "./embedding.ts";
 import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
+import { type OnnxDtype, saveMergedOnnx } from "./onnx-export/write-onnx.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import {
   type FolderOptions,
@@ -48,6 +51,7 @@ import { checkpointView } from "./weights/checkpoint-view.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
 import { isForRunning, MODEL_DTYPES, type ModelDtype } from "./weights/model-dtype.ts";
 import { asClassifier, classifierOfAdapter } from "./weights/new-head.ts";
+import { asksForTokens, type NewTokensOptions, withNewTokens } from "./weights/new-tokens.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
 import type { RequantizationLoss } from "./weights/requantization.ts";
 import { takeStartingPart } from "./weights/starting-part.ts";
@@ -61,6 +65,8 @@ export interface OpenOptions extends DecisionSources {
    * rest. Default: as its files say, or the adapter's.
    */
   readonly classifier?: Classifier;
+  /** Tokens that the model is given beyond those of its files. An adapter brings its own. */
+  readonly tokens?: NewTokensOptions;
   /** What to train; without it (and without an adapter) the model only runs. */
   readonly method?: MethodOptions;
   /**
@@ -102,6 +108,8 @@ export interface EngineModel extends Model {
   merge(directory: string, options?: FolderOptions): Promise<RequantizationLoss | undefined>;
   /** Writes the same as one GGUF file. */
   exportGguf(path: string, dtype: GgufDtype): Promise<void>;
+  /** Writes the same as a folder for ONNX Runtime in browsers and in Node, in each of the types. */
+  exportOnnx(directory: string, dtypes: readonly OnnxDtype[]): Promise<void>;
 }
 
 /**
@@ -131,7 +139,8 @@ async function assemble(
   const adapter = adapterFolder ? await readAdapter(adapterFolder) : undefined;
   const classifier =
     options.classifier ?? (adapter && classifierOfAdapter(adapter, adapterFolder!));
-  const published = classifier ? await asClassifier(opened, classifier, seed) : opened;
+  const grown = await withTokens(opened, options, adapter);
+  const published = classifier ? await asClassifier(grown, classifier, seed) : grown;
   const architecture = architectureFor(published.config, `${published.source}/config.json`);
   const checkpoint = checkpointView(published, architecture);
   const description = modelDescription(
@@ -146,6 +155,8 @@ async function assemble(
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
   if (options.method) refuseIdleOptions(options.method);
+  if (asked && checkpoint.newTokens)
+    checkNewTokens(asked, checkpoint.newTokens, architecture, options.onWarning);
   checkDtype(dtype, options);
   const probe =
     methodOptions && !adapter ? probeFor(methodOptions, description, options, runtime) : undefined;
@@ -161,7 +172,8 @@ async function assemble(
   const frozenParts = { architecture, weights, runtime };
   const decided = probe && (await decide(methodOptions!, probe, description, options, frozenParts));
   const method = decided?.method ?? asked;
-  const stored = adapter && method ? adapterValues(adapter, method, adapterFolder!) : undefined;
+  const stored =
+    adapter && method ? adapterValues(adapter, method, adapterFolder!, architecture) : undefined;
   const first = firstValues(
     seed,
     async (name) => weights.copy(name),
@@ -211,11 +223,22 @@ async function assemble(
     saveAdapter: (directory) => saveTrained(trained, directory),
     merge: (directory, how) => saveMerged(trained, directory, how),
     exportGguf: (path, type) => saveMergedGguf(trained, path, type),
+    exportOnnx: (directory, types) => saveMergedOnnx(trained, directory, types),
     async dispose() {
       await runtime.dispose();
       await checkpoint.close();
     },
   };
+}
+
+/** The checkpoint with the tokens asked for, or with the adapter's. */
+function withTokens(
+  checkpoint: Checkpoint,
+  { adapter: folder, tokens }: OpenOptions,
+  adapter: Adapter | undefined,
+): Checkpoint | Promise<Checkpoint> {
+  if (adapter) return withTokensOf(adapter, folder!, checkpoint);
+  return tokens && asksForTokens(tokens) ? withNewTokens(checkpoint, tokens) : checkpoint;
 }
 
 /** @throws TunesmithError (config) for a dtype that there is not, and for what cannot be done in blocks */

@@ -13,10 +13,13 @@ import { type BlockPassed, createBlocks } from "./blocks.ts";
 import { padded, roundedLength } from "./decoding/rounded-length.ts";
 import { createEntry } from "./entry.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
+import { checkImages } from "./image-rows.ts";
+import { createImageReader, frozenStates, type ImageStates } from "./images.ts";
 import { checkBatch, type SharedInputs, sharedInputs } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
 import { createPasses, type Part } from "./passes.ts";
+import { contextsOf } from "./row-context.ts";
 import { checkClassified, checkUnlabelledRows } from "./row-labels.ts";
 import {
   gatherRows,
@@ -53,17 +56,21 @@ export interface Network {
   /**
    * What follows each row, [rows, vocabulary]. Rows may differ in length; what a method averages over
    * a row leaves padding out.
-   * @param contexts how many of each row's first tokens see each other, see `Batch.contextMask`
+   * @param images [image rows, hidden], what the image tokens of all rows give way to
    */
-  nextLogits(
-    rows: readonly (readonly number[])[],
-    contexts?: readonly number[],
-  ): Promise<Float32Array>;
+  nextLogits(rows: readonly (readonly number[])[], images?: Float32Array): Promise<Float32Array>;
   /**
    * Runs a batch without any loss and hands out what hooks report, by name: [batch · seq, width] each,
    * in memory that is used again afterwards. What is not in a whole block is not run.
    */
   report(batch: Batch, visit: (name: string, value: Value) => Promise<void>): Promise<void>;
+}
+
+interface TrunkExtras {
+  /** Told what hooks report. */
+  readonly visit?: (name: string, value: Value) => Promise<void>;
+  /** What the batch's pictures are, where that is known already. */
+  readonly images?: ImageStates;
 }
 
 const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
@@ -80,6 +87,7 @@ export function createNetwork(options: NetworkOptions): Network {
   const passes = createPasses(parts);
   const blocks = createBlocks({ ...parts, passes });
   const { enter, leave } = createEntry({ ...parts, passes });
+  const imageReader = architecture.images && createImageReader(architecture.images, parts);
   const virtualCount = method?.virtualTokens?.count ?? 0;
   // The last feed-forward needs the rows alone that the loss reads, unless something looks at all.
   const readsWholeRows = method?.readsWholeRows === true;
@@ -92,7 +100,7 @@ export function createNetwork(options: NetworkOptions): Network {
     run: RunValues,
     training: boolean,
     own: Pick<TraceShape, "skipsPadding" | "isFirstPass"> = {},
-    visit?: (name: string, value: Value) => Promise<void>,
+    { visit, images: known }: TrunkExtras = {},
   ) => {
     const splitsLast =
       architecture.feedForward !== undefined &&
@@ -100,7 +108,10 @@ export function createNetwork(options: NetworkOptions): Network {
       !(training && architecture.auxiliaryLoss);
     const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
     const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength, ...own };
-    const entered = await enter(batch.inputIds.flat(), shape, run);
+    const { pixelValues } = batch;
+    const images =
+      known ?? (pixelValues && (await imageReader?.read(pixelValues, training, run.seed)));
+    const entered = await enter(batch.inputIds.flat(), shape, run, images);
     const done: BlockPassed[] = [];
     // Nothing below the first trained tensor needs a gradient.
     let { x, isTrained } = entered;
@@ -164,6 +175,7 @@ export function createNetwork(options: NetworkOptions): Network {
 
   const check = (batch: Batch) => {
     checkBatch(batch, vocabularySize);
+    checkImages(batch, architecture);
     checkUnpacked(batch, method);
     if (classifier) checkClassified(batch, classifier);
     else checkUnlabelledRows(batch);
@@ -257,7 +269,7 @@ export function createNetwork(options: NetworkOptions): Network {
       const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, logitCount);
       return { data: own, shape: [shared.batch, sequence, logitCount] };
     },
-    async nextLogits(given, contexts) {
+    async nextLogits(given, images) {
       for (const row of given) checkBatch({ inputIds: [row] }, vocabularySize);
       const length = roundedLength(Math.max(...given.map((row) => row.length)));
       const inputIds = given.map((row) => padded(row, length));
@@ -267,13 +279,20 @@ export function createNetwork(options: NetworkOptions): Network {
           length,
         ),
       );
-      const contextMask = contexts?.map((count) => inputIds[0]!.map((_, t) => Number(t < count)));
-      const rows = { inputIds, attentionMask, ...(contextMask && { contextMask }) };
-      const batch = withVirtualTokens(rows, virtualCount);
+      const { blanks } = architecture.dimensions;
+      const batch = withVirtualTokens(
+        {
+          inputIds,
+          attentionMask,
+          ...(blanks && contextsOf(inputIds, blanks)),
+        },
+        virtualCount,
+      );
       const shared = sharedInputs(batch, architecture, inputOptions);
       const run = await firstPass(batch, shared);
       const skips = { skipsPadding: true } as const;
-      const { x, shape, splitsLast } = await trunk(batch, shared, run, false, skips);
+      const read = images && { images: frozenStates(images) };
+      const { x, shape, splitsLast } = await trunk(batch, shared, run, false, skips, read);
       forgetFirstPass(run);
       const ends = given.map((row, b) => b * shared.sequence + virtualCount + row.length - 1);
       const chosen = chosenRows(x, Int32Array.from(ends));
@@ -286,8 +305,9 @@ export function createNetwork(options: NetworkOptions): Network {
     },
     async report(batch, visit) {
       checkBatch(batch, vocabularySize);
+      checkImages(batch, architecture);
       const shared = sharedInputs(batch, architecture, inputOptions);
-      const { x } = await trunk(batch, shared, { shared: shared.values }, false, {}, visit);
+      const { x } = await trunk(batch, shared, { shared: shared.values }, false, {}, { visit });
       pool.give(x);
     },
   };

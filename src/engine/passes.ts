@@ -1,10 +1,10 @@
 // Running segments forward and back: what one left for the other, and the memory in between.
 
 import type { BoundMethod } from "../methods/index.ts";
-import type { BoundArchitecture } from "../models/index.ts";
+import type { BlockStack } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData, floats } from "../runtime/values.ts";
-import { sizeOf, type Tensor } from "../tensor/index.ts";
+import { type Shape, sizeOf, type Tensor } from "../tensor/index.ts";
 import type { Bind, RunValues } from "./bind.ts";
 import {
   enterExperts,
@@ -44,6 +44,8 @@ export interface SegmentRequest {
   readonly shape: TraceShape;
   /** Rows of its input. */
   readonly rows: number;
+  /** Of an input that is not made of rows: an image. */
+  readonly inputShape?: Shape;
   /** Whether it is differentiated, and whether down to its input. */
   readonly gradients: boolean;
   readonly ofInput: boolean;
@@ -81,7 +83,7 @@ export interface Passes {
 }
 
 export interface PassesOptions {
-  readonly architecture: BoundArchitecture;
+  readonly architecture: BlockStack;
   readonly method: BoundMethod | undefined;
   readonly weights: WeightStore;
   readonly parameters: ParameterSet;
@@ -126,7 +128,7 @@ export function createPasses(options: PassesOptions): Passes {
         virtualTokens: () => method!.virtualTokens!.states(tracer.methodScope),
       };
       return compileSegment(options, tracer, parts[part], {
-        inputShape: [rows, widths[part] ?? hiddenSize],
+        inputShape: request.inputShape ?? [rows, widths[part] ?? hiddenSize],
         inputNeedsGradient: ofInput,
         differentiate: gradients,
         memory,

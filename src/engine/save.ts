@@ -9,13 +9,16 @@ import {
   type GgufDtype,
   type HalfKind,
   type JsonObject,
+  toJson,
   writeAdapter,
   writeFileAtomically,
   writeGgufModel,
   writeShardedSafetensors,
+  writeTokenizer,
 } from "../hub/index.ts";
 import type { BoundMethod, ParameterValues, SavedAdapter } from "../methods/index.ts";
 import { classifierKeys } from "../models/index.ts";
+import { ownEmbedding } from "./adapters/own-tokens.ts";
 import { computeTensors, type MethodParts } from "./computed-tensors.ts";
 import { transposeInto } from "./weights/checkpoint-view.ts";
 import { createRequantizationMeter, type RequantizationLoss } from "./weights/requantization.ts";
@@ -37,9 +40,12 @@ export async function saveTrained(trained: Trained, directory: string): Promise<
   }
   const values: ParameterValues = (spec) => trained.parameters.parameter(spec).data;
   const { classifier } = trained.architecture;
+  const { newTokens } = trained.checkpoint;
+  if (newTokens) await writeTokenizer(directory, await trained.checkpoint.readTokenizer());
+  const embedding = newTokens?.isGrown ? ownEmbedding(trained) : [];
   await writeAdapter(directory, {
     config: typeof saved.config === "function" ? saved.config(values) : saved.config,
-    tensors: await adapterTensors(trained, saved, values),
+    tensors: new Map([...embedding, ...(await adapterTensors(trained, saved, values))]),
     ...(saved.encoder && { encoder: saved.encoder(values) }),
     ...(classifier && { labels: classifierKeys(classifier) }),
   });
@@ -111,10 +117,7 @@ export async function saveMerged(
   }));
   await writeShardedSafetensors(directory, written, { maxShardBytes });
   const named = dtype ? { ...withoutType(config), dtype } : config;
-  await writeFileAtomically(
-    join(directory, "config.json"),
-    `${JSON.stringify(named, undefined, 2)}\n`,
-  );
+  await writeFileAtomically(join(directory, "config.json"), toJson(named));
   await checkpoint.writeSideFiles(directory);
   return meter.result();
 }

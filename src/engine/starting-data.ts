@@ -12,6 +12,8 @@ import {
   type MethodOptions,
   type ModelDescription,
   methodDefinition,
+  pathOfImages,
+  withoutTexts,
 } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
@@ -62,7 +64,8 @@ export interface FrozenParts {
 
 /**
  * The look that options ask for; undefined where they need none.
- * @throws TunesmithError (config) where they need one and there is nothing to look at
+ * @throws TunesmithError (config) where they need one and there is nothing to look at, or where what images
+ *   go through is to be looked at
  */
 export function probeFor(
   options: MethodOptions,
@@ -79,6 +82,9 @@ export function probeFor(
       seen: "none",
       fix: "pass batches (loadModel's `data`), train by a recipe, or use init: true",
     });
+  const looking = probe && pathOfImages(probe.modules, model);
+  if (looking !== undefined)
+    throw new TunesmithError("config", withoutTexts(`${options.name}, init: eva`, looking));
   return probe;
 }
 
@@ -96,7 +102,7 @@ export async function decide(
     const method = bind(
       methodDefinition(options.name).fromData!.decided(adapter.config, decidedBy),
     );
-    return { method, values: adapterValues(adapter, method, decidedBy) };
+    return { method, values: adapterValues(adapter, method, decidedBy, parts.architecture) };
   }
   const { options: decided, values } = await look(probe, data!, parts);
   return { method: bind(decided), values };

@@ -4,7 +4,7 @@
 import type { BoundMethod, MethodScope, ParameterSpec, PrefixStates } from "../methods/index.ts";
 import {
   type AttentionInputs,
-  type BoundArchitecture,
+  type BlockStack,
   causalAttention,
   type Reach,
   rotaryPairs,
@@ -106,8 +106,9 @@ export type Attend = (
 ) => Tensor;
 
 /** Attention within the sequence itself, as in training. */
-export function selfAttention(architecture: BoundArchitecture, shape: TraceShape): Attend {
+export function selfAttention({ dimensions }: BlockStack, shape: TraceShape): Attend {
   const { batch, sequence } = shape;
+  const seesContext = "blanks" in dimensions && dimensions.blanks !== undefined;
   return ({ queries, keys, values, reach = "global", ...scores }, shared, prefix) =>
     causalAttention(
       queries,
@@ -115,14 +116,14 @@ export function selfAttention(architecture: BoundArchitecture, shape: TraceShape
       values,
       shared(REACH_INPUTS[reach].mask),
       scores,
-      { ...architecture.dimensions, batch, sequence },
+      { ...dimensions, seesContext, batch, sequence },
       prefix,
     );
 }
 
 /** What is traced. */
 export interface TracedModel {
-  readonly architecture: BoundArchitecture;
+  readonly architecture: BlockStack;
   readonly method: BoundMethod | undefined;
   readonly weights: Pick<WeightStore, "integers" | "blocks">;
 }
@@ -154,11 +155,14 @@ export function createTracer(
   };
   const parameter = (spec: ParameterSpec) =>
     once(spec.key, spec.shape, { kind: "parameter", spec });
-  const outputUse = `${architecture.outputPath}.weight`;
+  const { outputPath, outputName } = architecture;
+  /** The weight that a module reads under the name of its own. */
+  const nameOf = (use: string) =>
+    outputName !== undefined && use === `${outputPath}.weight` ? outputName : use;
   const weight = (use: string): Tensor => {
     const trained = method?.replaces.get(use);
     if (trained) return parameter(trained);
-    const name = use === outputUse ? architecture.outputName : use;
+    const name = nameOf(use);
     return once(name, shapes.get(name)!, { kind: "weight", name });
   };
   const rotaryTable = [rotaryLength, rotaryPairs(architecture.dimensions)];
@@ -243,7 +247,7 @@ export function createTracer(
     return blockLinear(x, weight, { bits, blockSize }, sums.get(x));
   };
   const frozenProduct = (x: Tensor, use: string): Tensor => {
-    const name = use === outputUse ? architecture.outputName : use;
+    const name = nameOf(use);
     const blocks = method?.replaces.has(use) ? undefined : weights.blocks(name);
     if (blocks) return inBlocks(x, name, blocks);
     if (!weights.integers(name) || method?.replaces.has(name)) return linear(x, weight(use));

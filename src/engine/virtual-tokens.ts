@@ -17,10 +17,11 @@ export function withVirtualTokens(batch: Batch, count: number): Batch {
     const added = Array.from({ length: count }, (_, position) => value(position));
     return rows.map((row) => [...added, ...row]);
   };
-  const { inputIds, attentionMask, labels, rowLabels, positionIds, segmentIds, contextMask } =
-    batch;
+  const { inputIds, attentionMask, labels, positionIds, segmentIds, contextMask } = batch;
+  const { rowLabels, pixelValues } = batch;
   return {
     ...(rowLabels && { rowLabels }),
+    ...(pixelValues && { pixelValues }),
     inputIds: inFront(inputIds, () => 0),
     ...(attentionMask && { attentionMask: inFront(attentionMask, () => 1) }),
     ...(labels && {

@@ -5,27 +5,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { TunesmithError } from "../errors.ts";
-import type { Tokenizer } from "../hub/index.ts";
 import { generate } from "./generate.ts";
 import { stopTokenIds, withModelDefaults } from "./options.ts";
 import { likeliest } from "./score-processors.ts";
 import { createTextStream } from "./stream-text.ts";
+import { letters } from "./testing/letters.ts";
 
 const CASES = join(import.meta.dirname, "../../tests/parity/cases");
 const PROMPTS = [[5, 17, 33, 60], [71], [8, 9, 10, 44, 3, 90, 12]];
 const SAMPLED = { temperature: 1.5, topK: 40, topP: 0.95, seed: 3 };
-
-/** A tokenizer of one printable character for each of the tiny model's 97 ids. */
-const letters: Tokenizer = {
-  vocabularySize: 97,
-  chatTemplate:
-    "{% for m in messages %}{{ m.content }}|{% endfor %}{% if add_generation_prompt %}>{% endif %}",
-  encode: (text) => [...text].map((letter) => letter.codePointAt(0)! - 32),
-  decode: (ids) => ids.map((id) => String.fromCodePoint(id + 32)).join(""),
-  protect: (text) => text,
-  tokenToId: (token) => token.codePointAt(0)! - 32,
-  idToToken: (id) => String.fromCodePoint(id + 32),
-};
 
 let model: EngineModel;
 beforeAll(async () => {

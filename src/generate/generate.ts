@@ -1,26 +1,22 @@
-// Continues several token sequences at once.
+// Continues several token sequences, side by side.
 
-import { createDecoder, type DecodableModel } from "../engine/decoding/decoder.ts";
+import { otherRowCount } from "../engine/adapters/adapter-faults.ts";
+import type { AdapterChoice, AdapterSelection } from "../engine/adapters/adapter-set-contract.ts";
+import type { PixelValues } from "../engine/batch.ts";
 import { textContext } from "../engine/text-context.ts";
-import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
 import type { ChosenLogProbability } from "./log-probabilities.ts";
-import {
-  checkGeneration,
-  type GenerationOptions,
-  type GenerationSource,
-  type StopReason,
-} from "./options.ts";
-import { startSequence } from "./sequence.ts";
-import { createStopStrings } from "./stop-strings.ts";
-import { createTextPieces } from "./text-pieces.ts";
+import { checkGeneration, type GenerationOptions, type StopReason } from "./options.ts";
+import { checkStopStrings } from "./reply.ts";
+import { createRequests, type GenerativeModel, type RequestsOptions } from "./requests.ts";
 
-/** What generation needs of a model; an `EngineModel` has it. */
-export type GenerativeModel = DecodableModel & GenerationSource;
-
-export interface GenerateOptions extends GenerationOptions {
+export interface GenerateOptions extends GenerationOptions, RequestsOptions {
   /** Prompts, of any lengths. */
   readonly inputIds: readonly (readonly number[])[];
+  /** One choice for all prompts, or one for each. Default: none. */
+  readonly adapters?: AdapterSelection;
+  /** For each prompt its pictures, in the order of their tokens; for models that look at images. */
+  readonly pixelValues?: readonly (readonly PixelValues[] | undefined)[];
   /** Needed where there are stop strings. */
   readonly tokenizer?: Tokenizer;
 }
@@ -34,7 +30,7 @@ export interface GenerateResult {
 }
 
 /**
- * Continues prompts; greedy unless a temperature is given.
+ * Continues prompts; greedy unless a temperature is given. Each is a request of its own.
  *
  * @throws TunesmithError (config) for options out of range and prompts that do not fit into the
  *   context; the signal's reason where it aborts
@@ -43,50 +39,49 @@ export interface GenerateResult {
  */
 export async function generate(
   model: GenerativeModel,
-  options: GenerateOptions,
+  {
+    inputIds,
+    pixelValues = [],
+    adapters = null,
+    tokenizer,
+    maxBatch,
+    cacheBytes,
+    ...options
+  }: GenerateOptions,
 ): Promise<GenerateResult> {
-  const { inputIds, signal } = options;
-  checkGeneration(inputIds, options, textContext(model));
-  const texts = textWatchers(options);
-  const sequences = inputIds.map((prompt, row) => startSequence(model, prompt, options, row));
-  const decoder = createDecoder(model, { batch: inputIds.length });
-  let fresh: readonly (readonly number[])[] = inputIds;
-  while (fresh.some((row) => row.length > 0)) {
-    signal?.throwIfAborted();
-    const logits = await decoder.append(fresh);
-    fresh = sequences.map((sequence, row) => {
-      if (sequence.stoppedBecause) return [];
-      const id = sequence.next(logits[row]!);
-      if (texts[row]?.(id)) sequence.stop("stop-string");
-      return sequence.stoppedBecause ? [] : [id];
-    });
-  }
+  const choices = choicesOf(adapters, inputIds.length);
+  // All faults of all prompts come before any work.
+  const contexts = [textContext(model)];
+  for (const choice of new Set(choices))
+    if (choice !== null && model.adapters)
+      contexts.push(textContext(await model.adapters.select(choice, 1)));
+  checkGeneration(inputIds, options, Math.min(...contexts));
+  checkStopStrings(options.stopStrings ?? [], tokenizer);
+  const requests = createRequests({ model, tokenizer }, { maxBatch, cacheBytes });
+  const replies = inputIds.map((prompt, row) =>
+    requests.submit({
+      ...options,
+      inputIds: prompt,
+      pixelValues: pixelValues[row],
+      adapter: choices[row],
+      stream: row,
+    }),
+  );
+  const finished = await Promise.all(replies.map((reply) => reply.finished));
   return {
-    tokenIds: sequences.map((sequence) => [...sequence.tokenIds]),
-    stoppedBecause: sequences.map((sequence) => sequence.stoppedBecause!),
+    tokenIds: finished.map(({ tokenIds }) => [...tokenIds]),
+    stoppedBecause: finished.map(({ stoppedBecause }) => stoppedBecause),
     ...(options.logProbabilities !== undefined && {
-      logProbabilities: sequences.map(({ logProbabilities }) => logProbabilities),
+      logProbabilities: finished.map(({ logProbabilities }) => logProbabilities!),
     }),
   };
 }
 
-/** For each prompt, a function that says of each token whether it completes a stop string; none without any. */
-function textWatchers({
-  inputIds,
-  stopStrings = [],
-  tokenizer,
-}: GenerateOptions): ((tokenId: number) => boolean)[] {
-  if (stopStrings.length === 0) return [];
-  if (!tokenizer)
-    throw new TunesmithError("config", {
-      where: "generate: stopStrings",
-      rule: "stop strings are looked for in text, which takes a tokenizer",
-      seen: "no tokenizer",
-      fix: "pass tokenizer: await model.loadTokenizer(), or use stopTokenIds",
-    });
-  return inputIds.map((prompt) => {
-    const pieces = createTextPieces(tokenizer, prompt);
-    const stops = createStopStrings(stopStrings);
-    return (id: number) => stops.add(pieces.add(id)).stopped;
-  });
+function choicesOf(adapters: AdapterSelection, rows: number): readonly AdapterChoice[] {
+  if (!isRows(adapters)) return new Array<AdapterChoice>(rows).fill(adapters);
+  if (adapters.length !== rows) throw otherRowCount(adapters.length, rows);
+  return adapters;
 }
+
+const isRows = (adapters: AdapterSelection): adapters is readonly (string | null)[] =>
+  Array.isArray(adapters);

@@ -1,11 +1,6 @@
 // Public names of generation.
 export { chooseToken } from "./choose-token.ts";
-export {
-  type GenerateOptions,
-  type GenerateResult,
-  type GenerativeModel,
-  generate,
-} from "./generate.ts";
+export { type GenerateOptions, type GenerateResult, generate } from "./generate.ts";
 export type { ChosenLogProbability, TokenLogProbability } from "./log-probabilities.ts";
 export {
   DEFAULT_NEW_TOKENS,
@@ -14,5 +9,14 @@ export {
   stopTokenIds,
   withModelDefaults,
 } from "./options.ts";
+export type { FinishedReply, Reply, TextPiece } from "./reply.ts";
+export {
+  createRequests,
+  DEFAULT_BATCH,
+  type GenerationRequest,
+  type GenerativeModel,
+  type Requests,
+  type RequestsOptions,
+} from "./requests.ts";
 export { type Sampling, scoreProcessors } from "./score-processors.ts";
-export { createTextStream, type TextPiece, type TextStream } from "./stream-text.ts";
+export { createTextStream, type TextStream } from "./stream-text.ts";

@@ -3,6 +3,7 @@
 
 import { type Fault, TunesmithError } from "../errors.ts";
 import type { JsonObject, Tokenizer } from "../hub/index.ts";
+import type { BoundArchitecture } from "../models/index.ts";
 import type { Sampling } from "./score-processors.ts";
 
 export interface GenerationOptions extends Sampling {
@@ -32,18 +33,24 @@ export const DEFAULT_NEW_TOKENS = 256;
 export interface GenerationSource {
   readonly config: JsonObject;
   readonly generationConfig: JsonObject | undefined;
+  readonly architecture?: Pick<BoundArchitecture, "dimensions">;
 }
 
 /**
  * The ids that end a sequence: those of generation_config.json, else of config.json, as in Transformers;
  * where text is wanted, the tokenizer's as well: a chat model's files may name the end of a turn there
- * alone.
+ * alone. A model that fills blanks ends with what it puts behind that.
  */
 export function stopTokenIds(
-  { config, generationConfig }: GenerationSource,
+  { config, generationConfig, architecture }: GenerationSource,
   tokenizer?: Pick<Tokenizer, "eosTokenId">,
 ): number[] {
-  const ids = [tokenizer?.eosTokenId, generationConfig?.eos_token_id ?? config.eos_token_id];
+  const text = config.text_config as JsonObject | undefined; // of a model that looks at images
+  const ids = [
+    tokenizer?.eosTokenId,
+    generationConfig?.eos_token_id ?? config.eos_token_id ?? text?.eos_token_id,
+    architecture?.dimensions.blanks?.end,
+  ];
   return [...new Set(ids.flat().filter((id) => typeof id === "number"))];
 }
 

@@ -1,26 +1,23 @@
-// Text as it is generated. A stream keeps its decoder's cache between prompts, so a prompt that
-// begins like the last one, as a conversation's next turn does, is read from where it differs.
+// Text as it is generated, one continuation at a time. What was read of the last one is kept, so a prompt
+// that begins like it, as a conversation's next turn does, is read from where it differs.
 
-import { createDecoder } from "../engine/decoding/decoder.ts";
+import type { PixelValues } from "../engine/batch.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
-import type { GenerativeModel } from "./generate.ts";
 import { checkGeneration, type GenerationOptions, stopTokenIds } from "./options.ts";
-import { startSequence } from "./sequence.ts";
-import { createStopStrings } from "./stop-strings.ts";
-import { createTextPieces } from "./text-pieces.ts";
+import type { TextPiece } from "./reply.ts";
+import { createRequests, type GenerativeModel } from "./requests.ts";
 
-export interface TextPiece {
-  /** Text that became certain with this token; may be empty, never part of a character. */
-  readonly text: string;
-  readonly tokenId: number;
+export interface ContinueOptions extends GenerationOptions {
+  /** The prompt's pictures, in the order of their tokens. Such a prompt is read from its beginning. */
+  readonly pixelValues?: readonly PixelValues[] | undefined;
 }
 
 export interface TextStream {
   /** Continues a prompt. One continuation at a time. */
   continue(
     promptIds: readonly number[],
-    options?: GenerationOptions,
+    options?: ContinueOptions,
   ): AsyncGenerator<TextPiece, void>;
 }
 
@@ -35,58 +32,14 @@ export interface TextStream {
  *       process.stdout.write(text);
  */
 export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): TextStream {
-  const decoder = createDecoder(model);
+  const source = { model, tokenizer, keepsTexts: true };
+  const requests = createRequests(source, { maxBatch: 1 });
   const ends = stopTokenIds(model, tokenizer);
-  let cached: number[] = []; // tokens whose keys and values the decoder holds
-
-  /** Reads a prompt, or a token, behind what is cached. */
-  const read = async (ids: readonly number[]): Promise<Float32Array> => {
-    const [logits] = await decoder.append([ids]);
-    cached.push(...ids);
-    return logits!;
-  };
-
   return {
-    async *continue(promptIds, options = {}) {
-      checkGeneration([promptIds], options, textContext(model));
-      const { signal, stopStrings = [] } = options;
-      // At least the last token is read again: its logits are what comes next.
-      const common = Math.min(commonPrefix(cached, promptIds), promptIds.length - 1);
-      decoder.truncate(0, common);
-      cached = cached.slice(0, common);
-
-      const sequence = startSequence(model, promptIds, {
-        ...options,
-        stopTokenIds: options.stopTokenIds ?? ends,
-      });
-      const pieces = createTextPieces(tokenizer, promptIds);
-      const stops = createStopStrings(stopStrings);
-      let fresh = promptIds.slice(common);
-      while (!signal?.aborted) {
-        const tokenId = sequence.next(await read(fresh));
-        const added = stops.add(pieces.add(tokenId));
-        if (added.stopped) sequence.stop("stop-string");
-        const ended = sequence.stoppedBecause !== undefined;
-        const rest = ended && !added.stopped ? endOf(pieces, stops) : "";
-        yield { text: added.text + rest, tokenId };
-        if (ended) return;
-        fresh = [tokenId];
-      }
+    async *continue(inputIds, options = {}) {
+      checkGeneration([inputIds], options, textContext(model));
+      const stops = options.stopTokenIds ?? ends;
+      yield* requests.submit({ ...options, inputIds, stopTokenIds: stops });
     },
   };
-}
-
-/** What both were still holding back. */
-function endOf(
-  pieces: ReturnType<typeof createTextPieces>,
-  stops: ReturnType<typeof createStopStrings>,
-): string {
-  const last = stops.add(pieces.finish());
-  return last.stopped ? last.text : last.text + stops.finish();
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  let length = 0;
-  while (length < a.length && length < b.length && a[length] === b[length]) length++;
-  return length;
 }

@@ -18,12 +18,13 @@ import { dequantize } from "./quantization/quantization.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors/safetensors.ts";
 import { readFloat32 } from "./safetensors/safetensors-float32.ts";
 import { missingTensor } from "./tensor-file.ts";
+import { loadIcetkFolder, usesIcetk } from "./tokenizers/icetk.ts";
 import { loadTokenizerFolder, readTokenizerFolder } from "./tokenizers/tokenizer.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
 const SIDE_FILES =
-  /^(tokenizer.*|special_tokens_map|added_tokens|vocab|merges|generation_config|chat_template)\.(json|txt|model|jinja)$/;
+  /^(tokenizer.*|ice_text|special_tokens_map|added_tokens|vocab|merges|generation_config|chat_template|preprocessor_config|processor_config)\.(json|txt|model|jinja)$/;
 
 /** Opens a model folder. `files` are the names in it. Throws a TunesmithError ("checkpoint"). */
 export async function openFolderCheckpoint(
@@ -89,7 +90,7 @@ export async function openFolderCheckpoint(
       else await find(name).readInto(name, target);
     },
     readQuantized: async (name) => readStored(name, quantized.get(name)!),
-    loadTokenizer: () => loadTokenizerFolder(folder),
+    loadTokenizer: () => (usesIcetk(files) ? loadIcetkFolder(folder) : loadTokenizerFolder(folder)),
     readTokenizer: () => readTokenizerFolder(folder),
     async writeSideFiles(directory) {
       for (const file of files)

@@ -22,6 +22,14 @@ export interface CheckpointTensor {
   };
 }
 
+/** Tokens that a model has been given beyond those of its files. */
+export interface NewTokens {
+  /** Ids of those that something has to be learned about: all but padding. */
+  readonly ids: readonly number[];
+  /** Whether the embedding has more rows for them than its file. */
+  readonly isGrown: boolean;
+}
+
 export interface Checkpoint {
   /** The folder or file that was opened. */
   readonly source: string;
@@ -31,6 +39,8 @@ export interface Checkpoint {
   /** `generation_config.json` as parsed; for a GGUF, what that file would say. */
   readonly generationConfig?: JsonObject;
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  /** Where `tensors`, `config` and tokenizer hold more tokens than the files of `source` do. */
+  readonly newTokens?: NewTokens;
   /** Decodes a tensor of any floating or quantised dtype into `target`, in bounded extra memory. */
   readFloat32Into(name: string, target: Float32Array): Promise<void>;
   /** Copies the stored bytes of an unquantised tensor, 16-bit ones for F16 and BF16. */

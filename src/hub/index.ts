@@ -25,7 +25,7 @@ export {
 } from "./adapters/peft-config.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export { openCheckpoint } from "./checkpoint.ts";
-export type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
+export type { Checkpoint, CheckpointTensor, NewTokens } from "./checkpoint-types.ts";
 export type { DownloadOptions, DownloadProgress } from "./downloads/fetch-repository.ts";
 export { ownCacheFolder } from "./downloads/hub-cache.ts";
 export { parseHubReference } from "./downloads/model-reference.ts";
@@ -43,7 +43,14 @@ export { GGUF_TYPE_NAMES } from "./gguf/gguf-types.ts";
 export { GGUF_DTYPES, type GgufDtype } from "./gguf/gguf-types-of-model.ts";
 export { type GgufToWrite, writeGguf } from "./gguf/gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
+export {
+  createImageProcessor,
+  type ImageProcessor,
+  loadImageProcessor,
+  type OpenedImage,
+} from "./images/image-processor.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
+export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";
 export { BLOCK_SIZES } from "./quantization/four-bit.ts";
 export {
@@ -74,12 +81,24 @@ export {
   writeShardedSafetensors,
 } from "./safetensors/safetensors-writer.ts";
 export {
+  type AddedTokens,
+  enlargeTokenizer,
+} from "./tokenizers/added-tokens.ts";
+export {
   type EncodeChatOptions,
   type EncodedChat,
   encodeChat,
+  type ImagePrompts,
+  NO_IMAGES,
   type RenderOptions,
   renderChat,
 } from "./tokenizers/chat-template.ts";
-export { loadTokenizerFolder } from "./tokenizers/tokenizer.ts";
-export type { ChatMessage, Tokenizer } from "./tokenizers/tokenizer-types.ts";
+export {
+  createTokenizer,
+  loadTokenizerFolder,
+  readTokenizerFolder,
+  type TokenizerParts,
+} from "./tokenizers/tokenizer.ts";
+export type { ChatMessage, ContentPart, Tokenizer } from "./tokenizers/tokenizer-types.ts";
+export { writeTokenizer } from "./tokenizers/write-tokenizer.ts";
 export { createWideArray } from "./widening/widening.ts";

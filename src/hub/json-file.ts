@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { TunesmithError } from "../errors.ts";
+import { parseSpelled } from "./number-spelling.ts";
 
 export type JsonObject = Record<string, unknown>;
 
@@ -12,10 +13,14 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /** Parses a JSON object; throws a TunesmithError ("checkpoint") naming line and column otherwise. */
-export function parseJsonObject(text: string, where: string): JsonObject {
+export function parseJsonObject(
+  text: string,
+  where: string,
+  parse: (text: string) => unknown = JSON.parse,
+): JsonObject {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parse(text);
   } catch (error) {
     throw new TunesmithError(
       "checkpoint",
@@ -37,10 +42,13 @@ export function parseJsonObject(text: string, where: string): JsonObject {
   });
 }
 
-/** Reads a JSON object from a file. `undefined` where the file does not exist. */
+/**
+ * Reads a JSON object from a file, to be written again by `toJson`. `undefined` where the file does not
+ * exist.
+ */
 export async function readJsonObject(path: string): Promise<JsonObject | undefined> {
   const text = await readTextIfPresent(path);
-  return text === undefined ? undefined : parseJsonObject(text, path);
+  return text === undefined ? undefined : parseJsonObject(text, path, parseSpelled);
 }
 
 /** The same at once, for what decides which tensors there are; the file has to be there. */
@@ -51,7 +59,7 @@ export function readJsonObjectAtOnce(path: string): JsonObject {
   } catch (error) {
     throw unreadable(path, error);
   }
-  return parseJsonObject(text, path);
+  return parseJsonObject(text, path, parseSpelled);
 }
 
 /** A text file's content, a byte-order mark removed; `undefined` where the file does not exist. */

@@ -22,5 +22,25 @@ export function checkFits(method: BoundMethod, model: ModelDescription): void {
       seen: `${routed.experts}: a ${model.modelType} has experts there already`,
       fix: "use lora on attention or on the experts, or freeze with parts: routers or experts",
     });
+  const looking = model.imageWeights && method.adapted && pathOfImages(method.adapted, model);
+  const readsTexts = method.auxiliaryLoss ?? method.readsFirstPass ?? method.mixesPositions;
+  if (looking !== undefined && readsTexts) faults.push(withoutTexts(method.name, looking));
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }
+
+/** The first of some module paths that is of the encoder of images. */
+export function pathOfImages(
+  paths: Iterable<string>,
+  { imageWeights = [] }: Pick<ModelDescription, "imageWeights">,
+): string | undefined {
+  const own = new Set(imageWeights.map(({ name }) => name));
+  return [...paths].find((path) => own.has(`${path}.weight`));
+}
+
+/** What a method that looks at whole texts cannot adapt. */
+export const withoutTexts = (method: string, path: string): Fault => ({
+  where: `method.targets (${method})`,
+  rule: "what looks at all positions of a text adapts the decoder, which reads texts",
+  seen: `${path}, of the encoder of images`,
+  fix: 'name the decoder\'s layers alone, such as targets: ".*text_model.*_proj", or use lora',
+});

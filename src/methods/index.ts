@@ -1,5 +1,7 @@
 // Public names of the method layer.
+
 export { peftPath } from "./adapted-modules.ts";
+export { pathOfImages, withoutTexts } from "./fits-model.ts";
 export { fromLoraConfig, loraConfig } from "./lora/lora-config.ts";
 export type { LoraOptions } from "./lora/lora-options.ts";
 export type {

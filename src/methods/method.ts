@@ -102,6 +102,8 @@ export interface ModelDescription {
   readonly outputName: string;
   /** What a method adapts where its options leave that open. */
   readonly usualTargets: UsualTargets;
+  /** Of a model that looks at images, the weights of their encoder. */
+  readonly imageWeights?: readonly WeightSpec[];
   /** Of a model that says something of whole texts: its output module is the head, trained whole. */
   readonly classifier?: Classifier;
   /** Where the base came from, as adapter files name it. */
@@ -157,6 +159,8 @@ export interface BoundMethod {
   readonly parameters: readonly ParameterSpec[];
   /** Paths of the modules that hooks change. */
   readonly adapted?: readonly string[];
+  /** Modules of which rows of single tokens are trained: the tokens, by the module's path. */
+  readonly tokenRows?: ReadonlyMap<string, readonly number[]>;
   /** Weights that are trained themselves: `<path>.weight` or `.bias` of the module that uses them. */
   readonly replaces: ReadonlyMap<string, ParameterSpec>;
   /**

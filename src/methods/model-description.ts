@@ -16,6 +16,7 @@ export const modelDescription = (
     outputName,
     usualTargets,
     classifier,
+    images,
   }: BoundArchitecture,
   modelType: unknown,
   source: string,
@@ -28,5 +29,6 @@ export const modelDescription = (
   outputName,
   usualTargets,
   ...(classifier && { classifier }),
+  ...(images && { imageWeights: images.stack.weights }),
   source,
 });

@@ -4,30 +4,51 @@
 
 import type { Shape, Tensor } from "../tensor/index.ts";
 
-/** The sizes that every decoder has, whatever its file calls them. */
-export interface Dimensions {
+/** The sizes that blocks have, whatever a file calls them. */
+export interface BlockDimensions {
   readonly layers: number;
   readonly hiddenSize: number;
-  readonly vocabularySize: number;
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headSize: number;
+  /**
+   * Whether positions may see each other whichever comes first: those of a context that a batch marks
+   * (GLM-130B), or all of them (an encoder's).
+   */
+  readonly seesContext?: true;
+  /** Elements of each head that are rotated, the first ones; all by default, 0 for none. */
+  readonly rotarySize?: number;
+}
+
+/** The sizes that every decoder has. */
+export interface Dimensions extends BlockDimensions {
+  readonly vocabularySize: number;
   /** The longest sequence the model was made for. */
   readonly maximumPositions: number;
   /** How many positions one sees where attention is local, itself included. */
   readonly slidingWindow?: number;
-  /** Whether a batch may mark contexts, positions that see each other whichever comes first (GLM-130B). */
-  readonly seesContext?: true;
-  /** Elements of each head that are rotated, the first ones; all by default, 0 for none. */
-  readonly rotarySize?: number;
+  /** For models that fill blanks: a text before its answer is a context that sees all of itself. */
+  readonly blanks?: BlankTokens;
   /** Texts of more positions have other rotary tables, at every position (LongRoPE). Default: none have. */
   readonly rotarySwitch?: number;
   /** Factor on the rows of the embedding, which is part of that module. Default 1. */
   readonly embeddingScale?: number;
 }
 
+/** The token ids of a model that was trained by filling blanks (GLM-130B). */
+export interface BlankTokens {
+  /** A short blank within the context; what fills it has its position. */
+  readonly mask: number;
+  /** A long one at the context's end, behind which positions go on. */
+  readonly generationMask: number;
+  /** In front of what fills a blank; all before the first one is the context. */
+  readonly start: number;
+  /** Behind what fills a blank. */
+  readonly end: number;
+}
+
 /** Columns of the rotary tables: half as many as elements of a head are rotated. */
-export const rotaryPairs = ({ headSize, rotarySize = headSize }: Dimensions): number =>
+export const rotaryPairs = ({ headSize, rotarySize = headSize }: BlockDimensions): number =>
   rotarySize / 2;
 
 /** How far attention looks back: to the first position, or as far as the sliding window. */
@@ -40,9 +61,18 @@ export interface WeightSpec {
   /**
    * `linear`: a matrix [out, in] that methods may adapt; `output`: the one in front of the logits;
    * `router`: a matrix [experts, in], which methods adapt only where they are told to, as in PEFT;
-   * `positions`: a table with a row for every position.
+   * `positions`: a table with a row for every position; `patches`: what embeds patches of images, a
+   * convolution and a table of their positions.
    */
-  readonly role: "embedding" | "positions" | "linear" | "output" | "router" | "norm" | "bias";
+  readonly role:
+    | "embedding"
+    | "positions"
+    | "patches"
+    | "linear"
+    | "output"
+    | "router"
+    | "norm"
+    | "bias";
   /** Whether files hold a matrix the other way round, [in, out] (the Conv1D of GPT-2). */
   readonly isTransposed?: true;
   /** The share of rows that go through it, where not all do. */
@@ -160,6 +190,45 @@ export interface AuxiliaryLoss {
 
 export type AuxiliaryLossOf = (statistics: ReadonlyMap<string, Float32Array>) => AuxiliaryLoss;
 
+/** Blocks one behind another and what stands before and behind them, with the config they were read with. */
+export interface BlockStack {
+  readonly dimensions: BlockDimensions;
+  /** Every tensor that is read on the way. */
+  readonly weights: readonly WeightSpec[];
+  /** Of each layer. */
+  readonly blocks: readonly BlockPaths[];
+  /** The module that makes logits and the weight it reads, where there is one. */
+  readonly outputPath?: string;
+  readonly outputName?: string;
+  /** See `Architecture`; what is absent there is so here. */
+  readonly enter: ((x: Tensor, scope: Scope) => Tensor) | undefined;
+  attention(layer: number, x: Tensor, scope: Scope): Tensor;
+  readonly feedForward: ((layer: number, x: Tensor, scope: Scope) => Tensor) | undefined;
+  sparse(layer: number): SparseFeedForward | undefined;
+  finalNorm(x: Tensor, scope: Scope): Tensor;
+  readonly rotatesNeighbours: boolean;
+}
+
+/** What makes rows of images, which stand in the place of a token's embedding. */
+export interface ImageEncoder {
+  /** The token, which a text has once for every row. */
+  readonly token: number;
+  /** Colours of a pixel. */
+  readonly channels: number;
+  /**
+   * Its blocks, in which all patches of an image see each other. `enter` is given an image, [channels,
+   * height, width]; `finalNorm` ends in rows as wide as the decoder's.
+   */
+  readonly stack: BlockStack;
+  /**
+   * Of an image's patches, line by line, the position that each has learned.
+   * @throws TunesmithError (shape) for images that the encoder does not read
+   */
+  positions(height: number, width: number): readonly number[];
+  /** How many rows an image of so many patches makes. */
+  rowCount(patches: number): number;
+}
+
 export interface Architecture<Config> {
   /** The values of `model_type` in config.json that this file implements. */
   readonly modelTypes: readonly string[];
@@ -184,6 +253,8 @@ export interface Architecture<Config> {
   isParallel?(config: Config): boolean;
   /** The pieces of a layer's feed-forward, where it sends rows to experts. */
   sparse?(config: Config, layer: number): SparseFeedForward | undefined;
+  /** Of a model that looks at images. */
+  images?(config: Config): ImageEncoder;
   /** A loss of the architecture's own in training, where the config asks for one. */
   auxiliaryLoss?(config: Config): AuxiliaryLossOf | undefined;
   /** What stands between the last block and the output matrix. */

@@ -32,7 +32,7 @@ export interface AttentionShape {
   readonly keyValueHeads: number;
   readonly headSize: number;
   /** Whether the mask may allow looking ahead, so that every block reads all keys. */
-  readonly seesContext?: true;
+  readonly seesContext?: boolean;
 }
 
 /** Keys and values in front of the sequence that every query sees. */

@@ -4,9 +4,9 @@
 // paper and the description of that code.
 
 import { constant, gelu, multiply, type Tensor } from "../tensor/index.ts";
-import type { Architecture, Dimensions } from "./architecture.ts";
+import type { Architecture, BlankTokens, Dimensions } from "./architecture.ts";
 import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
-import { readerFor } from "./config-reader.ts";
+import { type ConfigReader, readerFor } from "./config-reader.ts";
 import { FUSED_TARGETS, splitHalves, splitHeads } from "./fused-projection.ts";
 import { layerNorm, layerNormWeights } from "./layer-norm.ts";
 import { linearWeights } from "./linear-weights.ts";
@@ -20,6 +20,30 @@ const pathsOf = (layer: number) => {
   const block = `transformer.layers.${layer}`;
   return { block, attention: `${block}.attention`, feedForward: `${block}.mlp` };
 };
+
+/** The keys that ChatGLM-6B's config.json has for them, and the ids of GLM-130B's tokenizer. */
+const BLANK_KEYS = {
+  mask: ["mask_token_id", 150000],
+  generationMask: ["gmask_token_id", 150001],
+  start: ["bos_token_id", 150004],
+  end: ["eop_token_id", 150005],
+} as const satisfies Record<keyof BlankTokens, readonly [key: string, usual: number]>;
+
+function readBlanks(reader: ConfigReader, vocabularySize: number): BlankTokens {
+  const read = (name: keyof BlankTokens) => {
+    const [key, usual] = BLANK_KEYS[name];
+    const id = reader.integer(key, usual);
+    if (id >= vocabularySize)
+      reader.fault(key, `must be a token below vocab_size; ${usual} where it is not given`);
+    return id;
+  };
+  return {
+    mask: read("mask"),
+    generationMask: read("generationMask"),
+    start: read("start"),
+    end: read("end"),
+  };
+}
 
 /** What the residual carries past a half of a block: its normed input, times (2L)^½. */
 const carried = (input: Tensor, { layers }: Dimensions): Tensor =>
@@ -36,17 +60,19 @@ export const glm130b: Architecture<Glm130bConfig> = {
     reader.only("no_glu", false);
     const hiddenSize = reader.integer("hidden_size");
     const heads = reader.integer("num_attention_heads");
+    const vocabularySize = reader.integer("vocab_size");
     const headSize = hiddenSize / heads;
     if (!Number.isInteger(headSize / 2))
       reader.fault("num_attention_heads", "must divide hidden_size into heads of an even size");
+    const blanks = readBlanks(reader, vocabularySize);
     const config = {
       layers: reader.integer("num_layers"),
       hiddenSize,
-      vocabularySize: reader.integer("vocab_size"),
+      vocabularySize,
       heads,
       keyValueHeads: heads,
       headSize,
-      seesContext: true as const,
+      blanks,
       maximumPositions: reader.integer("max_sequence_length", 2048),
       intermediateSize: reader.integer("inner_hidden_size", Math.floor((8 * hiddenSize) / 3)),
       normEpsilon: reader.number("layernorm_epsilon", 1e-5),

@@ -49,6 +49,8 @@ export interface RoutedPart extends Pick<SparseFeedForward, "count" | "expert"> 
 /** What one architecture has of its own. */
 export interface Variant<Config extends LlamaLikeConfig> {
   readonly modelType: string;
+  /** The path of what is without the output matrix. Default `model`. */
+  readonly base?: string;
   /** See `Architecture`. */
   readonly covers: string;
   readConfig(reader: ConfigReader): Config;
@@ -71,10 +73,11 @@ export interface Variant<Config extends LlamaLikeConfig> {
 export function llamaLike<Config extends LlamaLikeConfig>(
   variant: Variant<Config>,
 ): Architecture<Config> {
-  const { feedForward, norms = PRE_NORMS, normOffset = 0, queryKeyNorms } = variant;
+  const { base = "model", feedForward, norms = PRE_NORMS, normOffset = 0, queryKeyNorms } = variant;
+  const embeddingName = `${base}.embed_tokens.weight`;
   const projections = variant.projections ?? separateProjections;
   const pathsOf = (layer: number) => {
-    const block = `model.layers.${layer}`;
+    const block = `${base}.layers.${layer}`;
     const feedForwardPath = `${block}.${feedForward.name}`;
     return { block, attention: `${block}.self_attn`, feedForward: feedForwardPath };
   };
@@ -156,9 +159,9 @@ export function llamaLike<Config extends LlamaLikeConfig>(
       });
       const matrix = [config.vocabularySize, hidden];
       return [
-        { name: this.embeddingName, shape: matrix, role: "embedding" },
+        { name: embeddingName, shape: matrix, role: "embedding" },
         ...blocks.flat(),
-        normWeight("model.norm", hidden),
+        normWeight(`${base}.norm`, hidden),
         ...(config.tiedHead
           ? []
           : [{ name: "lm_head.weight", shape: matrix, role: "output" as const }]),
@@ -213,11 +216,11 @@ export function llamaLike<Config extends LlamaLikeConfig>(
     ...(variant.usualTargets && { usualTargets: variant.usualTargets }),
     ...(variant.auxiliaryLoss && { auxiliaryLoss: variant.auxiliaryLoss }),
 
-    finalNorm: (config, x, scope) => norm(config, "model.norm", x, scope),
+    finalNorm: (config, x, scope) => norm(config, `${base}.norm`, x, scope),
 
-    embeddingName: "model.embed_tokens.weight",
+    embeddingName,
     outputPath: "lm_head",
-    outputName: (config) => (config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight"),
+    outputName: (config) => (config.tiedHead ? embeddingName : "lm_head.weight"),
     logitShape: ({ logitCap: cap }) => (cap === undefined ? {} : { cap }),
     rotaryTables: ({ rope, localRope = rope }, length, reach) =>
       rotaryTables(reach === "local" ? localRope : rope, length),

@@ -1,19 +1,16 @@
 // The architectures there are, found by config.json's `model_type`.
 
 import { nearest, TunesmithError } from "../errors.ts";
-import type { Tensor } from "../tensor/index.ts";
 import type {
   Architecture,
   AuxiliaryLossOf,
-  BlockPaths,
+  BlockStack,
   Dimensions,
+  ImageEncoder,
   LogitShape,
   Reach,
   RotaryTables,
-  Scope,
-  SparseFeedForward,
   UsualTargets,
-  WeightSpec,
 } from "./architecture.ts";
 import { chatglm } from "./chatglm.ts";
 import { type Classifier, classifying, readClassifier } from "./classifier.ts";
@@ -25,6 +22,7 @@ import { glm, glm4 } from "./glm.ts";
 import { glm130b } from "./glm-130b.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gpt2 } from "./gpt2.ts";
+import { idefics3 } from "./idefics3.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -55,6 +53,7 @@ const architectures: readonly Registered[] = [
   bound(glm130b),
   bound(gpt2),
   bound(gptNeox),
+  bound(idefics3),
   bound(llama),
   bound(mistral),
   bound(mixtral),
@@ -75,11 +74,8 @@ const USUAL_TARGETS: UsualTargets = {
 };
 
 /** An architecture together with the config it was read with. */
-export interface BoundArchitecture {
+export interface BoundArchitecture extends BlockStack {
   readonly dimensions: Dimensions;
-  readonly weights: readonly WeightSpec[];
-  /** Of each layer. */
-  readonly blocks: readonly BlockPaths[];
   readonly embeddingName: string;
   readonly outputPath: string;
   readonly outputName: string;
@@ -88,16 +84,11 @@ export interface BoundArchitecture {
   /** Of a model that says something of whole texts; see `classifying`. */
   readonly classifier: (Classifier & { readonly padToken: number | undefined }) | undefined;
   /** See `Architecture`; what is absent there is so here. */
-  readonly enter: ((x: Tensor, scope: Scope) => Tensor) | undefined;
-  attention(layer: number, x: Tensor, scope: Scope): Tensor;
-  readonly feedForward: ((layer: number, x: Tensor, scope: Scope) => Tensor) | undefined;
-  sparse(layer: number): SparseFeedForward | undefined;
+  readonly images: ImageEncoder | undefined;
   readonly auxiliaryLoss: AuxiliaryLossOf | undefined;
-  finalNorm(x: Tensor, scope: Scope): Tensor;
   readonly logitShape: LogitShape;
   rotaryTables(length: number, reach: Reach): RotaryTables;
   readonly usualTargets: UsualTargets;
-  readonly rotatesNeighbours: boolean;
   readonly basePrefix: string;
   readonly ignoredTensors: RegExp | undefined;
 }
@@ -127,6 +118,7 @@ function bind<Config>(architecture: Architecture<Config>, json: Json): BoundArch
     enter: enter && ((x, scope) => enter(config, x, scope)),
     feedForward: feedForward && ((layer, x, scope) => feedForward(config, layer, x, scope)),
     sparse: (layer) => architecture.sparse?.(config, layer),
+    images: architecture.images?.(config),
     auxiliaryLoss: architecture.auxiliaryLoss?.(config),
     finalNorm: (x, scope) => architecture.finalNorm(config, x, scope),
     logitShape: architecture.logitShape?.(config) ?? {},

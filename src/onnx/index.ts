@@ -1,3 +1,6 @@
 // Public names of the lowering layer.
-export { lower } from "./lower.ts";
-export { encodeModel, type OnnxGraph } from "./proto.ts";
+export { printAnySizes } from "./any-sizes.ts";
+export type { DynamicSize } from "./dynamic-sizes.ts";
+export { withHalfProducts } from "./half-products.ts";
+export { lower, SIZES } from "./lower.ts";
+export { encodeModel, type OnnxConstant, type OnnxGraph, type OnnxNode } from "./proto.ts";

@@ -18,6 +18,7 @@ import {
   matmul,
   multiply,
   relu,
+  reshape,
   rmsNorm,
   scatterRows,
   sizeOf,
@@ -31,6 +32,7 @@ import {
   where,
   withGradient,
 } from "../tensor/index.ts";
+import { printAnySizes } from "./any-sizes.ts";
 import { lower } from "./lower.ts";
 
 const x = input("x", [2, 3]);
@@ -141,6 +143,30 @@ describe("names", () => {
       ["in1", [2, 3]],
       ["in2", [4]],
     ]);
+  });
+});
+
+describe("graphs that hold weights", () => {
+  const graphOf = (rows: number, addend: readonly number[]) => {
+    const [x, b] = [input("x", [rows, 3]), input("b", addend)];
+    return [[reshape(add(linear(x, w), b), [rows, 2, 2])], [x, b], [w]] as const;
+  };
+
+  it("are fed the shapes that their nodes are told", () => {
+    const { nodes, inputs, constants, sizes } = lower(...graphOf(5, [4]));
+    expect(nodes.map(({ type }) => type)).toEqual(["Split", "Gemm", "Reshape"]);
+    expect(inputs.map(({ name }) => name)).toEqual(["in0", "in1", "sizes"]);
+    expect(inputs[0]!.shape).toEqual([undefined, undefined]);
+    expect(constants.find(({ name }) => name === "held0")!.shape).toEqual([4, 3]);
+    expect(sizes).toEqual([5, 2, 2]);
+  });
+
+  it("are the same at any sizes, unless their nodes would be others", () => {
+    const text = (rows: number, addend: readonly number[]) =>
+      printAnySizes(...graphOf(rows, addend));
+    expect(text(7, [7, 4])).toBe(text(5, [5, 4]));
+    expect(text(5, [1, 4])).not.toBe(text(5, [5, 4]));
+    expect(text(5, [4])).not.toBe(text(5, [5, 4]));
   });
 });
 

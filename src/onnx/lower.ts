@@ -4,6 +4,7 @@
 import type { Shape, Tensor } from "../tensor/index.ts";
 import { sizeOf, topologicalOrder } from "../tensor/index.ts";
 import type { OperatorName, TensorOf } from "../tensor/tensor.ts";
+import { createShapeWriter, type DynamicSize } from "./dynamic-sizes.ts";
 import { type Fusions, planFusions, standsFor } from "./fuse.ts";
 import type { AttributeValue, OnnxConstant, OnnxGraph, OnnxNode } from "./proto.ts";
 
@@ -11,8 +12,14 @@ interface Target {
   readonly fusions: Fusions;
   readonly nameOf: (tensor: Tensor) => string;
   readonly emit: (type: string, inputs: readonly string[], y: Tensor, options?: Emit) => void;
-  /** The name of a constant list of whole numbers: a shape, axes, bounds. */
+  /** The name of a constant list of whole numbers: axes, bounds, counts. */
   readonly integers: (values: Shape) => string;
+  /** The same for the shape of a result, of which some lengths may be unknown. */
+  readonly shape: (values: Shape) => string;
+  /** Where one length of a shape may follow from the rest, the name of that shape. */
+  readonly newShape: (values: Shape) => string;
+  /** Whether operators are those of the standard, for other runtimes and versions than ours. */
+  readonly isPortable: boolean;
   readonly scalar: (value: number) => string;
   /** The name of a constant uint8 array that is the same value throughout. */
   readonly bytes: (value: number, shape: Shape) => string;
@@ -45,12 +52,57 @@ function product(y: TensorOf<"matmul"> & Tensor, to: Target, result: Tensor, add
     alpha: { float: scale },
   };
   if (y.shape.length === 2) to.emit("Gemm", inputs, result, { attributes });
+  else if (to.isPortable) batchedProduct(y, to);
   else to.emit("FusedMatMul", inputs, result, { attributes, microsoft: true });
+}
+
+/** A product over the last two of more axes, without ONNX Runtime's own operator for it. */
+function batchedProduct(y: TensorOf<"matmul"> & Tensor, to: Target): void {
+  const { transposeA, transposeB, scale } = y.attributes;
+  const name = to.nameOf(y);
+  const step = (
+    type: string,
+    part: string,
+    inputs: readonly string[],
+    perm?: readonly number[],
+  ) => {
+    to.emit(type, inputs, y, {
+      outputs: [`${name}_${part}`],
+      ...(perm && { attributes: { perm } }),
+    });
+    return `${name}_${part}`;
+  };
+  const sides = y.inputs.map((side, i) => {
+    if (![transposeA, transposeB][i]) return to.nameOf(side);
+    const axes = side.shape.map((_, axis) => axis);
+    const perm = [...axes.slice(0, -2), axes.length - 1, axes.length - 2];
+    return step("Transpose", i === 0 ? "a" : "b", [to.nameOf(side)], perm);
+  });
+  if (scale === 1) to.emit("MatMul", sides, y);
+  else to.emit("Mul", [step("MatMul", "product", sides), to.scalar(scale)], y);
+}
+
+/** The norm in operators of the standard, which every runtime knows and fuses again. */
+function portableNorm(y: TensorOf<"rmsNorm"> & Tensor, to: Target): void {
+  const [x, weight] = y.inputs.map(to.nameOf) as [string, string];
+  const name = to.nameOf(y);
+  const step = (type: string, part: string, inputs: readonly string[]) => {
+    to.emit(type, inputs, y, { outputs: [`${name}_${part}`] });
+    return `${name}_${part}`;
+  };
+  const square = step("Pow", "square", [x, to.scalar(2)]);
+  const mean = step("ReduceMean", "mean", [square, to.integers([-1])]);
+  const root = step("Sqrt", "root", [step("Add", "safe", [mean, to.scalar(y.attributes.epsilon)])]);
+  to.emit("Mul", [step("Div", "normed", [x, root]), weight], y);
 }
 
 /** The norm and the inverse root mean square that its gradient needs are one node's two outputs. */
 function norm(y: (TensorOf<"rmsNorm"> | TensorOf<"inverseRms">) & Tensor, to: Target): void {
   const twin = to.fusions.twins.get(y);
+  if (to.isPortable && y.operator === "rmsNorm" && !twin) {
+    portableNorm(y, to);
+    return;
+  }
   const [normalised, inverse] = y.operator === "rmsNorm" ? [y, twin] : [twin, y];
   const name = (tensor: Tensor | undefined) => (tensor ? to.nameOf(tensor) : undefined);
   const outputs = [name(normalised) ?? `${name(inverse)}_unused`];
@@ -74,10 +126,10 @@ function scatterRows(y: TensorOf<"scatterRows"> & Tensor, to: Target): void {
     to.emit(type, inputs, y, { outputs: [`${name}_${part}`] });
     return `${name}_${part}`;
   };
-  const zeros = step("Expand", "zeros", [to.scalar(0), to.integers(y.shape)]);
-  const column = step("Reshape", "column", [to.nameOf(indices), to.integers([count, 1])]);
-  const wide = step("Expand", "wide", [column, to.integers([count, width])]);
-  const flat = step("Reshape", "flat", [to.nameOf(rows), to.integers([count, width])]);
+  const zeros = step("Expand", "zeros", [to.scalar(0), to.shape(y.shape)]);
+  const column = step("Reshape", "column", [to.nameOf(indices), to.newShape([count, 1])]);
+  const wide = step("Expand", "wide", [column, to.shape([count, width])]);
+  const flat = step("Reshape", "flat", [to.nameOf(rows), to.newShape([count, width])]);
   to.emit("ScatterElements", [zeros, wide, flat], y, {
     attributes: { axis: 0, reduction: { string: "add" } },
   });
@@ -95,8 +147,8 @@ function topMask(y: TensorOf<"topMask"> & Tensor, to: Target): void {
     outputs: [values, places],
   });
   const taken = [...y.shape.slice(0, -1), count];
-  to.emit("Expand", [to.scalar(0), to.integers(y.shape)], y, { outputs: [zeros] });
-  to.emit("Expand", [to.scalar(1), to.integers(taken)], y, { outputs: [ones] });
+  to.emit("Expand", [to.scalar(0), to.shape(y.shape)], y, { outputs: [zeros] });
+  to.emit("Expand", [to.scalar(1), to.shape(taken)], y, { outputs: [ones] });
   to.emit("ScatterElements", [zeros, places, ones], y, { attributes: { axis: -1 } });
 }
 
@@ -121,7 +173,7 @@ function rowCodes(y: TensorOf<"rowCodes"> & Tensor, to: Target): void {
   const [x, scales] = y.inputs.map(to.nameOf) as [string, string];
   const rows = y.shape[0]!;
   const flat = `${to.nameOf(y)}_scales`;
-  to.emit("Reshape", [scales, to.integers([rows])], y, { outputs: [flat] });
+  to.emit("Reshape", [scales, to.shape([rows])], y, { outputs: [flat] });
   to.emit("QuantizeLinear", [x, flat, to.bytes(CODE_OF_ZERO, [rows])], y, {
     attributes: { axis: 0 },
   });
@@ -226,7 +278,7 @@ const loweringRules = {
   softmax: (y, to) => to.emit("Softmax", y.inputs.map(to.nameOf), y, { attributes: { axis: -1 } }),
   rmsNorm: norm,
   inverseRms: norm,
-  reshape: (y, to) => to.emit("Reshape", [to.nameOf(y.inputs[0]!), to.integers(y.shape)], y),
+  reshape: (y, to) => to.emit("Reshape", [to.nameOf(y.inputs[0]!), to.newShape(y.shape)], y),
   transpose: (y, to) =>
     to.emit("Transpose", y.inputs.map(to.nameOf), y, {
       attributes: { perm: y.attributes.permutation },
@@ -238,7 +290,7 @@ const loweringRules = {
   },
   concat: (y, to) =>
     to.emit("Concat", y.inputs.map(to.nameOf), y, { attributes: { axis: y.attributes.axis } }),
-  broadcast: (y, to) => to.emit("Expand", [to.nameOf(y.inputs[0]!), to.integers(y.shape)], y),
+  broadcast: (y, to) => to.emit("Expand", [to.nameOf(y.inputs[0]!), to.shape(y.shape)], y),
   rotary: (y, to) =>
     to.emit("RotaryEmbedding", y.inputs.map(to.nameOf), y, {
       attributes: {
@@ -258,16 +310,30 @@ const loweringRules = {
   withGradient: nothing,
 } satisfies { [O in OperatorName]: Rule<O> };
 
+export interface LoweredGraph extends OnnxGraph {
+  /** What the input `SIZES` is fed for this graph: all shapes behind one another. Without any, there is none. */
+  readonly sizes: readonly number[];
+}
+
+/** The input of a graph that holds weights, int64 [all sizes]. */
+export const SIZES = "sizes";
+
 /**
  * An ONNX graph with inputs `in0`, `in1`, … for `given` and outputs `out0`, `out1`, … .
  * Every given tensor stays an input, whether or not it is used, so that callers feed by position.
- * @param held what is part of the model instead, to be handed over as `held0`, `held1`, …
+ * @param held what is part of the model instead, to be handed over as `held0`, `held1`, …; without `sizes`, such a
+ *   graph serves all whose `printAnySizes` is the same, fed the sizes of each
+ * @param sizes lengths that are left open, in a graph for other runtimes too: operators are the standard's,
+ *   but for those of ONNX Runtime that its builds for browsers have as well
  */
 export function lower(
   outputs: readonly Tensor[],
   given: readonly Tensor[],
   held: readonly Tensor[] = [],
-): OnnxGraph {
+  openSizes?: readonly DynamicSize[],
+): LoweredGraph {
+  const isForAnySizes = held.length > 0 && openSizes === undefined;
+  const fedShapes: Shape[] = [];
   const givenSet = new Set([...given, ...held]);
   const order = topologicalOrder(outputs, givenSet);
   const fusions = planFusions(order, outputs, givenSet);
@@ -289,8 +355,24 @@ export function lower(
     constants.set(name, { name, type, shape, bytes });
     return name;
   };
+  const integers = (values: Shape) => {
+    const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+    return keep(`integers_${values.join("_")}`, "int64", [values.length], bytes);
+  };
+  const shapes = createShapeWriter(openSizes ?? [], integers, (node) => nodes.push(node));
+  const shape = (values: Shape) => {
+    if (isForAnySizes) return `shape${fedShapes.push(values) - 1}`;
+    return values.some(shapes.isDynamic) ? shapes.computed(values) : integers(values);
+  };
   const to: Target = {
     fusions,
+    isPortable: openSizes !== undefined,
+    integers,
+    shape,
+    newShape: (values) =>
+      values.filter(shapes.isDynamic).length === 1
+        ? integers(values.map((value) => (shapes.isDynamic(value) ? -1 : value)))
+        : shape(values),
     nameOf: (alias) => {
       const tensor = standsFor(alias, givenSet);
       if (tensor.operator === "constant" && !givenSet.has(tensor))
@@ -311,10 +393,6 @@ export function lower(
         attributes,
         domain: microsoft ? "com.microsoft" : "",
       }),
-    integers: (values) => {
-      const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
-      return keep(`integers_${values.join("_")}`, "int64", [values.length], bytes);
-    },
     scalar: (value) =>
       keep(`scalar_${value}`, "float32", [], new Uint8Array(Float32Array.of(value).buffer)),
     bytes: (value, shape) =>
@@ -335,15 +413,28 @@ export function lower(
   for (const [from, name] of copies)
     nodes.push({ type: "Identity", inputs: [to.nameOf(from)], outputs: [name] });
 
-  const described = (tensor: Tensor, name: string) => ({
+  const sizes = fedShapes.flat();
+  if (sizes.length > 0)
+    nodes.unshift({
+      type: "Split",
+      inputs: [SIZES, to.integers(fedShapes.map(({ length }) => length))],
+      outputs: fedShapes.map((_, i) => `shape${i}`),
+    });
+  const fed =
+    sizes.length > 0 ? [{ name: SIZES, type: "int64", shape: [sizes.length] } as const] : [];
+  const described = ({ dtype: type, shape }: Tensor, name: string) => ({
     name,
-    type: tensor.dtype,
-    shape: tensor.shape,
+    type,
+    shape: isForAnySizes ? shape.map(() => undefined) : shape,
   });
   return {
     nodes,
-    constants: [...constants.values(), ...held.map((tensor, i) => described(tensor, `held${i}`))],
-    inputs: given.map((tensor, i) => described(tensor, `in${i}`)),
+    constants: [
+      ...constants.values(),
+      ...held.map(({ dtype: type, shape }, i) => ({ name: `held${i}`, type, shape })),
+    ],
+    inputs: [...given.map((tensor, i) => described(tensor, `in${i}`)), ...fed],
     outputs: outputs.map((tensor, i) => described(tensor, `out${i}`)),
+    sizes,
   };
 }

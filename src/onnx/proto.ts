@@ -23,13 +23,19 @@ export interface OnnxValue {
   readonly name: string;
   /** "sequence": of float32 tensors, without a shape. */
   readonly type: keyof typeof elementTypes | "sequence";
-  readonly shape: readonly number[];
+  /** Lengths, or the names of those that a run decides; one that may be any has none. */
+  readonly shape: readonly (number | string | undefined)[];
 }
 
-/** Values that are part of a model; without bytes, they are handed over beside it, by their name. */
+/**
+ * Values that are part of a model; without bytes, they lie at `place` of a file, or are handed over beside
+ * the model, by their name.
+ */
 export interface OnnxConstant extends OnnxValue {
   readonly type: keyof typeof elementTypes;
+  readonly shape: readonly number[];
   readonly bytes?: Uint8Array;
+  readonly place?: { readonly file: string; readonly offset: number; readonly length: number };
 }
 
 export interface OnnxGraph {
@@ -39,7 +45,19 @@ export interface OnnxGraph {
   readonly outputs: readonly OnnxValue[];
 }
 
-const elementTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
+const elementTypes = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+} as const;
+
+/** The number of an element type, as Cast has it. */
+export const elementType = (type: keyof typeof elementTypes): number => elementTypes[type];
+
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
 function encodeAttribute([name, value]: [string, AttributeValue]) {
@@ -58,16 +76,24 @@ const encodeValue = ({ name, type, shape }: OnnxValue) => ({
       : {
           tensorType: {
             elemType: elementTypes[type],
-            shape: { dim: shape.map((dimValue) => ({ dimValue })) },
+            shape: {
+              dim: shape.map((length) => {
+                if (length === undefined) return {};
+                return typeof length === "string" ? { dimParam: length } : { dimValue: length };
+              }),
+            },
           },
         },
 });
 
 const EXTERNAL = 1;
 
-const heldOutside = (name: string) => ({
+const heldOutside = ({ name, place }: OnnxConstant) => ({
   dataLocation: EXTERNAL,
-  externalData: [{ key: "location", value: name }],
+  externalData: Object.entries({
+    location: place?.file ?? name,
+    ...(place && { offset: place.offset, length: place.length }),
+  }).map(([key, value]) => ({ key, value: String(value) })),
 });
 
 /** The graph as the bytes of an ONNX model (opset 21, ONNX Runtime's own operators version 1). */
@@ -91,11 +117,11 @@ export function encodeModel(graph: OnnxGraph): Uint8Array {
         })),
         input: graph.inputs.map(encodeValue),
         output: graph.outputs.map(encodeValue),
-        initializer: graph.constants.map(({ name, type, shape, bytes }) => ({
-          name,
-          dataType: elementTypes[type],
-          dims: [...shape],
-          ...(bytes ? { rawData: bytes } : heldOutside(name)),
+        initializer: graph.constants.map((constant) => ({
+          name: constant.name,
+          dataType: elementTypes[constant.type],
+          dims: [...constant.shape],
+          ...(constant.bytes ? { rawData: constant.bytes } : heldOutside(constant)),
         })),
       },
     }),

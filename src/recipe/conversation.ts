@@ -1,9 +1,14 @@
 // A model to talk to: messages in, text out as it comes.
 
+import { existsSync } from "node:fs";
 import { freemem } from "node:os";
-import { openModel } from "../engine/load.ts";
+import { join } from "node:path";
+import { openBlank } from "../data/index.ts";
+import type { PixelValues } from "../engine/batch.ts";
+import { type EngineModel, openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
+import { TunesmithError } from "../errors.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
@@ -14,11 +19,13 @@ import {
   type ChatMessage,
   type Checkpoint,
   encodeChat,
+  loadTokenizerFolder,
   openCheckpoint,
   type QuantizationType,
   type Tokenizer,
 } from "../hub/index.ts";
 import type { Attention } from "./attention.ts";
+import { imageProcessorOf } from "./image-processor.ts";
 import { fetchModel } from "./prepare.ts";
 
 export interface Sampling extends TokenChoice {
@@ -67,23 +74,17 @@ export interface ConversationOptions extends Attention {
  *       process.stdout.write(piece);
  */
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
-  const path = await fetchModel(options.model, options);
-  const { adapter, quantization: type, onWarning } = options;
-  const checkpoint = await openCheckpoint(path);
-  const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
-  // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
-  const tokenizerLoaded = checkpoint.loadTokenizer().finally(() => checkpoint.close());
-  tokenizerLoaded.catch(() => {});
-  const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
-  const tokenizer = await tokenizerLoaded;
+  const { model, tokenizer } = await openText(options);
   const context = textContext(model);
 
   const stream = createTextStream(model, tokenizer);
+  const imageProcessor = await imageProcessorOf(model.source, model.architecture);
 
   async function* text(
     promptIds: readonly number[],
     sampling: Sampling,
     signal?: AbortSignal,
+    pixelValues?: readonly PixelValues[],
   ): AsyncGenerator<string, void> {
     // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
     const room = Math.max(1, context - promptIds.length);
@@ -92,24 +93,88 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       ...options,
       maxNewTokens: Math.min(sampling.maxNewTokens ?? DEFAULT_NEW_TOKENS, room),
       signal,
+      pixelValues,
     });
     for await (const { text } of pieces) if (text !== "") yield text;
   }
 
   const continueText: Conversation["continueText"] = (prompt, sampling = {}, signal) =>
-    text(tokenizer.encode(prompt), sampling, signal);
+    text(promptIdsOf({ model, tokenizer }, prompt, true), sampling, signal);
   return {
     tokenizer,
     continueText,
-    answer(messages, sampling = {}, signal) {
-      if (tokenizer.chatTemplate === undefined)
-        return continueText(messages.at(-1)?.content ?? "", sampling, signal);
-      const { inputIds } = encodeChat(tokenizer, messages, { addGenerationPrompt: true });
-      return text(inputIds, sampling, signal);
+    async *answer(messages, sampling = {}, signal) {
+      const paths = messages.flatMap(({ parts = [] }) =>
+        parts.flatMap((part) => (part.type === "image" ? part.image : [])),
+      );
+      if (paths.length > 0 && !(imageProcessor && tokenizer.chatTemplate !== undefined))
+        throw looksAtNone(model.source, paths[0]!);
+      if (paths.length === 0) {
+        yield* text(promptIdsOf({ model, tokenizer }, messages), sampling, signal);
+        return;
+      }
+      const opened = [];
+      for (const path of paths) opened.push(await imageProcessor!.open(path));
+      const { inputIds } = encodeChat(tokenizer, messages, {
+        addGenerationPrompt: true,
+        images: {
+          placeholder: imageProcessor!.placeholder,
+          prompts: opened.map(({ prompt }) => prompt),
+        },
+      });
+      const pictures = opened.map(({ pixelValues }) => pixelValues);
+      yield* text(inputIds, sampling, signal, pictures);
     },
     dispose: () => model.dispose(),
   };
 }
+
+/** What a conversation is held with. */
+export async function openText(
+  options: ConversationOptions,
+): Promise<{ readonly model: EngineModel; readonly tokenizer: Tokenizer }> {
+  const path = await fetchModel(options.model, options);
+  const { adapter, quantization: type, onWarning } = options;
+  const checkpoint = await openCheckpoint(path);
+  const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
+  // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
+  const tokenizerLoaded = tokenizerOf(checkpoint, adapter).finally(() => checkpoint.close());
+  tokenizerLoaded.catch(() => {});
+  const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
+  return { model, tokenizer: await tokenizerLoaded };
+}
+
+/**
+ * The tokens that an answer follows: a text is a user's message. Without a chat template, or where the
+ * prompt is `raw`, it or the last message is continued as it is. A model that fills blanks has one to fill.
+ */
+export function promptIdsOf(
+  { model, tokenizer }: { readonly model: EngineModel; readonly tokenizer: Tokenizer },
+  prompt: string | readonly ChatMessage[],
+  raw = false,
+): readonly number[] {
+  const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
+  const inputIds =
+    raw || tokenizer.chatTemplate === undefined
+      ? tokenizer.encode(messages.at(-1)?.content ?? "")
+      : encodeChat(tokenizer, messages, { addGenerationPrompt: true }).inputIds;
+  const { blanks } = model.architecture.dimensions;
+  return blanks ? openBlank(inputIds, blanks, tokenizer.eosTokenId) : inputIds;
+}
+
+/** An adapter for new tokens brings the tokenizer that has them. */
+const tokenizerOf = (checkpoint: Checkpoint, adapter: string | undefined): Promise<Tokenizer> =>
+  adapter !== undefined && existsSync(join(adapter, "tokenizer.json"))
+    ? loadTokenizerFolder(adapter)
+    : checkpoint.loadTokenizer();
+
+const looksAtNone = (model: string, image: string) =>
+  new TunesmithError("config", {
+    where: model,
+    rule: "images are for models that look at them, with a chat template",
+    seen: image,
+    fix: "use an Idefics3 or a SmolVLM with all files of its folder, or leave the image out",
+  });
 
 /**
  * Whether the weights fit well into free memory as 32-bit numbers. Every token reads all of them, and

@@ -24,7 +24,7 @@ export interface RecipeData {
 
 /** Opens the data of a prepared recipe. Throws a TunesmithError for faults of files and records. */
 export async function openRecipeData(
-  { recipe, tokenizer, classifier }: Prepared,
+  { recipe, tokenizer, classifier, architecture, imageProcessor }: Prepared,
   attention: Attention = {},
 ): Promise<RecipeData> {
   const { signal, onProgress } = attention;
@@ -42,6 +42,8 @@ export async function openRecipeData(
       seed: recipe.train.seed,
       onProgress: onRecords,
       resolve: datasetResolver(attention),
+      blanks: architecture.dimensions.blanks,
+      imageProcessor,
       ...(classifier && { readLabel: createLabelReader(classifier) }),
     },
     tokenizer,

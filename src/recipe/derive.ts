@@ -4,8 +4,9 @@
 import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
-import type { QuantizationOptions, QuantizationType } from "../hub/index.ts";
+import type { NewTokens, QuantizationOptions, QuantizationType } from "../hub/index.ts";
 import { methodDefinition } from "../methods/index.ts";
+import type { BoundArchitecture } from "../models/index.ts";
 import { listCheckpoints } from "../train/checkpoint.ts";
 import { RUN_FILES } from "../train/run-folder.ts";
 import type { ChosenClassifier } from "./classifier.ts";
@@ -35,6 +36,10 @@ export interface Facts {
   readonly context: { readonly tokens: number; readonly source: string };
   /** What the objective makes of the model, where that is a classifier. */
   readonly classifier?: ChosenClassifier;
+  /** Tokens that the model is given, and what has rows for them. */
+  readonly newTokens?: Pick<NewTokens, "ids"> & {
+    readonly architecture: Pick<BoundArchitecture, "embeddingName" | "outputName" | "outputPath">;
+  };
   /** How the checkpoint is quantised, if it is. */
   readonly quantized?: QuantizationType;
   /** The run folder to use where the recipe names none. */
@@ -63,6 +68,10 @@ const LABEL_ORIGINS: Readonly<Record<ChosenClassifier["origin"], string>> = {
   usual: "usual for regression",
 };
 
+/** The methods that are a LoRA, with its options. */
+const isLora = (method: ParsedRecipe["method"]) =>
+  method.name === "lora" || method.name === "dora" || method.name === "qlora";
+
 /** The derived keys, in the order in which they are answered. */
 const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Answer | undefined>> =
   {
@@ -86,9 +95,21 @@ const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Ans
     "model.quantizationBlockSize": (recipe, facts) =>
       isFourBitHere(recipe, facts) ? derived(64, "usual in 4 bits") : undefined,
     "method.alpha": ({ method }) =>
-      method.name === "lora" || method.name === "dora" || method.name === "qlora"
-        ? derived(2 * method.rank, "2 × rank")
-        : undefined,
+      isLora(method) ? derived(2 * method.rank, "2 × rank") : undefined,
+    "method.trainableTokens": ({ method }, { newTokens }) => {
+      if (!newTokens || newTokens.ids.length === 0 || !isLora(method)) return undefined;
+      const { embeddingName, outputName, outputPath } = newTokens.architecture;
+      const paths = new Set([embeddingName.replace(/\.weight$/, "")]);
+      if (outputName !== embeddingName) paths.add(outputPath);
+      const names = [...paths].map((path) => path.split(".").at(-1)!);
+      // A module that is trained otherwise has no rows of its own.
+      const isTrained = [...method.modulesToSave, ...[method.targets ?? []].flat()].some((name) =>
+        names.includes(name),
+      );
+      if (isTrained) return undefined;
+      const rows = Object.fromEntries(names.map((name) => [name, newTokens.ids]));
+      return derived(rows, "the new tokens");
+    },
     "train.learningRate": ({ method }) => {
       const { learningRate } = methodDefinition(method.name);
       const usual = typeof learningRate === "number" ? learningRate : learningRate(method);

@@ -2,18 +2,19 @@
 // from the speed of a product measured on this machine. Meant to be right within a third or so; it
 // says before an hour of training whether it fits.
 
-import type { Dimensions, WeightSpec } from "../models/index.ts";
+import type { BoundArchitecture, Dimensions, WeightSpec } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
 import { floats } from "../runtime/values.ts";
 import { input, linear } from "../tensor/index.ts";
+import type { WeightBytes } from "./weight-bytes.ts";
 
 export interface EstimateInput {
   readonly dimensions: Dimensions;
   readonly weights: readonly WeightSpec[];
   /** Tokens or labels that a logit is made for. */
   readonly logitCount: number;
-  /** Bytes of the frozen weights as they are held in memory. */
-  readonly weightBytes: number;
+  /** Of the frozen weights. */
+  readonly weightBytes: WeightBytes;
   /** Numbers that are trained. */
   readonly trainable: number;
   /** Numbers that the optimizer keeps for each of them: 2 for AdamW, 1 for SGD. */
@@ -51,6 +52,21 @@ const PROCESS_BYTES = 180e6;
 const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
 const LOGIT_ROWS = { least: 128, most: 2048 } as const;
 
+/**
+ * A model's weights as tokens go through them. Those of an encoder of images are held like the others; what
+ * images take beside is left out of all estimates.
+ */
+export function weightsOfTexts({
+  weights,
+  images,
+}: Pick<BoundArchitecture, "weights" | "images">): readonly WeightSpec[] {
+  if (!images) return weights;
+  const ofImages = new Set(images.stack.weights.map(({ name }) => name));
+  return weights.map((weight) =>
+    weight.role === "linear" && ofImages.has(weight.name) ? { ...weight, role: "patches" } : weight,
+  );
+}
+
 /** Memory at the peak and arithmetic of the whole run. */
 export function estimate(given: EstimateInput): Estimate {
   const { dimensions, weights, rows, rowTokens, memory, trainable } = given;
@@ -65,8 +81,7 @@ export function estimate(given: EstimateInput): Estimate {
       : dimensions.hiddenSize * dimensions.layers;
   const terms: MemoryTerm[] = [
     { name: "program", bytes: PROCESS_BYTES },
-    { name: "frozen weights", bytes: given.weightBytes },
-    { name: "weights widened for a block", bytes: widenedBytes(given) },
+    ...weightTerms("frozen weights", given.weightBytes),
     {
       name: "trained weights, gradients, optimizer",
       bytes: trainable * FLOAT * (2 + given.optimizerSlots),
@@ -105,8 +120,7 @@ export function estimateGeneration(given: GenerationInput): MemoryTerm[] {
   );
   return [
     { name: "program", bytes: PROCESS_BYTES },
-    { name: "weights", bytes: given.weightBytes },
-    { name: "weights widened for a block", bytes: widenedBytes(given) },
+    ...weightTerms("weights", given.weightBytes),
     { name: "keys and values", bytes: 2 * layers * keyValueHeads * headSize * tokens * FLOAT },
     {
       name: "one block at work",
@@ -116,24 +130,11 @@ export function estimateGeneration(given: GenerationInput): MemoryTerm[] {
   ];
 }
 
-/**
- * 16-bit and quantised weights are widened where a block reads them, forward and backward apart; experts
- * one after another, which their share of rows is more than.
- */
-function widenedBytes({
-  dimensions,
-  weights,
-  weightBytes,
-}: Pick<EstimateInput, "dimensions" | "weights" | "weightBytes">): number {
-  const sizes = weights.map(({ shape }) => shape.reduce((size, length) => size * length, 1));
-  const all = sizes.reduce((sum, size) => sum + size, 0);
-  if (weightBytes >= all * FLOAT) return 0;
-  const linear = sizes.reduce(
-    (sum, size, i) => (weights[i]!.role === "linear" ? sum + size * (weights[i]!.share ?? 1) : sum),
-    0,
-  );
-  return (2 * FLOAT * linear) / dimensions.layers;
-}
+const weightTerms = (name: string, { held, reordered, widened }: WeightBytes): MemoryTerm[] => [
+  { name, bytes: held },
+  { name: "weights in the order of products", bytes: reordered },
+  { name: "weights widened for a block", bytes: widened },
+];
 
 function logitRows(positions: number, vocabulary: number, memory: "fast" | "lean"): number {
   const { least, most } = LOGIT_ROWS;

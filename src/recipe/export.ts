@@ -1,41 +1,68 @@
-// A model, with an adapter or without, as one file for llama.cpp.
+// A model, with an adapter or without, for other programs: one file for llama.cpp, or a folder for ONNX
+// Runtime in browsers and in Node.
 
 import { openModel } from "../engine/load.ts";
+import { ONNX_DTYPES, type OnnxDtype } from "../engine/onnx-export/write-onnx.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
 import { GGUF_DTYPES, type GgufDtype, openCheckpoint, writeGgufModel } from "../hub/index.ts";
 import { architectureFor } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
-import { requireAbsent } from "./empty-folder.ts";
+import { requireAbsent, requireEmpty } from "./empty-folder.ts";
 import { fetchModel } from "./prepare.ts";
 
-export interface ExportOptions extends Attention {
+interface ExportedModel extends Attention {
   /** Folder, GGUF file or hub id. */
   readonly model: string;
   /** The folder of an adapter to make part of the weights. */
   readonly adapter?: string | undefined;
-  /** The type of the matrices, of those that `GGUF_DTYPES` lists. Default "f16". */
-  readonly dtype?: GgufDtype | undefined;
-  /** The file to write; nothing may be there. */
+  /** The file or folder to write; nothing may be there. */
   readonly out: string;
 }
 
+export type ExportOptions = ExportedModel &
+  (
+    | {
+        readonly format?: "gguf" | undefined;
+        /** The type of the matrices, of those that `GGUF_DTYPES` lists. Default "f16". */
+        readonly dtype?: GgufDtype | undefined;
+      }
+    | {
+        readonly format: "onnx";
+        /** One of `ONNX_DTYPES`, or several: a graph each, the first being what is loaded by default. Default "q8". */
+        readonly dtype?: OnnxDtype | readonly OnnxDtype[] | undefined;
+      }
+  );
+
+/** What can be written, by format, the usual type first named. */
+export const EXPORT_DTYPES = {
+  gguf: { dtypes: Object.keys(GGUF_DTYPES), usual: "f16" },
+  onnx: { dtypes: Object.keys(ONNX_DTYPES), usual: "q8" },
+} as const;
+export type ExportFormat = keyof typeof EXPORT_DTYPES;
+
 /**
- * Writes `out` as a GGUF file with tokenizer and chat template. Without an adapter, one tensor at a time
- * is in memory; with one, the model is opened as for a merge.
+ * Writes `out`: a GGUF file with tokenizer and chat template, or the folder of an ONNX model. Of a GGUF file
+ * without an adapter, one tensor at a time is in memory; otherwise the model is opened as for a merge.
  *
- * @throws TunesmithError for what GGUF has no words for, and where something is at `out`
+ * @throws TunesmithError for what the format has no words for, and where something is at `out`
  */
 export async function exportModel(options: ExportOptions): Promise<void> {
-  const { model, adapter, dtype = "f16", out, ...attention } = options;
-  checkDtype(dtype);
-  await requireAbsent(out, "an exported model");
+  const { model, adapter, out, format = "gguf", dtype, ...attention } = options;
+  const dtypes = checkedDtypes(format, dtype);
+  if (format === "gguf") await requireAbsent(out, "an exported model");
+  else await requireEmpty(out, "an exported model");
   const path = await fetchModel(model, attention);
-  if (adapter === undefined) return exportCheckpoint(path, out, dtype);
-  const opened = await openModel(path, { adapter, onWarning: attention.onWarning });
+  const first = dtypes[0] as GgufDtype;
+  if (format === "gguf" && adapter === undefined) return exportCheckpoint(path, out, first);
+  const opened = await openModel(path, {
+    ...(adapter !== undefined && { adapter }),
+    onWarning: attention.onWarning,
+  });
   try {
-    await opened.exportGguf(out, dtype);
+    if (format === "gguf") await opened.exportGguf(out, first);
+    else await opened.exportOnnx(out, dtypes as OnnxDtype[]);
   } finally {
     await opened.dispose();
   }
@@ -62,13 +89,29 @@ async function exportCheckpoint(path: string, out: string, dtype: GgufDtype): Pr
   }
 }
 
-function checkDtype(dtype: string): asserts dtype is GgufDtype {
-  const known = Object.keys(GGUF_DTYPES);
-  if (known.includes(dtype)) return;
+const SMALLER: Readonly<Record<ExportFormat, string>> = {
+  gguf: "use f16, or q4_k for a file of about a quarter of it; llama-quantize makes the other types of an f16 file",
+  onnx: "use q8, or q4 for about half of it; f32 is exact",
+};
+
+/** @throws TunesmithError (config) for a format or a type that there is not */
+function checkedDtypes(format: string, wanted: string | readonly string[] | undefined): string[] {
+  if (!(format in EXPORT_DTYPES))
+    throw new TunesmithError("config", {
+      where: "exporting: format",
+      rule: `is one of ${Object.keys(EXPORT_DTYPES).join(", ")}`,
+      seen: JSON.stringify(format),
+      fix: "use gguf for llama.cpp and what is built on it, onnx for browsers",
+    });
+  const { dtypes, usual } = EXPORT_DTYPES[format as ExportFormat];
+  const chosen = [wanted ?? usual].flat();
+  const unknown = chosen.filter((dtype) => !dtypes.includes(dtype));
+  const isOne = chosen.length === 1 || (format === "onnx" && chosen.length > 1);
+  if (unknown.length === 0 && isOne) return chosen;
   throw new TunesmithError("config", {
     where: "exporting: dtype",
-    rule: `is one of ${known.join(", ")}`,
-    seen: JSON.stringify(dtype),
-    fix: "use f16, or q4_k for a file of about a quarter of it; llama-quantize makes the other types of an f16 file",
+    rule: `is one of ${dtypes.join(", ")}${format === "onnx" ? ", or several of them" : ""}`,
+    seen: JSON.stringify(wanted),
+    fix: SMALLER[format as ExportFormat],
   });
 }

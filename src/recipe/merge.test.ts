@@ -9,7 +9,8 @@ import { expectFault } from "../hub/testing/files.ts";
 import { merge } from "./merge.ts";
 import { writeTinyModel } from "./testing/tiny-model.ts";
 
-const adapter = join(import.meta.dirname, "../../tests/parity/cases/lora/all-linear/adapter");
+const cases = join(import.meta.dirname, "../../tests/parity/cases");
+const adapter = join(cases, "lora/all-linear/adapter");
 
 let scratch: string;
 let model: string;
@@ -56,6 +57,16 @@ it("gives all weights the type asked for, in files of a size, with every side fi
   const beside = (names: readonly string[]) =>
     names.filter((name) => !name.startsWith("model") && name !== "notes.txt").sort();
   expect(beside(files)).toEqual(beside(await readdir(model)));
+});
+
+it("leaves config.json's numbers as they are spelled: Transformers tells 0.0 from 0", async () => {
+  const mixtral = join(cases, "architectures/mixtral/model");
+  const out = join(scratch, "mixtral");
+  await merge({ model: mixtral, adapter: join(cases, "architectures/mixtral-lora/adapter"), out });
+  const config = (folder: string) => readFile(join(folder, "config.json"), "utf8");
+  const text = await config(mixtral);
+  expect(text).toContain('"router_jitter_noise": 0.0,');
+  expect(await config(out)).toBe(text);
 });
 
 it("refuses types and sizes that there are not, and leaves nothing", async () => {

@@ -1,10 +1,10 @@
 // What models there are and what one is, read from headers alone: architectures and formats that are
 // supported, and a model's sizes, memory and chat template.
 
+import { ONNX_DTYPES } from "../engine/onnx-export/write-onnx.ts";
 import { FLOATING_TYPES } from "../engine/save.ts";
-import { bytesInBlocks } from "../engine/weights/block-weights.ts";
 import { checkpointView } from "../engine/weights/checkpoint-view.ts";
-import { blockBits, MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
+import { MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
 import {
@@ -13,9 +13,9 @@ import {
   GGUF_DTYPES,
   GGUF_MODEL_TYPES,
   GGUF_TYPE_NAMES,
+  NO_IMAGES,
   openCheckpoint,
   QUANTIZATION_TYPES,
-  quantizedBytes,
   renderChat,
   type Tokenizer,
 } from "../hub/index.ts";
@@ -30,12 +30,14 @@ import {
   type BoundArchitecture,
   coveredModels,
   type Dimensions,
+  type ImageEncoder,
   type WeightSpec,
 } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
-import { estimate, estimateGeneration } from "./estimate.ts";
+import { estimate, estimateGeneration, weightsOfTexts } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
+import { type Keeping, type WeightBytes, weightBytes } from "./weight-bytes.ts";
 
 export interface SupportedModels {
   readonly architectures: readonly {
@@ -68,6 +70,7 @@ export function supportedModels(): SupportedModels {
       { what: "safetensors of GPTQ and AWQ, read", types: ["4 bits"] },
       { what: "GGUF, read", types: GGUF_TYPE_NAMES },
       { what: "GGUF, written (tunesmith export)", types: Object.keys(GGUF_DTYPES) },
+      { what: "ONNX, written (tunesmith export)", types: Object.keys(ONNX_DTYPES) },
       { what: "in memory (dtype)", types: MODEL_DTYPES },
       { what: "in memory under training (quantization)", types: QUANTIZATION_TYPES },
     ],
@@ -87,6 +90,8 @@ export interface ModelFacts {
     readonly total: number;
     /** What a token goes through, where experts are chosen. */
     readonly active: number;
+    /** Of what makes rows of images, where there is such. */
+    readonly images?: number;
     readonly embedding: number;
     readonly output: number;
     /** One block, by module; that of the first layer, and of the last where it differs. */
@@ -142,19 +147,28 @@ export async function describeModel(
       format: checkpoint.format,
       modelType,
       covers: coveredModels.get(modelType)!,
-      sizes: sizesOf(architecture.dimensions),
+      sizes: sizesOf(architecture),
       config,
       parameters: parametersOf(architecture),
-      weightBytes: weightBytesOf(architecture, checkpoint),
+      weightBytes: WAYS.map(({ name, keeping }) => ({
+        name,
+        count: weightBytes(architecture, checkpoint, keeping(checkpoint)).held,
+      })),
       ...memoryOf(architecture, modelType, checkpoint),
-      ...(await textOf(checkpoint)),
+      ...(await textOf(checkpoint, architecture)),
     };
   } finally {
     await opened.close();
   }
 }
 
-function sizesOf(dimensions: Dimensions): Words[] {
+function sizesOf({
+  dimensions,
+  images,
+}: {
+  readonly dimensions: Dimensions;
+  readonly images: ImageEncoder | undefined;
+}): Words[] {
   const { layers, hiddenSize, heads, keyValueHeads, headSize } = dimensions;
   const { maximumPositions, slidingWindow, vocabularySize, rotarySize = headSize } = dimensions;
   const shared = keyValueHeads < heads ? `, ${keyValueHeads} for keys and values` : "";
@@ -168,11 +182,15 @@ function sizesOf(dimensions: Dimensions): Words[] {
       : [["window", `${slidingWindow} tokens where attention is local`] as [string, string]]),
     ["rotary embedding", rotarySize === 0 ? "none" : `on ${rotated} elements of a head`],
     ["vocabulary", `${vocabularySize} tokens`],
+    ...(images ? [["images", imageSizes(images)] as [string, string]] : []),
   ];
   return rows.map(([name, text]) => ({ name, text }));
 }
 
-function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitecture) {
+const imageSizes = ({ stack: { dimensions }, token }: ImageEncoder) =>
+  `an encoder of ${dimensions.layers} layers, ${dimensions.hiddenSize} wide, in place of token ${token}`;
+
+function parametersOf({ weights, blocks, dimensions, outputName, images }: BoundArchitecture) {
   const count = (specs: readonly WeightSpec[], ofToken = false) =>
     specs.reduce((sum, { shape, share = 1 }) => sum + sizeOf(shape) * (ofToken ? share : 1), 0);
   const modulesOf = (layer: number): Count[] => {
@@ -193,6 +211,7 @@ function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitec
   return {
     total: count(weights),
     active: Math.round(count(weights, true)),
+    ...(images && { images: count(images.stack.weights) }),
     embedding: count(weights.filter(({ role }) => role === "embedding" || role === "positions")),
     output: count(weights.filter(({ name, role }) => role === "output" && name === outputName)),
     blocks: [
@@ -204,28 +223,22 @@ function parametersOf({ weights, blocks, dimensions, outputName }: BoundArchitec
 
 const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
 
-function weightBytesOf({ weights }: BoundArchitecture, checkpoint: Checkpoint): Count[] {
-  const sum = (bytes: (spec: WeightSpec) => number) =>
-    weights.reduce((total, spec) => total + bytes(spec), 0);
-  const asFile = ({ name, shape }: WeightSpec) => {
-    const tensor = checkpoint.tensors.get(name);
-    if (tensor?.quantization) return quantizedBytes(shape, { ...NF4, type: tensor.quantization });
-    return sizeOf(shape) * (tensor?.dtype === "F16" || tensor?.dtype === "BF16" ? 2 : 4);
-  };
-  const inBlocks = (dtype: "q4" | "q8") => (spec: WeightSpec) => {
-    const bits = blockBits(dtype, spec);
-    return bits ? bytesInBlocks(spec.shape, bits) : sizeOf(spec.shape) * 4;
-  };
-  const inNf4 = (spec: WeightSpec) =>
-    spec.role === "linear" ? quantizedBytes(spec.shape, NF4) : asFile(spec);
-  return [
-    { name: "auto", count: sum(asFile) },
-    { name: "float32", count: sum(({ shape }) => 4 * sizeOf(shape)) },
-    { name: "q8", count: sum(inBlocks("q8")) },
-    { name: "q4", count: sum(inBlocks("q4")) },
-    { name: "nf4", count: sum(inNf4) },
-  ];
-}
+/** How weights may be kept; those of a quantised checkpoint stay as they are where training quantises. */
+const WAYS: readonly { name: string; keeping: (checkpoint: Checkpoint) => Keeping }[] = [
+  ...(["auto", "float32", "q8", "q4"] as const).map((dtype) => ({
+    name: dtype,
+    keeping: () => ({ dtype }),
+  })),
+  {
+    name: "nf4",
+    keeping: ({ tensors }) => ({
+      dtype: "auto",
+      quantization: [...tensors.values()].some(({ quantization }) => quantization)
+        ? undefined
+        : NF4,
+    }),
+  },
+];
 
 /** What is shown, in the words of a recipe, with the dtype that its frozen weights have. */
 const METHODS: readonly (readonly [name: string, MethodOptions, weights: string])[] = [
@@ -234,11 +247,19 @@ const METHODS: readonly (readonly [name: string, MethodOptions, weights: string]
   ["full fine-tuning", { name: "full" }, "none"],
 ];
 
+const NONE: WeightBytes = { held: 0, reordered: 0, widened: 0 };
+
+const GENERATED = ["float32", "q8", "q4"] as const;
+
 function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint: Checkpoint) {
-  const { dimensions, weights, logitCount } = architecture;
+  const { dimensions, logitCount } = architecture;
+  const weights = weightsOfTexts(architecture);
   const step = { rows: STEP.rows, tokens: Math.min(STEP.tokens, dimensions.maximumPositions) };
   const bytes = new Map(
-    weightBytesOf(architecture, checkpoint).map(({ name, count }) => [name, count]),
+    WAYS.map(({ name, keeping }) => [
+      name,
+      weightBytes(architecture, checkpoint, keeping(checkpoint)),
+    ]),
   );
   const description = modelDescription(architecture, modelType, checkpoint.source);
   const memoryBytes = METHODS.flatMap(([name, options, dtype]) =>
@@ -249,7 +270,7 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
         dimensions,
         weights,
         logitCount,
-        weightBytes: bytes.get(dtype) ?? 0,
+        weightBytes: bytes.get(dtype) ?? NONE,
         trainable: trained,
         optimizerSlots: 2,
         untrained,
@@ -263,25 +284,30 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
       return { name: memory === "fast" ? name : `${name}, lean`, count };
     }),
   );
-  const generated = estimateGeneration({
-    dimensions,
-    weights,
-    logitCount,
-    weightBytes: bytes.get("float32")!,
-    tokens: step.tokens,
-  });
-  const answer = generated.reduce((sum, term) => sum + term.bytes, 0);
-  return {
-    memoryBytes: [{ name: "generation, float32", count: answer }, ...memoryBytes],
-    step,
-  };
+  const answers = GENERATED.map((dtype) => ({
+    name: `generation, ${dtype}`,
+    count: estimateGeneration({
+      dimensions,
+      weights,
+      logitCount,
+      weightBytes: bytes.get(dtype)!,
+      tokens: step.tokens,
+    }).reduce((sum, term) => sum + term.bytes, 0),
+  }));
+  return { memoryBytes: [...answers, ...memoryBytes], step };
 }
 
 /** A folder of weights alone can be looked at too: what is amiss with the rest is told in its place. */
-async function textOf(checkpoint: Checkpoint): Promise<Pick<ModelFacts, "specialTokens" | "chat">> {
+async function textOf(
+  checkpoint: Checkpoint,
+  { images }: BoundArchitecture,
+): Promise<Pick<ModelFacts, "specialTokens" | "chat">> {
   try {
     const tokenizer = await checkpoint.loadTokenizer();
-    return { specialTokens: specialTokensOf(tokenizer), chat: sampleChat(tokenizer) };
+    return {
+      specialTokens: specialTokensOf(tokenizer),
+      chat: sampleChat(tokenizer, images !== undefined),
+    };
   } catch (error) {
     return { specialTokens: {}, chat: whyMissing(error) };
   }
@@ -297,13 +323,13 @@ function specialTokensOf(tokenizer: Tokenizer): Record<string, string> {
 }
 
 /** Templates that refuse a system message are asked without one. */
-function sampleChat(tokenizer: Tokenizer): ModelFacts["chat"] {
+function sampleChat(tokenizer: Tokenizer, looksAtImages: boolean): ModelFacts["chat"] {
   if (tokenizer.chatTemplate === undefined)
     return { missing: "none: prompts are continued as they are" };
   let refused: unknown;
   for (const messages of [SAMPLE_CHAT, SAMPLE_CHAT.slice(1)])
     try {
-      return renderChat(tokenizer, messages);
+      return renderChat(tokenizer, messages, looksAtImages ? { images: NO_IMAGES } : {});
     } catch (error) {
       refused ??= error;
     }

@@ -2,8 +2,6 @@
 // the method's sizes, the data as the model will see them, memory and time.
 
 import { relative } from "node:path";
-import { quantizedSpecs } from "../engine/weights/quantized-weights.ts";
-import { quantizedBytes } from "../hub/index.ts";
 import { countParameters } from "../methods/index.ts";
 import { checkIntegerProducts } from "../runtime/integer-products.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
@@ -11,7 +9,13 @@ import { sizeOf } from "../tensor/index.ts";
 import { completeSettings, planSteps } from "../train/index.ts";
 import { type DataPreview, openRecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
-import { type Estimate, estimate, measureProductSpeed, USUAL_EFFICIENCY } from "./estimate.ts";
+import {
+  type Estimate,
+  estimate,
+  measureProductSpeed,
+  USUAL_EFFICIENCY,
+  weightsOfTexts,
+} from "./estimate.ts";
 import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
 import type { Origin } from "./load.ts";
@@ -24,6 +28,7 @@ import {
   type RecipeSource,
 } from "./prepare.ts";
 import { trainingSettings } from "./settings.ts";
+import { weightBytes } from "./weight-bytes.ts";
 
 export interface PlanValue {
   readonly path: string;
@@ -95,9 +100,12 @@ async function planPrepared(
   const tokensPerRow = wanted.packing ? rowTokens : meanTokens;
   const costs = estimate({
     dimensions: architecture.dimensions,
-    weights: architecture.weights,
+    weights: weightsOfTexts(architecture),
     logitCount: architecture.logitCount,
-    weightBytes: weightBytes(prepared),
+    weightBytes: weightBytes(architecture, prepared.checkpoint, {
+      ...recipe.model,
+      quantization: quantizationOf(recipe),
+    }),
     trainable,
     optimizerSlots: train.optimizer === "adamw" ? 2 : 1,
     untrained,
@@ -147,24 +155,4 @@ function valuesOf({ recipe, origins }: Prepared): PlanValue[] {
     const origin = origins.get(path);
     return value === undefined || origin === undefined ? [] : [{ path, value, origin }];
   });
-}
-
-/** Bytes of the weights as the engine holds them: 16-bit ones stay so unless they are widened. */
-function weightBytes({ architecture, checkpoint, recipe }: Prepared): number {
-  const quantization = quantizationOf(recipe);
-  const specs = architecture.weights;
-  const quantized = new Set(quantizedSpecs({ checkpoint, specs, quantization }));
-  const inIntegers = recipe.model.arithmetic === "int8";
-  return specs.reduce((sum, spec) => {
-    const { name, shape } = spec;
-    if (quantization && quantized.has(spec)) {
-      // Products in whole numbers read the codes in both orders.
-      return sum + quantizedBytes(shape, quantization) + (inIntegers ? sizeOf(shape) : 0);
-    }
-    // The way back through the output matrix reads codes beside it.
-    const codes = inIntegers && name === architecture.outputName ? sizeOf(shape) : 0;
-    const dtype = checkpoint.tensors.get(name)?.dtype;
-    const isHalf = recipe.model.dtype === "auto" && (dtype === "F16" || dtype === "BF16");
-    return sum + codes + sizeOf(shape) * (isHalf ? 2 : 4);
-  }, 0);
 }

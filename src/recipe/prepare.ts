@@ -1,16 +1,25 @@
 // From a recipe to everything that its run starts from: the model's files found or downloaded, its
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
+import { checkNewTokens } from "../engine/adapters/own-tokens.ts";
 import { textContext } from "../engine/text-context.ts";
 import { asClassifier } from "../engine/weights/new-head.ts";
+import { asksForTokens, withNewTokens } from "../engine/weights/new-tokens.ts";
 import { checkMethodOverQuantized } from "../engine/weights/quantized-weights.ts";
 import { TunesmithError } from "../errors.ts";
-import { type Checkpoint, openCheckpoint, resolveModel, type Tokenizer } from "../hub/index.ts";
+import {
+  type Checkpoint,
+  type ImageProcessor,
+  openCheckpoint,
+  resolveModel,
+  type Tokenizer,
+} from "../hub/index.ts";
 import { type BoundMethod, bindMethod, modelDescription } from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture, type Classifier } from "../models/index.ts";
 import type { Attention } from "./attention.ts";
 import { classifierFor } from "./classifier.ts";
 import { chooseRunFolder, deriveRecipe, quantizationOf, type ResolvedRecipe } from "./derive.ts";
+import { imageProcessorOf } from "./image-processor.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
 import type { ParsedRecipe, RecipeInput } from "./schema.ts";
 
@@ -38,6 +47,8 @@ export interface Prepared extends ResolvedRecipe {
   /** What the model is opened as, where its objective is not to continue texts. */
   readonly classifier: Classifier | undefined;
   readonly tokenizer: Tokenizer;
+  /** Of a model that looks at images and says how it reads them. */
+  readonly imageProcessor: ImageProcessor | undefined;
 }
 
 /**
@@ -55,18 +66,18 @@ export async function prepare(
   const modelPath = await fetchModel(modelReference(model), options);
   const published = await openCheckpoint(modelPath);
   try {
-    const classifier = await classifierFor(loaded.recipe, published, options);
+    const { tokens: wanted } = loaded.recipe;
+    const grown = asksForTokens(wanted) ? await withNewTokens(published, wanted) : published;
+    const classifier = await classifierFor(loaded.recipe, grown, options);
     const { seed } = loaded.recipe.train;
-    const checkpoint = classifier ? await asClassifier(published, classifier, seed) : published;
+    const checkpoint = classifier ? await asClassifier(grown, classifier, seed) : grown;
     const architecture = architectureFor(checkpoint.config, modelPath);
     const runFolder =
       output === undefined
         ? await chooseRunFolder(loaded.name, { resume: options.resume })
         : { path: output, why: "" };
-    const method = bindMethod(
-      loaded.recipe.method,
-      modelDescription(architecture, checkpoint.config.model_type, modelPath),
-    );
+    const description = modelDescription(architecture, checkpoint.config.model_type, modelPath);
+    const method = bindMethod(loaded.recipe.method, description);
     checkPacking(method, loaded);
     const tokens = textContext({ architecture, method });
     const isLess = tokens < architecture.dimensions.maximumPositions;
@@ -77,9 +88,17 @@ export async function prepare(
       },
       runFolder,
       ...(classifier && { classifier }),
+      ...(grown.newTokens && { newTokens: { ...grown.newTokens, architecture } }),
       quantized: [...checkpoint.tensors.values()].find(({ quantization }) => quantization)
         ?.quantization,
     });
+    if (grown.newTokens)
+      checkNewTokens(
+        bindMethod(resolved.recipe.method, description),
+        grown.newTokens,
+        architecture,
+        options.onWarning,
+      );
     const specs = architecture.weights;
     const quantization = quantizationOf(resolved.recipe);
     const { arithmetic } = resolved.recipe.model;
@@ -91,6 +110,7 @@ export async function prepare(
       architecture,
       classifier,
       tokenizer: await checkpoint.loadTokenizer(),
+      imageProcessor: await imageProcessorOf(checkpoint.source, architecture),
     };
   } catch (error) {
     await published.close();

@@ -117,6 +117,38 @@ const dataSchema = z.strictObject({
   shuffle: z.boolean().default(true).describe("A new order for every epoch, fixed by the seed."),
 });
 
+const tokensSchema = z.strictObject({
+  add: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("Texts that become one token each, wherever they stand (Axolotl's `tokens`)."),
+  special: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("The same for what a chat template writes: never made by the text of a message."),
+  padToken: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The token of no text.")
+    .meta(derived("the model's")),
+  eosToken: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The token that ends a text.")
+    .meta(derived("the model's")),
+  bosToken: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The token that begins a text.")
+    .meta(derived("the model's")),
+  padToMultipleOf: count
+    .default(1)
+    .describe("Rows of the embedding are rounded up to a multiple of it; 64 is usual."),
+});
+
 const objectiveSchema = z.strictObject({
   name: z
     .enum(OBJECTIVES)
@@ -209,6 +241,11 @@ const computeSchema = z.strictObject({
 /** The whole recipe. `z.toJSONSchema` of it is published for editors (see json-schema.ts). */
 export const recipeSchema = z.strictObject({
   model: modelSchema.describe("The model to start from: a folder, a GGUF file, or a hub id."),
+  tokens: tokensSchema
+    .prefault({})
+    .describe(
+      "Tokens that the model is given beyond its own; new rows start as the mean of the others.",
+    ),
   data: dataSchema.describe("What it learns from."),
   method: z.discriminatedUnion("name", methodSchemas).describe("What of the model is trained."),
   objective: objectiveSchema.prefault({}).describe("What is optimised."),

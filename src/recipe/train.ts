@@ -50,6 +50,7 @@ export async function* train(
   const data = await openRecipeData(prepared, options);
   const { signal, onProgress } = options;
   const model = await openModel(modelPath, {
+    tokens: recipe.tokens,
     method: recipe.method,
     classifier: prepared.classifier,
     dtype: recipe.model.dtype,

@@ -1,5 +1,15 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { add, input, multiply, type Shape, type Tensor, tanh } from "../tensor/index.ts";
+import {
+  add,
+  broadcast,
+  input,
+  linear,
+  multiply,
+  reshape,
+  type Shape,
+  type Tensor,
+  tanh,
+} from "../tensor/index.ts";
 import { createRuntime, type Runtime, type RuntimeOptions } from "./kernel.ts";
 import { createBufferPool, floatData, floats } from "./values.ts";
 
@@ -76,6 +86,27 @@ describe("kernels", () => {
     await kernel.run([pair(1, 2), pair(3, 4)], into);
     expect(floatData(into[0]!)).toEqual(Float32Array.of(4, 6));
     expect(floatData(into[1]!)[0]).toBeCloseTo(Math.tanh(4), 6);
+  });
+
+  it("that hold the same weights are one for all sizes", async () => {
+    const runtime = open();
+    const weight = floats(Float32Array.of(1, 2, 3, 4), [2, 2]);
+    const run = async (batch: number, length: number, held = weight) => {
+      const [x, bias, w] = [input("x", [batch * length, 2]), input("b", [2]), input("w", [2, 2])];
+      const whole = reshape(add(linear(x, w), bias), [batch, length, 2]);
+      const y = multiply(whole, broadcast(bias, [batch, length, 2]));
+      const kernel = await runtime.compile([y], [x, bias], new Map([[w, held]]));
+      const values = Float32Array.from({ length: 2 * batch * length }, (_, i) => i);
+      const [result] = await kernel.run([floats(values, [batch * length, 2]), pair(10, 20)]);
+      return result!;
+    };
+    const [one, many] = [await run(1, 1), await run(2, 3)];
+    expect(runtime.compiled).toBe(1);
+    expect([...floatData(one)]).toEqual([120, 480]);
+    expect(many.dims).toEqual([2, 3, 2]);
+    expect([...floatData(many).subarray(2, 4)]).toEqual([180, 760]);
+    await run(2, 3, floats(Float32Array.of(1, 2, 3, 4), [2, 2]));
+    expect(runtime.compiled).toBe(2);
   });
 
   it("see changes of the arrays that they are fed", async () => {

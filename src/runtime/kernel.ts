@@ -1,10 +1,11 @@
 // Compiled graphs. A kernel is one ONNX Runtime session; equal graphs share one, so thirty equal
-// blocks compile once, and a batch of a shape seen before compiles nothing.
+// blocks compile once, and a batch of a shape seen before compiles nothing. One that holds weights
+// serves every shape: a session for each would hold them each for itself.
 
 import { availableParallelism } from "node:os";
 import * as ort from "onnxruntime-node";
 import { TunesmithError } from "../errors.ts";
-import { encodeModel, lower } from "../onnx/index.ts";
+import { encodeModel, lower, printAnySizes, SIZES } from "../onnx/index.ts";
 import { printGraph, type Tensor } from "../tensor/index.ts";
 import { keepFreedMemory } from "./heap.ts";
 import { isStop, STOP, withStop } from "./uncopied-outputs.ts";
@@ -24,7 +25,8 @@ export interface Kernel {
 export interface Runtime {
   /**
    * The kernel that computes `outputs` from `given`; compiled once for every distinct graph.
-   * @param held values that are part of the kernel, which may keep them in a form of its own
+   * @param held values that are part of the kernel, which may keep them in a form of its own; graphs that
+   *   hold the same ones and differ only in sizes are compiled once
    */
   compile(
     outputs: readonly Tensor[],
@@ -95,8 +97,15 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
       return compiled;
     },
     async compile(outputs, given, held = new Map()) {
-      const graph = printGraph(outputs, [...given, ...held.keys()]);
+      const holds = [...held.keys()];
+      const graph =
+        held.size > 0 ? printAnySizes(outputs, given, holds) : printGraph(outputs, given);
       const key = [graph, ...[...held.values()].map(idOf)].join("\n");
+      const sizes = held.size > 0 ? lower(outputs, given, holds).sizes : [];
+      const fed =
+        sizes.length > 0
+          ? new ort.Tensor("int64", BigInt64Array.from(sizes, BigInt), [sizes.length])
+          : undefined;
       await entryFor(key, outputs, given, held).session;
       await evict();
       return {
@@ -106,7 +115,7 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
           const session = await entry.session;
           entry.inUse++;
           try {
-            return await runSession(session, inputs, into, outputs.length);
+            return await runSession(session, inputs, into, outputs.length, fed);
           } finally {
             entry.inUse--;
           }
@@ -162,8 +171,9 @@ async function runSession(
   inputs: readonly Value[],
   into: readonly Value[] | undefined,
   outputCount: number,
+  sizes: Value | undefined,
 ): Promise<Value[]> {
-  const feeds: Record<string, Value> = {};
+  const feeds: Record<string, Value> = sizes ? { [SIZES]: sizes } : {};
   inputs.forEach((value, i) => {
     feeds[`in${i}`] = value;
   });

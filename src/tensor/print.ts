@@ -1,18 +1,23 @@
 // A graph as text: one line a tensor. The same text for the same graph, whatever its inputs are
 // called, so that it also serves as the identity of a compiled graph.
 
-import type { Tensor } from "./tensor.ts";
+import type { Shape, Tensor } from "./tensor.ts";
 import { topologicalOrder } from "./traverse.ts";
 
 /**
  * @param given tensors taken as inputs, in the order in which they are numbered
  * @param named whether inputs show their names (for people) or only their number (for identity)
+ * @param sizesOf what is shown of a tensor's shape; default: all of it
  */
 export function printGraph(
   outputs: readonly Tensor[],
   given: readonly Tensor[],
-  { named = false }: { named?: boolean } = {},
+  {
+    named = false,
+    sizesOf = ({ shape }) => shape,
+  }: { named?: boolean; sizesOf?: (tensor: Tensor) => Shape } = {},
 ): string {
+  const describe = (tensor: Tensor) => `${tensor.dtype}[${sizesOf(tensor).join(",")}]`;
   const names = new Map<Tensor, string>();
   given.forEach((tensor, index) => {
     const label = named && tensor.operator === "input" ? tensor.attributes.name : `in${index}`;
@@ -34,5 +39,3 @@ export function printGraph(
   lines.push(`return ${outputs.map((output) => names.get(output)).join(", ")}`);
   return lines.join("\n");
 }
-
-const describe = (tensor: Tensor): string => `${tensor.dtype}[${tensor.shape.join(",")}]`;

@@ -1,9 +1,10 @@
-// `npm run parity:live`: the stored cases rebuilt with the real libraries, and adapters trained here
-// checked in the real PEFT, or in AdapterHub's library. Needs Python; what it compares with is stored,
+// `npm run parity:live`: the stored cases rebuilt with the real libraries, adapters trained here checked in
+// the real PEFT, or in AdapterHub's library, and merged folders in the real Transformers. Needs Python; what it compares with is stored,
 // so that Node alone can check the rest. REFERENCE_PYTHON and REFERENCE_ADAPTERHUB_PYTHON name
-// interpreters that have the libraries already. With a text behind the command, only adapters whose names hold it are checked.
+// interpreters that have the libraries already. With a text behind the command, only adapters and models whose names hold it are checked.
 
 import { spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +16,7 @@ import {
   loadModel,
   type MethodOptions,
 } from "../../src/index.ts";
+import { merge } from "../../src/recipe/merge.ts";
 
 const PARITY = import.meta.dirname;
 const ROOT = join(PARITY, "../..");
@@ -309,7 +311,8 @@ const turned = ({ rowLabels, ...batch }: Batch): Batch => ({
 });
 
 const wanted = process.argv[2];
-const isWanted = ({ name }: TrainedAdapter) => wanted === undefined || name.includes(wanted);
+const isWanted = ({ name }: { readonly name: string }) =>
+  wanted === undefined || name.includes(wanted);
 
 interface Tally {
   passed: number;
@@ -412,6 +415,34 @@ async function checkAdapters(tally: Tally): Promise<void> {
   }
 }
 
+/** Every architecture that there is a stored model and a LoRA on it of. */
+const MERGED = readdirSync(join(PARITY, "cases/architectures"))
+  .map((name) => {
+    const folder = join(PARITY, "cases/architectures", name);
+    return { name, model: join(folder, "model"), adapter: `${folder}-lora/adapter` };
+  })
+  .filter(({ model, adapter }) => existsSync(model) && existsSync(adapter));
+
+async function checkMerged(tally: Tally): Promise<void> {
+  for (const { name, model: base, adapter } of MERGED.filter(isWanted)) {
+    const scratch = await mkdtemp(join(tmpdir(), "tunesmith-live-"));
+    try {
+      const merged = join(scratch, "model");
+      await merge({ model: base, adapter, out: merged });
+      const io = join(scratch, "io.safetensors");
+      await using model = await loadModel(base, { adapter });
+      await writeResults(io, model, BATCH);
+      process.stdout.write(`\na model merged here, in Transformers: ${name}\n`);
+      const python = await pythonOf(LIBRARIES.peft);
+      const { code } = await run(python, [join(PARITY, "check-merged.py"), merged, io]);
+      if (code === 0) tally.passed++;
+      else tally.failed++;
+    } finally {
+      await rm(scratch, { recursive: true });
+    }
+  }
+}
+
 /** What check-adapter.py reads: the batch, and what the trained model makes of it. */
 async function writeResults(path: string, model: LoadedModel, batch: Batch): Promise<void> {
   const { logits, loss } = await model.forward(batch);
@@ -444,5 +475,6 @@ const tally: Tally = { passed: 0, failed: 0 };
 if (wanted === undefined)
   for (const library of Object.values(LIBRARIES)) await rebuildCases(library, tally);
 await checkAdapters(tally);
+await checkMerged(tally);
 process.stdout.write(`\n${tally.passed} passed, ${tally.failed} failed\n`);
 process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;

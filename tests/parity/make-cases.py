@@ -23,11 +23,14 @@ from reference.eva_cases import write_eva_cases  # noqa: E402
 from reference.gguf_cases import write_gguf_cases  # noqa: E402
 from reference.glm_cases import write_glm_cases  # noqa: E402
 from reference.gpt_cases import write_gpt_cases  # noqa: E402
+from reference.icetk_cases import write_icetk_cases  # noqa: E402
+from reference.image_cases import write_image_cases  # noqa: E402
 from reference.llama_cases import write_llama_cases  # noqa: E402
 from reference.lora_cases import write_lora_cases  # noqa: E402
 from reference.merge_cases import write_merge_cases  # noqa: E402
 from reference.moe_cases import write_moe_cases  # noqa: E402
 from reference.packed_cases import write_packed_cases  # noqa: E402
+from reference.processor_cases import write_processor_cases  # noqa: E402
 from reference.prompt_cases import write_prompt_cases  # noqa: E402
 from reference.qlora_cases import write_qlora_cases  # noqa: E402
 from reference.quantization_cases import write_quantization_cases  # noqa: E402
@@ -53,6 +56,9 @@ GROUPS = {
     "gguf": write_gguf_cases,
     "glm": write_glm_cases,
     "gpt": write_gpt_cases,
+    "icetk": write_icetk_cases,
+    "image-processor": write_processor_cases,
+    "images": write_image_cases,
     "llama": write_llama_cases,
     "lora": write_lora_cases,
     "merge": write_merge_cases,

@@ -31,9 +31,8 @@ export interface PointCase extends Common {
 
 export interface GreedyAnswer {
   readonly prompt: readonly number[];
+  readonly pixelValues?: Batch["pixelValues"];
   readonly tokens: readonly number[];
-  /** Whether the prompt but for its last token sees all of itself. */
-  readonly seesContext?: boolean;
 }
 
 /** AdamW steps over batches taken in turn. */
@@ -88,6 +87,8 @@ export function storedCases(group: string): StoredCase[] {
 
 export function readCase(folder: string, name: string): StoredCase {
   const json = JSON.parse(readFileSync(join(folder, "case.json"), "utf8"));
+  for (const { pixelValues = [] } of [...(json.batches ?? []), ...(json.greedy ?? [])])
+    for (const picture of pixelValues) picture.data = Float32Array.from(picture.data);
   const common = {
     name,
     folder,

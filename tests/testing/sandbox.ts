@@ -2,13 +2,18 @@
 // and the package installed. Commands and TypeScript from the documentation run in it.
 
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { tinyChats, writeTinyModel } from "../../src/recipe/testing/tiny-model.ts";
+import {
+  tinyChats,
+  writeTinyModel,
+  writeTinyVisionModel,
+} from "../../src/recipe/testing/tiny-model.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
+const PHOTO = join(ROOT, "tests/parity/cases/image-processor/photo.jpg");
 const PROGRAM = join(ROOT, "bin", "tunesmith.mjs");
 
 export interface Result {
@@ -27,7 +32,10 @@ export interface Sandbox {
   remove(): Promise<void>;
 }
 
-/** Makes the folder, with `my-model/`, `train.jsonl` and `test.jsonl`. */
+/**
+ * Makes the folder, with `my-model/`, `train.jsonl` and `test.jsonl`, and for what looks at images
+ * `my-vision-model/`, `photos.jsonl` and `photo.jpg`.
+ */
 export async function createSandbox(): Promise<Sandbox> {
   const folder = await mkdtemp(join(tmpdir(), "tunesmith-sandbox-"));
   const model = join(folder, "my-model");
@@ -40,6 +48,13 @@ export async function createSandbox(): Promise<Sandbox> {
   );
   await writeFile(join(folder, "train.jsonl"), tinyChats(40));
   await writeFile(join(folder, "test.jsonl"), tinyChats(4).replaceAll("say", "tell"));
+
+  await writeTinyVisionModel(join(folder, "my-vision-model"));
+  await copyFile(PHOTO, join(folder, "photo.jpg"));
+  const asked = { role: "user", content: [{ type: "image" }, { type: "text", text: "what?" }] };
+  const answered = { role: "assistant", content: "waves" };
+  const photo = JSON.stringify({ messages: [asked, answered], images: ["photo.jpg"] });
+  await writeFile(join(folder, "photos.jsonl"), `${photo}\n${photo}\n`);
 
   const installed = join(folder, "node_modules", "tunesmith");
   await mkdir(installed, { recursive: true });

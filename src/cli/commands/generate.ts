@@ -1,15 +1,23 @@
-// `tunesmith generate`: one text continued, or one question answered, as it comes.
+// `tunesmith generate`: one text continued, or one question answered, as it comes; or a file of them
+// answered into a file.
 
 import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
+import type { ChatMessage } from "../../hub/index.ts";
+import type { Sampling } from "../../recipe/conversation.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { attend } from "../preparing.ts";
+import { createCounter } from "../reply-counter.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
 
 interface Options extends SamplingFlags {
   readonly raw?: boolean;
+  readonly image?: readonly string[];
   readonly json?: boolean;
+  readonly data?: string;
+  readonly out?: string;
+  readonly batch?: string;
 }
 
 export function generateCommand(context: Context): Command {
@@ -18,11 +26,16 @@ export function generateCommand(context: Context): Command {
     usage: "generate [prompt...]",
     summary: "let a model answer a prompt, or continue a text",
     details:
-      "With a chat template the prompt is a user's message. Without one, or with --raw, it is continued.",
+      "With a chat template the prompt is a user's message. Without one, or with --raw, it is continued. " +
+      "With --data every record's prompt is answered, several at once, and --out gets the records with their replies.",
     arguments: { prompt: "the prompt; read from the standard input where there is none" },
     options: [
       ["--raw", "continue the text itself, without the chat template"],
+      ["--image <files...>", "images in front of the prompt, for a model that looks at them"],
       ["--json", "one JSON object with prompt and text"],
+      ["--data <path|id>", "records with a prompt or messages, all of which are answered"],
+      ["--out <file>", "where the records go, with a reply each: JSON lines"],
+      ["--batch <count>", "how many of them are answered at once (16)"],
     ],
     examples: [
       [`tunesmith generate --model ./my-model "What is a fjord?"`, "answer"],
@@ -30,11 +43,19 @@ export function generateCommand(context: Context): Command {
         `tunesmith generate --model ./my-model --adapter runs/mine-1/adapter "…"`,
         "with an adapter",
       ],
+      [`tunesmith generate --model ./my-vlm "What is this?" --image photo.jpg`, "about an image"],
       [`tunesmith generate --model ./my-model --raw "Once upon a time"`, "continue a text"],
+      [
+        "tunesmith generate --model ./my-model --data questions.jsonl --out answers.jsonl",
+        "answer a file",
+      ],
     ],
   });
   return addSamplingOptions(command).action(async (words: string[], options: Options) => {
     const sampling = readSampling(options);
+    if (options.raw && options.image) throw rawImages();
+    if (options.data !== undefined || options.out !== undefined)
+      return answerFile(context, words, options, sampling);
     const prompt = words.length > 0 ? words.join(" ") : await readInput();
     const { openConversation } = await import("../../recipe/conversation.ts");
     const conversation = await attend(context, (attended) =>
@@ -46,7 +67,7 @@ export function generateCommand(context: Context): Command {
     try {
       const pieces = options.raw
         ? conversation.continueText(prompt, sampling, interrupt.signal)
-        : conversation.answer([{ role: "user", content: prompt }], sampling, interrupt.signal);
+        : conversation.answer([question(prompt, options.image)], sampling, interrupt.signal);
       for await (const piece of pieces) {
         text += piece;
         if (!options.json) console.out(piece);
@@ -59,6 +80,73 @@ export function generateCommand(context: Context): Command {
     }
   });
 }
+
+/** Answers the records of a file, and shows how far it is. */
+async function answerFile(
+  context: Context,
+  words: readonly string[],
+  { data, out, batch, raw, model, adapter, dtype, quantization }: Options,
+  sampling: Sampling,
+): Promise<void> {
+  if (data === undefined || out === undefined || words.length > 0)
+    throw halfAFile(data, out, words);
+  const maxBatch = batch === undefined ? undefined : readBatch(batch);
+  const { console } = context;
+  const { generateFile } = await import("../../recipe/generate-file.ts");
+  const counter = createCounter(console);
+  const done = await attend(context, async (attended) => {
+    const opened = { model, adapter, dtype, quantization };
+    const given = { ...opened, ...sampling, ...attended, data, out, raw, maxBatch };
+    try {
+      return await generateFile({ ...given, onReply: counter.show });
+    } finally {
+      counter.finish();
+      if (attended.signal.aborted) context.exitCode = 130;
+    }
+  });
+  if (!done) return;
+  const { replies, records, tokens, seconds } = done;
+  const speed = Math.round(tokens / Math.max(seconds, 1e-3));
+  console.out(`${replies} of ${records} records answered in ${out}, ${speed} tokens/s\n`);
+}
+
+function readBatch(text: string): number {
+  const batch = Number(text);
+  if (Number.isInteger(batch) && batch >= 1) return batch;
+  throw new TunesmithError("config", {
+    where: "--batch",
+    rule: "a whole number of at least 1",
+    seen: text,
+    fix: "correct the number",
+  });
+}
+
+const halfAFile = (data: string | undefined, out: string | undefined, words: readonly string[]) =>
+  new TunesmithError("config", {
+    where: "tunesmith generate",
+    rule: "a file of prompts is named by --data, the file of replies by --out, and no prompt stands beside them",
+    seen: [data === undefined && "no --data", out === undefined && "no --out", ...words.slice(0, 1)]
+      .filter((part) => part !== false)
+      .join(", "),
+    fix: "write `tunesmith generate --model … --data questions.jsonl --out answers.jsonl`",
+  });
+
+function question(prompt: string, images: readonly string[] = []): ChatMessage {
+  if (images.length === 0) return { role: "user", content: prompt };
+  const parts = [
+    ...images.map((image) => ({ type: "image", image }) as const),
+    { type: "text", text: prompt } as const,
+  ];
+  return { role: "user", content: prompt, parts };
+}
+
+const rawImages = () =>
+  new TunesmithError("config", {
+    where: "tunesmith generate --image",
+    rule: "the chat template says where images stand in a prompt",
+    seen: "--raw, which goes without it",
+    fix: "leave out --raw",
+  });
 
 async function readInput(): Promise<string> {
   let text = "";

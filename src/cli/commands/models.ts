@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import type { ModelFacts, SupportedModels } from "../../recipe/models.ts";
+import type { Scale } from "../../recipe/scale.ts";
 import { type Context, describeCommand } from "../command.ts";
 import type { Colors } from "../console.ts";
 import { formatBytes, formatCount, formatTable } from "../format.ts";
@@ -26,7 +27,10 @@ export function modelsCommand(context: Context): Command {
         : describeSupported(supported, console.outColors),
     );
   });
-  return command.enablePositionalOptions().addCommand(showCommand(context));
+  return command
+    .enablePositionalOptions()
+    .addCommand(showCommand(context))
+    .addCommand(scaleCommand(context));
 }
 
 function showCommand(context: Context): Command {
@@ -49,6 +53,92 @@ function showCommand(context: Context): Command {
       json ? `${JSON.stringify(facts, null, 2)}\n` : describeFacts(facts, console.outColors),
     );
   });
+}
+
+function scaleCommand(context: Context): Command {
+  const { console } = context;
+  return describeCommand({
+    usage: "scale <model>",
+    summary: "compute what a model takes that is too large for this machine",
+    details:
+      "Reads config.json alone. Devices share weights, gradients and optimizer state (ZeRO stage 3);\n" +
+      "each reads rows of its own and computes blocks again in the backward pass.",
+    arguments: { model: "a folder with config.json; weights are not needed" },
+    options: [
+      ["--devices <count>", "devices that share all state", "8"],
+      ["--device-memory <gigabytes>", "what each of them has", "80"],
+      ["--rows <count>", "rows that each reads at a time", "1"],
+      ["--tokens <count>", "tokens of a row (default: the context, at most 2048)"],
+      ["--json", "as JSON"],
+    ],
+    examples: [
+      ["tunesmith models scale ./glm-130b", "on 8 devices of 80 GB"],
+      ["tunesmith models scale ./glm-130b --devices 64 --device-memory 40", "on others"],
+    ],
+  }).action(async (folder: string, { devices, deviceMemory, rows, tokens, json }: ScaleFlags) => {
+    const { scaleModel } = await import("../../recipe/scale.ts");
+    const scale = await scaleModel(folder, {
+      devices: Number(devices),
+      deviceBytes: Number(deviceMemory) * 1e9,
+      rows: Number(rows),
+      ...(tokens !== undefined && { tokens: Number(tokens) }),
+    });
+    console.out(
+      json ? `${JSON.stringify(scale, null, 2)}\n` : describeScale(scale, console.outColors),
+    );
+  });
+}
+
+interface ScaleFlags {
+  readonly devices: string;
+  readonly deviceMemory: string;
+  readonly rows: string;
+  readonly tokens?: string;
+  readonly json?: boolean;
+}
+
+function describeScale(scale: Scale, colors: Colors): string {
+  const { parameters, weights, activations, setting, methods } = scale;
+  const { devices, deviceBytes, rows, tokens } = setting;
+  return sections(
+    [
+      [
+        "Parameters",
+        formatTable([
+          ["total", formatCount(parameters.total)],
+          [`a block, of ${parameters.blocks}`, formatCount(parameters.block)],
+          ["embedding", formatCount(parameters.embedding)],
+        ]),
+      ],
+      [
+        "Weights, by type",
+        formatTable(weights.map(({ name, bytes }) => [name, formatBytes(bytes)])),
+      ],
+      [
+        "Activations in 16 bits, blocks computed again",
+        formatTable(
+          activations.map((one) => [
+            `${one.rows} × ${one.tokens}`,
+            `${formatBytes(one.kept)} kept`,
+            `${formatBytes(one.atWork)} for one block at work`,
+          ]),
+        ),
+      ],
+      ...methods.map(
+        ({ name, trainable, optimizerBytes, terms, bytes, left }): [string, string] => [
+          `${name}, on each of ${devices} devices of ${formatBytes(deviceBytes)}, ${rows} × ${tokens} tokens`,
+          formatTable([
+            ["trained, on all", formatCount(trainable)],
+            ["optimizer, on all", formatBytes(optimizerBytes)],
+            ...terms.map((term) => [term.name, formatBytes(term.bytes)]),
+            ["together", formatBytes(bytes)],
+            left < 0 ? ["too much by", formatBytes(-left)] : ["left", formatBytes(left)],
+          ]),
+        ],
+      ),
+    ],
+    colors,
+  );
 }
 
 function describeSupported({ architectures, formats }: SupportedModels, colors: Colors): string {
@@ -94,6 +184,7 @@ function describeFacts(facts: ModelFacts, colors: Colors): string {
         formatTable([
           ["total", "", formatCount(parameters.total)],
           ...(isSparse ? [["a token's", "", formatCount(parameters.active)]] : []),
+          ...(parameters.images ? [["images", "", formatCount(parameters.images)]] : []),
           ["embedding", "", formatCount(parameters.embedding)],
           ...(parameters.output > 0 ? [["output", "", formatCount(parameters.output)]] : []),
           ...parameters.blocks.flatMap(({ layer, modules }) => counts(`layer ${layer}`, modules)),

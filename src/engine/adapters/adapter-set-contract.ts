@@ -34,6 +34,8 @@ export interface AdapterSet {
    * @throws TunesmithError (config) for unknown names, (checkpoint) for adapters that cannot be mixed
    */
   select(selection: AdapterSelection, rows: number): Promise<AdaptedModel>;
+  /** Whether rows with this choice can be in one batch with rows of other such choices. */
+  mixes(choice: AdapterChoice): boolean;
   /**
    * An adapter of any method that changes linear weights as a LoRA.
    * @param choice its rank; without it, that of a LoRA that is one already

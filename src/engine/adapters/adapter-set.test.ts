@@ -170,10 +170,7 @@ describe("a batch of adapters", () => {
   it("continues each prompt with its adapter", async () => {
     const prompts = randomRows([3, 9, 5, 6], 8);
     const options = { maxNewTokens: 6, ignoreEos: true };
-    const together = await generate(await model.adapters.select(names, 4), {
-      inputIds: prompts,
-      ...options,
-    });
+    const together = await generate(model, { inputIds: prompts, adapters: names, ...options });
     for (const [row, name] of names.entries()) {
       const view = await model.adapters.select(name, 1);
       const alone = await generate(view, { inputIds: [prompts[row]!], ...options });

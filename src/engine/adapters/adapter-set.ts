@@ -79,6 +79,7 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
   const { description, architecture, weights, runtime, memory, first, base } = options;
   const loaded = new Map<string, Loaded>();
   const combinations = new Map<string, Promise<AdaptedModel>>();
+  const mixedMethods = new Map<string, BoundMethod>();
   const pool = createBufferPool();
   let merged: AdapterChoice = null;
   let restore: (() => void)[] = [];
@@ -102,7 +103,7 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
 
   const open = async (adapter: Adapter, folder: string): Promise<Loaded> => {
     const method = bindAdapter(methodOfAdapter(adapter, folder), adapter, folder, description);
-    const values = adapterValues(adapter, method, folder);
+    const values = adapterValues(adapter, method, folder, architecture);
     if (method.takenFromBase)
       return open(await withoutTakenPart(method, method.takenFromBase, values, first), folder);
     return { adapter, folder, view: viewOf(method, await parametersOf(method, values)) };
@@ -129,8 +130,13 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
     const { outputPath } = description;
     const ofOutput = [...loras].find(([, lora]) => lora?.modules.has(outputPath));
     if (ofOutput) throw rowsShareOutput(String(ofOutput[0]), outputPath);
-    const method = mixedRows(names.map((name) => loras.get(name)));
-    return viewOf(method, await parametersOf(method));
+    const mixed = mixedRows(names.map((name) => loras.get(name)));
+    const values = new Map<string, Float32Array>();
+    for (const spec of mixed.parameters) values.set(spec.key, await first(spec));
+    // Other rows of the same shapes are the same method with other values.
+    const shapes = JSON.stringify(mixed.parameters.map(({ key, shape }) => [key, shape]));
+    const method = remember(mixedMethods, shapes, KEPT_COMBINATIONS, () => mixed);
+    return viewOf(method, await parametersOf(method, values));
   };
 
   const kept = (key: string, make: () => Promise<AdaptedModel>): Promise<AdaptedModel> => {
@@ -173,6 +179,7 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       loaded.delete(name);
       // Combinations are cheap to make again; which ones it was part of is not worth keeping.
       combinations.clear();
+      mixedMethods.clear();
     },
     async select(selection, rows) {
       if (selection !== null) checkUnmerged();
@@ -182,6 +189,13 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       const distinct = new Set(selection);
       if (distinct.size === 1) return choose(selection[0]!);
       return kept(JSON.stringify(selection), () => byRows(selection));
+    },
+    mixes(choice) {
+      if (choice === null) return true;
+      if (typeof choice !== "string") return false;
+      const { adapter, folder } = get(choice);
+      const lora = asPlainLora(adapter, folder);
+      return lora !== undefined && !lora.modules.has(description.outputPath);
     },
     toLora(name, choice) {
       checkUnmerged();

@@ -9,6 +9,8 @@ import {
   type MethodOptions,
   type ModelDescription,
 } from "../../methods/index.ts";
+import type { BoundArchitecture } from "../../models/index.ts";
+import { isOfBase } from "./own-tokens.ts";
 
 /**
  * The adapter's method, bound to the base.
@@ -46,6 +48,7 @@ export function adapterValues(
   adapter: Adapter,
   method: BoundMethod,
   folder: string,
+  architecture: BoundArchitecture,
 ): Map<string, Float32Array> {
   const values = new Map<string, Float32Array>();
   const faults: Fault[] = [];
@@ -68,7 +71,7 @@ export function adapterValues(
   const known = new Set(method.parameters.map((spec) => spec.key));
   // PEFT also saves the frozen embedding beside adapters that touch it; it is the base's own.
   for (const key of tensors.keys())
-    if (!known.has(key) && !/embed_tokens\.weight$|base_layer\.weight$/.test(key))
+    if (!known.has(key) && !isOfBase(key, architecture) && !key.endsWith(".base_layer.weight"))
       faults.push({
         where: `${folder}: ${key}`,
         rule: "every tensor of an adapter has a place in the base model",

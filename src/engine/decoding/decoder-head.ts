@@ -7,31 +7,46 @@ import { compileWholeHead, isHeadWhole } from "../head/whole-head.ts";
 import { type Binding, createTracer } from "../trace.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
 
-/** Logits [batch, vocabulary] of one state [hidden] a row; overwritten by the next call. */
+/** Logits [rows, vocabulary] of states [rows, hidden]; overwritten by the next call for so many rows. */
 export type DecoderHead = (states: Value) => Promise<Float32Array>;
 
+/** Heads by the number of rows, with memory for their logits. */
+export type CompiledHeads = Map<
+  number,
+  { readonly head: Promise<Head>; readonly all: Float32Array }
+>;
+
+/** @param heads those of the model's method, whatever the values of its parameters */
 export function createDecoderHead(
   model: DecodableModel,
-  batch: number,
   bind: (binding: Binding, slot: number) => Value,
+  heads: CompiledHeads,
 ): DecoderHead {
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { hiddenSize, vocabularySize } = architecture.dimensions;
   const output = method?.replaces.get(`${architecture.outputPath}.weight`);
   const isWhole = isHeadWhole(method, architecture, weights);
-  const all = new Float32Array(batch * vocabularySize);
-  let head: Promise<Head> | undefined;
 
   const outputMatrix = () =>
     floatData(
       output ? parameters.value(output) : weights.value(architecture.outputName, OUTPUT_SLOT),
     );
 
+  const headFor = (rows: number) => {
+    const wanted = { rows, gradients: "logits" } as const;
+    const found = heads.get(rows) ?? {
+      head: isWhole
+        ? compileWholeHead(runtime, model, wanted)
+        : compileHead(runtime, architecture, createTracer(model, HEAD_SHAPE), wanted),
+      all: new Float32Array(rows * vocabularySize),
+    };
+    heads.set(rows, found);
+    return found;
+  };
+
   return async (states) => {
-    const wanted = { rows: batch, gradients: "logits" } as const;
-    head ??= isWhole
-      ? compileWholeHead(runtime, model, wanted)
-      : compileHead(runtime, architecture, createTracer(model, HEAD_SHAPE), wanted);
+    const batch = states.dims[0]!;
+    const { head, all } = headFor(batch);
     const { step, blocks } = await head;
     const matrix = isWhole ? new Float32Array(0) : outputMatrix();
     const inputs = step.feeds.map((feed, slot) => {

@@ -13,25 +13,25 @@ import {
   type TraceShape,
 } from "../trace.ts";
 import type { DecodableModel } from "./decoder-contract.ts";
+import type { ImageIds } from "./image-ids.ts";
 
 /**
  * Embeds [batch · sequence] tokens that follow the `lengths` kept ones, into the target of so many
- * rows; the first of a row are virtual ones.
+ * rows; the first of a row are virtual ones. Ids may be those of image rows.
  * @param positions [batch, sequence]
  */
 export type TokenEmbedding = (
   ids: readonly number[],
   lengths: readonly number[],
+  shape: TraceShape,
   positions: Value,
   target: Value,
 ) => Promise<void>;
 
-/** @param shapeOf what a number of new positions is traced as */
 export function createTokenEmbedding(
   model: DecodableModel,
-  batch: number,
   bind: (binding: Binding, slot: number) => Value,
-  shapeOf: (sequence: number) => TraceShape,
+  images: ImageIds,
 ): TokenEmbedding {
   const { architecture, method, weights, parameterSet: parameters, runtime } = model;
   const { hiddenSize } = architecture.dimensions;
@@ -62,21 +62,24 @@ export function createTokenEmbedding(
   };
   type Hook = ReturnType<typeof compileHook>;
   let virtualStates: Promise<Float32Array> | undefined;
-  const steps = [
-    method?.embed && ((x: Tensor, { methodScope }: Tracer) => method.embed!(x, methodScope)),
-    architecture.enter && ((x: Tensor, { scope }: Tracer) => architecture.enter!(x, scope)),
-  ].filter((step) => step !== undefined);
+  const steps = {
+    embed: method?.embed && ((x: Tensor, { methodScope }: Tracer) => method.embed!(x, methodScope)),
+    enter: architecture.enter && ((x: Tensor, { scope }: Tracer) => architecture.enter!(x, scope)),
+  };
   const compiled = new Map<string, Hook>();
 
-  return async (ids, lengths, positions, target) => {
-    const sequence = ids.length / batch;
+  return async (given, lengths, shape, positions, target) => {
+    const ids = images.tokens(given);
+    const { batch, sequence } = shape;
     const x = floatData(target);
     const trained = embedding && parameters.parameter(embedding).data;
     embedTokens(architecture, weights, ids, x, trained);
     if (method?.virtualTokens) {
       const { states } = method.virtualTokens;
-      virtualStates ??= compileHook(shapeOf(1), [1], (_, { methodScope }) =>
-        states(methodScope),
+      virtualStates ??= compileHook(
+        { ...shape, batch: 1, sequence: 1, maskBatch: 1 },
+        [1],
+        (_, { methodScope }) => states(methodScope),
       ).then((hook) => hook(floats(new Float32Array(1), [1]), {}));
       const all = await virtualStates;
       lengths.forEach((length, row) => {
@@ -85,11 +88,16 @@ export function createTokenEmbedding(
       });
     }
     const tokenIds = integers(BigInt64Array.from(ids, BigInt), [batch, sequence]);
-    for (const [index, step] of steps.entries()) {
-      const key = `${index} ${sequence}`;
-      const hook = compiled.get(key) ?? compileHook(shapeOf(sequence), target.dims, step);
+    const run = async (name: keyof typeof steps) => {
+      const step = steps[name];
+      if (!step) return;
+      const key = `${name} ${batch} ${sequence} ${shape.rotaryLength}`;
+      const hook = compiled.get(key) ?? compileHook(shape, target.dims, step);
       compiled.set(key, hook);
       x.set(await (await hook)(target, { tokenIds, positions }));
-    }
+    };
+    await run("embed");
+    images.put(given, x);
+    await run("enter");
   };
 }

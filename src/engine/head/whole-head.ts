@@ -32,7 +32,7 @@ export function isHeadWhole(
  */
 export async function compileWholeHead(
   runtime: Runtime,
-  model: TracedModel,
+  model: TracedModel & { readonly architecture: BoundArchitecture },
   { rows, gradients }: HeadOptions,
 ): Promise<Head> {
   const { architecture } = model;

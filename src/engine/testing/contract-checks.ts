@@ -5,7 +5,7 @@ import { createOptimizer } from "../../runtime/optimizer.ts";
 import { sizeOf } from "../../tensor/index.ts";
 import type { Batch } from "../batch.ts";
 import type { EngineModel } from "../load.ts";
-import { batch } from "./contract-batches.ts";
+import { batch as texts } from "./contract-batches.ts";
 import { differentiate } from "./tiny-models.ts";
 
 /** Trained tensors are there, under names of their own, as large as they say. */
@@ -39,18 +39,21 @@ export async function slopeError(model: EngineModel, along: Batch): Promise<numb
   return Math.abs((above - below) / (2 * step) / norm - 1);
 }
 
-/** Eight steps lower the loss, and every tensor has a gradient. */
-export async function expectLearning(model: EngineModel, learningRate: number): Promise<void> {
+/** Eight steps lower the loss, and every tensor has a gradient in one of them: an expert may get no rows. */
+export async function expectLearning(
+  model: EngineModel,
+  learningRate: number,
+  batch: Batch = texts,
+): Promise<void> {
   const optimizer = createOptimizer(model.parameters, { name: "adamw" });
   const before = (await model.evaluateLoss(batch)).lossSum;
+  const idle = new Map(model.parameters.map(({ name, gradient }) => [name, gradient]));
   for (let step = 0; step < 8; step++) {
     await differentiate(model, [batch]);
+    for (const [name, gradient] of idle)
+      if (gradient.some((value) => value !== 0)) idle.delete(name);
     optimizer.step(learningRate);
   }
   expect((await model.evaluateLoss(batch)).lossSum).toBeLessThan(0.95 * before);
-  for (const { name, gradient } of model.parameters)
-    expect(
-      gradient.some((value) => value !== 0),
-      name,
-    ).toBe(true);
+  expect([...idle.keys()]).toEqual([]);
 }

@@ -1,5 +1,6 @@
 // What the contract's checks are about: every method on every architecture, opened as its entry says.
 
+import type { Batch } from "../batch.ts";
 import type { EngineModel, OpenOptions } from "../load.ts";
 import { rows } from "./contract-batches.ts";
 import { ON_EXPERTS } from "./expert-entries.ts";
@@ -19,6 +20,7 @@ export const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
   "glm-130b": ["glm-130b"],
   gpt2: ["gpt2"],
   gpt_neox: ["gpt-neox", "gpt-neox-sequential"],
+  idefics3: ["idefics3"],
   llama: ["base", "untied-head", "biases", "head-dim"],
   mistral: ["mistral-window"],
   mixtral: ["mixtral"],
@@ -29,6 +31,7 @@ export const ARCHITECTURES: Readonly<Record<string, readonly TinyModel[]>> = {
   qwen2_moe: ["qwen2-moe-mixed"],
   qwen3: ["qwen3"],
   qwen3_moe: ["qwen3-moe"],
+  smolvlm: ["smolvlm"],
 };
 
 const ALL_ENTRIES: readonly MethodEntry[] = Object.values(METHODS).flat();
@@ -82,6 +85,7 @@ const CHOSEN: Readonly<Partial<Record<TinyModel, readonly MethodEntry[]>>> = {
   gpt2: [...ON_OTHER_NAMES, ...named("the last block", "prompt tuning")],
   "gpt-neox": [...ON_OTHER_NAMES, ...named("the last block")],
   "gpt-neox-sequential": named("LoRA"),
+  idefics3: [...OF_EACH_KIND, ...named("prefix tuning")],
   "mistral-window": OF_EACH_KIND,
   mixtral: WITH_EXPERTS,
   olmo2: OF_EACH_KIND,
@@ -91,6 +95,7 @@ const CHOSEN: Readonly<Partial<Record<TinyModel, readonly MethodEntry[]>>> = {
   "qwen2-moe-mixed": WITH_EXPERTS,
   qwen3: OF_EACH_KIND,
   "qwen3-moe": named("LoRA", "LN tuning"),
+  smolvlm: named("LoRA"),
 };
 
 const pairsOf = (tiny: TinyModel) =>
@@ -122,5 +127,5 @@ export const openWith = (
 ): Promise<EngineModel> => openTiny(tiny, { ...openingOf(entry), ...more });
 
 /** Logits of the longer sample. */
-export const logitsOf = async (model: EngineModel) =>
-  (await model.forward({ inputIds: [rows[0]] })).logits.data;
+export const logitsOf = async (model: EngineModel, batch: Batch = { inputIds: [rows[0]] }) =>
+  (await model.forward(batch)).logits.data;

@@ -28,6 +28,7 @@ export interface MethodEntry {
 }
 
 const BALANCES = "the balancing loss is of all tokens of a micro-batch together";
+const REFLECTS_TWICE = "reflections that undo one another are rounded";
 const TAKES_A_PART = "W - s B A is rounded";
 export const NORMS_ARE_CONSTANT =
   "the norms of the weights are constants to it (DoRA, section 4.3)";
@@ -142,6 +143,7 @@ export const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntr
       name: "DoRA",
       options: { name: "dora", rank: 4, alpha: 8, targets: "all-linear" },
       startsAsBase: true,
+      remakesBase: "a row times its norm over its norm is rounded",
       withoutSlope: NORMS_ARE_CONSTANT,
       learningRate: 1e-2,
     },
@@ -530,6 +532,7 @@ export const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntr
       name: "HRA",
       options: { name: "hra", rank: 2 },
       startsAsBase: true,
+      remakesBase: REFLECTS_TWICE,
       learningRate: 1e-2,
     },
     {

@@ -28,6 +28,7 @@ const GROUPS = {
   gpt2: "gpt",
   "gpt-neox": "gpt",
   "gpt-neox-sequential": "gpt",
+  idefics3: "images",
   "mistral-window": "architectures",
   mixtral: "architectures",
   "mixtral-balanced": "architectures",
@@ -39,6 +40,7 @@ const GROUPS = {
   "qwen2-moe-mixed": "architectures",
   qwen3: "architectures",
   "qwen3-moe": "architectures",
+  smolvlm: "images",
 } as const;
 
 export type TinyModel = keyof typeof GROUPS;

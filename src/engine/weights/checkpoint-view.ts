@@ -6,6 +6,16 @@ import type { BoundArchitecture } from "../../models/index.ts";
 
 type Naming = Pick<BoundArchitecture, "weights" | "basePrefix" | "ignoredTensors">;
 
+/** What a checkpoint's files call a tensor: those of the base model alone leave its prefix out. */
+export function storedName(
+  { tensors }: Pick<Checkpoint, "tensors">,
+  name: string,
+  basePrefix: string,
+): string {
+  if (tensors.has(name) || !name.startsWith(`${basePrefix}.`)) return name;
+  return name.slice(basePrefix.length + 1);
+}
+
 /** The same checkpoint; tensors that the architecture does not know keep their names. */
 export function checkpointView(
   checkpoint: Checkpoint,
@@ -15,8 +25,7 @@ export function checkpointView(
   const nameIn = new Map<string, string>();
   const turned = new Set<string>();
   for (const { name, isTransposed } of weights) {
-    const short = name.startsWith(`${basePrefix}.`) ? name.slice(basePrefix.length + 1) : name;
-    nameIn.set(name, stored.has(name) ? name : short);
+    nameIn.set(name, storedName(checkpoint, name, basePrefix));
     // A GGUF file's matrices are never the other way round.
     if (isTransposed && checkpoint.format === "safetensors") turned.add(name);
   }

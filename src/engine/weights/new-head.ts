@@ -4,6 +4,7 @@
 import { TunesmithError } from "../../errors.ts";
 import type { Adapter, Checkpoint } from "../../hub/index.ts";
 import {
+  architectureFor,
   type Classifier,
   classifierConfig,
   classifierKeys,
@@ -32,8 +33,9 @@ export async function asClassifier(
     checkSame(own, classifier, source);
     return { ...checkpoint, config: { ...config, ...classifierKeys(classifier) } };
   }
-  const { hidden_size: hidden, n_embd: width = hidden, initializer_range: range } = config;
-  const shape = [classifier.labels.length, Number(width)];
+  const { hiddenSize } = architectureFor(config, `${source}/config.json`).dimensions;
+  const { initializer_range: range } = config;
+  const shape = [classifier.labels.length, hiddenSize];
   const deviation = typeof range === "number" ? range : USUAL_DEVIATION;
   return {
     ...checkpoint,

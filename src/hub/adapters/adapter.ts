@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { isJsonObject, type JsonObject, readJsonObject, unreadable } from "../json-file.ts";
+import { toJson } from "../number-spelling.ts";
 import { pickleRefused } from "../pickle.ts";
 import { isAdapterSetup, readAdapterSetup, writeAdapterSetup } from "./adapter-setup.ts";
 import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
@@ -115,8 +116,7 @@ export async function writeAdapter(
   await writeAdapterTensors(join(folder, FILES[library].weights), tensors);
   if (encoder) await writeAdapterTensors(join(folder, ENCODER), encoder);
   await rm(join(folder, LABELS), { force: true });
-  if (labels)
-    await writeFileAtomically(join(folder, LABELS), `${JSON.stringify(labels, undefined, 2)}\n`);
+  if (labels) await writeFileAtomically(join(folder, LABELS), toJson(labels));
   if (library === "peft") return writePeftConfig(folder, config);
   await writeFileAtomically(join(folder, ADAPTER_CONFIG), pythonJson(config));
 }

@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { type JsonObject, readJsonObject } from "../json-file.ts";
+import { spellingOf } from "../number-spelling.ts";
 
 /** The release whose files these are; PEFT writes its own version into the same key. */
 export const PEFT_VERSION = "0.21.2";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
 
-/** Python writes these as floats, `0.0` where JavaScript would write `0`. */
+/** Of what is written anew, Python writes these as floats, `0.0` where JavaScript would write `0`. */
 const FLOAT_KEYS = new Set([
   "boft_dropout",
   "d_initial",
@@ -54,27 +55,38 @@ export async function writePeftConfig(folder: string, config: JsonObject): Promi
 
 /** JSON as Python writes it with `indent=2, sort_keys=True`: keys sorted, other than ASCII escaped. */
 export function pythonJson(value: JsonObject): string {
-  return serialize(value, "", "").replace(
+  return serialize(value, "", () => undefined).replace(
     /[\u007f-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
 
-function serialize(value: unknown, indent: string, key: string): string {
+/** @param spell how the holder of a number spells it */
+function serialize(
+  value: unknown,
+  indent: string,
+  spell: (number: number) => string | undefined,
+): string {
   const inner = `${indent}  `;
   if (Array.isArray(value)) {
     if (value.length === 0) return "[]";
-    const items = value.map((item) => inner + serialize(item, inner, ""));
+    const items = value.map(
+      (item, i) => inner + serialize(item, inner, (number) => spellingOf(value, `${i}`, number)),
+    );
     return `[\n${items.join(",\n")}\n${indent}]`;
   }
   if (typeof value === "object" && value !== null) {
     const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
     if (entries.length === 0) return "{}";
     const items = entries.map(
-      ([name, item]) => `${inner}${JSON.stringify(name)}: ${serialize(item, inner, name)}`,
+      ([name, item]) =>
+        `${inner}${JSON.stringify(name)}: ${serialize(item, inner, spellingIn(value, name))}`,
     );
     return `{\n${items.join(",\n")}\n${indent}}`;
   }
-  if (FLOAT_KEYS.has(key) && Number.isInteger(value)) return `${value}.0`;
-  return JSON.stringify(value);
+  return (typeof value === "number" ? spell(value) : undefined) ?? JSON.stringify(value);
 }
+
+const spellingIn = (holder: object, key: string) => (number: number) =>
+  spellingOf(holder, key, number) ??
+  (FLOAT_KEYS.has(key) && Number.isInteger(number) ? `${number}.0` : undefined);

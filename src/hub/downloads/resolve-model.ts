@@ -37,8 +37,11 @@ const DESCRIPTION_FILES = new Set([
   "generation_config.json",
   "tokenizer.json",
   "tokenizer_config.json",
+  "ice_text.model",
   "special_tokens_map.json",
   "chat_template.jinja",
+  "preprocessor_config.json",
+  "processor_config.json",
   "model.safetensors.index.json",
 ]);
 

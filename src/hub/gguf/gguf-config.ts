@@ -2,6 +2,7 @@
 
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../json-file.ts";
+import { withFloats } from "../number-spelling.ts";
 import type { GgufFile, GgufTensor } from "./gguf.ts";
 import {
   GGUF_ARCHITECTURES,
@@ -12,6 +13,15 @@ import { GEMMAS } from "./gguf-gemma.ts";
 
 /** Factors on the rotary frequencies; they go into the configuration, not into the weights. */
 export const ROPE_FACTORS = "rope_freqs.weight";
+
+/** What Transformers has as floats. */
+const FLOATS = [
+  "rms_norm_eps",
+  "rope_theta",
+  "rope_local_base_freq",
+  "attn_logit_softcapping",
+  "final_logit_softcapping",
+];
 
 const READABLE: readonly GgufArchitecture[] = [...GGUF_ARCHITECTURES, ...GEMMAS];
 
@@ -134,7 +144,7 @@ export function configOfGguf(
     : ropeScaling(optional, metadata.get(`${architecture.name}.rope.scaling.type`), context, fault);
   const eps = optional("attention.layer_norm_rms_epsilon") ?? 1e-5;
   const tokenId = (name: string) => optional(`tokenizer.ggml.${name}_token_id`) ?? null;
-  return {
+  const config = {
     architectures: [architecture.className],
     model_type: architecture.modelType,
     vocab_size: embedding.shape[0]!,
@@ -157,6 +167,7 @@ export function configOfGguf(
     eos_token_id: tokenId("eos"),
     pad_token_id: tokenId("padding"),
   };
+  return withFloats(config, FLOATS);
 }
 
 /** The keys that not all architectures have. */

@@ -9,6 +9,17 @@ import type { ChatMessage, Tokenizer } from "./tokenizer-types.ts";
 export interface RenderOptions {
   /** Ends with the header of an assistant turn, for the model to go on from. Default false. */
   readonly addGenerationPrompt?: boolean;
+  /**
+   * Of a model that looks at images, what stands for those of the conversation, in their order; none where
+   * it has none. Such a model's template is given every message in parts.
+   */
+  readonly images?: ImagePrompts;
+}
+
+/** What a template writes for an image, and what becomes of it for each. */
+export interface ImagePrompts {
+  readonly placeholder: string;
+  readonly prompts: readonly string[];
 }
 
 export interface EncodeChatOptions extends RenderOptions {
@@ -21,6 +32,9 @@ export interface EncodedChat {
   /** True for the tokens of assistant turns: what follows the turn's header, its end token included. */
   readonly assistantMask: boolean[];
 }
+
+/** Of conversations without images, with a model that could look at some. */
+export const NO_IMAGES: ImagePrompts = { placeholder: "<image>", prompts: [] };
 
 // Pairs of code points that Unicode reserves for internal use; they mark where `{% generation %}`
 // begins and ends.
@@ -58,10 +72,7 @@ export function encodeChat(
   const text = pieces.join("");
   const encode = (part: string) => tokenizer.encode(part, { addSpecialTokens: false });
   const inputIds = encode(text);
-  const spans =
-    pieces.length > 1
-      ? taggedSpans(pieces)
-      : turnSpans(tokenizer, safe, text, options.maskRoles ?? ["assistant"]);
+  const spans = pieces.length > 1 ? taggedSpans(pieces) : turnSpans(tokenizer, safe, text, options);
 
   const tokenSpans =
     cutTokens(text, spans, inputIds, encode) ?? compareTokens(text, spans, inputIds, encode);
@@ -126,14 +137,14 @@ function turnSpans(
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],
   text: string,
-  roles: readonly string[],
+  { maskRoles: roles = ["assistant"], images }: EncodeChatOptions,
 ): Span[] {
   const spans: Span[] = [];
   for (const [index, message] of messages.entries()) {
     if (!roles.includes(message.role)) continue;
     const isAssistant = message.role === "assistant";
-    const before = prefixLength(tokenizer, messages.slice(0, index), text, isAssistant);
-    const end = prefixLength(tokenizer, messages.slice(0, index + 1), text, false);
+    const before = prefixLength(tokenizer, messages.slice(0, index), text, isAssistant, images);
+    const end = prefixLength(tokenizer, messages.slice(0, index + 1), text, false, images);
     // A template may refuse an empty conversation or one that begins otherwise: the turn's content
     // then shows where its header ends.
     const start = before ?? text.indexOf(message.content.trim(), spans.at(-1)?.[1] ?? 0);
@@ -155,10 +166,11 @@ function prefixLength(
   messages: readonly ChatMessage[],
   text: string,
   addGenerationPrompt: boolean,
+  images: ImagePrompts | undefined,
 ): number | undefined {
   let part: string;
   try {
-    part = render(tokenizer, messages, { addGenerationPrompt });
+    part = render(tokenizer, messages, { addGenerationPrompt, images });
   } catch {
     return undefined;
   }
@@ -185,15 +197,15 @@ const parsedTemplates = new WeakMap<Tokenizer, Template>();
 function render(
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],
-  { addGenerationPrompt = false }: RenderOptions,
+  { addGenerationPrompt = false, images }: RenderOptions,
 ): string {
   const token = (id: number | undefined) =>
     (id === undefined ? undefined : tokenizer.idToToken(id)) ?? "";
   const template = parsedTemplates.get(tokenizer) ?? parse(tokenizer);
-  return orFault(
+  const rendered = orFault(
     () =>
       template.render({
-        messages,
+        messages: images ? messages.map(inParts) : messages,
         add_generation_prompt: addGenerationPrompt,
         tools: null,
         documents: null,
@@ -205,6 +217,26 @@ function render(
     "the model's chat template must accept the conversation",
     "check the order and the names of the roles against what the model was trained on",
   );
+  return images ? withImages(rendered, images) : rendered;
+}
+
+/** A message as the templates of models that look at images want it. */
+const inParts = ({ role, content, parts = [{ type: "text", text: content }] }: ChatMessage) => ({
+  role,
+  content: parts.map((part) => (part.type === "image" ? { type: "image" } : part)),
+});
+
+/** Each placeholder's own text in its place; a conversation cut short has fewer of them. */
+function withImages(text: string, { placeholder, prompts }: ImagePrompts): string {
+  const [first = "", ...rest] = text.split(placeholder);
+  if (rest.length > prompts.length)
+    throw new TunesmithError("data", {
+      where: "chat template",
+      rule: "every image of a conversation is written once",
+      seen: `${rest.length} times ${placeholder} for ${prompts.length} images`,
+      fix: "use the chat template that belongs to the model",
+    });
+  return rest.reduce((whole, piece, index) => whole + prompts[index]! + piece, first);
 }
 
 /** What `work` returns; what the template library throws becomes a fault. */

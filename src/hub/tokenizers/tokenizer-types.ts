@@ -2,8 +2,16 @@
 
 export interface ChatMessage {
   readonly role: string;
+  /** Its text. */
   readonly content: string;
+  /** Where there are images in it: text and images in their order. */
+  readonly parts?: readonly ContentPart[];
 }
+
+/** A piece of a message. `image` is the path of a file. */
+export type ContentPart =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image"; readonly image: string };
 
 export interface Tokenizer {
   readonly vocabularySize: number;

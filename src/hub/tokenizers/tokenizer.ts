@@ -5,7 +5,13 @@
 import { join } from "node:path";
 import * as tokenizers from "@huggingface/tokenizers";
 import { TunesmithError } from "../../errors.ts";
-import { isJsonObject, type JsonObject, readJsonObject, readTextIfPresent } from "../json-file.ts";
+import {
+  isJsonObject,
+  type JsonObject,
+  parseJsonObject,
+  readJsonObject,
+  readTextIfPresent,
+} from "../json-file.ts";
 import { createProtection } from "../protect.ts";
 import { adaptDefinition } from "./tokenizer-definition.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
@@ -49,8 +55,9 @@ export async function loadTokenizerFolder(folder: string): Promise<Tokenizer> {
 
 /** The tokenizer's files of a model folder, read. Throws as above. */
 export async function readTokenizerFolder(folder: string): Promise<TokenizerParts> {
-  const definition = await readJsonObject(join(folder, "tokenizer.json"));
-  if (!definition)
+  const path = join(folder, "tokenizer.json");
+  const text = await readTextIfPresent(path);
+  if (text === undefined)
     throw new TunesmithError("checkpoint", {
       where: folder,
       rule: "a model folder holds tokenizer.json",
@@ -59,6 +66,8 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerPart
         "fetch it with the model; where only tokenizer.model exists, convert it in Python: " +
         "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
     });
+  // Not spelled: it is long, and is copied as a file.
+  const definition = parseJsonObject(text, path);
   const settings = (await readJsonObject(join(folder, "tokenizer_config.json"))) ?? {};
   const specialTokens = (await readJsonObject(join(folder, "special_tokens_map.json"))) ?? {};
   return {

@@ -10,9 +10,19 @@ import { completeOptions, derived } from "../option-schema.ts";
 import { type AdapterPart, boundParts } from "./adapter-part.ts";
 import { checkAdapterName } from "./adapterhub-config.ts";
 import { fromHubLoraConfig, HUB_LORA_IDLE, hubLoraKeys, hubLoraPart } from "./adapterhub-lora.ts";
-import { fromHubPrefixConfig, HUB_PREFIX_IDLE, hubPrefixKeys, hubPrefixPart } from "./adapterhub-prefix.ts";
+import {
+  fromHubPrefixConfig,
+  HUB_PREFIX_IDLE,
+  hubPrefixKeys,
+  hubPrefixPart,
+} from "./adapterhub-prefix.ts";
 import { bottleneckPart } from "./bottleneck.ts";
-import { BOTTLENECK_IDLE, bottleneckKeys, bottleneckSettings, fromBottleneckConfig } from "./bottleneck-options.ts";
+import {
+  BOTTLENECK_IDLE,
+  bottleneckKeys,
+  bottleneckSettings,
+  fromBottleneckConfig,
+} from "./bottleneck-options.ts";
 
 const PART_SCHEMAS = {
   prefix: z.strictObject({

@@ -119,5 +119,5 @@ export const loraSchema = z.strictObject({
     .union([tokenIds, z.record(z.string(), tokenIds)])
     .optional()
     .describe("Token ids whose embeddings are trained, or { embed_tokens: ids, lm_head: ids }.")
-    .meta(derived("none")),
+    .meta(derived("the new ones of `tokens`, if any")),
 });

@@ -85,7 +85,8 @@ export function bindLora(given: LoraOptions, model: ModelDescription): BoundMeth
 
   return {
     name: "lora",
-    adapted: [...new Set([...adapted, ...(tokens?.paths ?? [])])],
+    adapted: [...new Set([...adapted, ...(tokens?.ids.keys() ?? [])])],
+    ...(tokens && { tokenRows: tokens.ids }),
     parameters: [
       ...[...sites.values()].flatMap(parametersOf),
       ...replaces.values(),
@@ -243,7 +244,7 @@ function checkCombinations(
     });
   const own = (path: string) =>
     selected.some((module) => module.path === path) || whole.has(`${path}.weight`);
-  for (const path of tokens?.paths.filter(own) ?? [])
+  for (const path of [...(tokens?.ids.keys() ?? [])].filter(own))
     faults.push({
       where: "method.trainableTokens",
       rule: "a module has single rows trained, or is adapted or trained as a whole",

@@ -33,8 +33,8 @@ interface Rows {
 
 export interface TokenRows {
   readonly parameters: readonly ParameterSpec[];
-  /** Paths of the modules that have such rows. */
-  readonly paths: readonly string[];
+  /** The tokens of each module that has such rows, by its path. */
+  readonly ids: ReadonlyMap<string, readonly number[]>;
   /** Embedded tokens [rows, hidden], those of trained tokens put in the place of the old. */
   embed(x: Tensor, scope: MethodScope): Tensor;
   /** Logits [rows, vocabulary] of `x`, made by the rows as they are now. */
@@ -77,7 +77,10 @@ export function tokenRows(model: ModelDescription, tokens: TrainableTokens): Tok
 
   return {
     parameters: all.map(({ spec }) => spec),
-    paths: [...(embedding ? [embeddingPath] : []), ...(output ? [model.outputPath] : [])],
+    ids: new Map([
+      ...(embedding ? [[embeddingPath, embedding.ids] as const] : []),
+      ...(output ? [[model.outputPath, output.ids] as const] : []),
+    ]),
     embed: (x, scope) =>
       embedding ? replaceRows(x, embedding, scope, model.dimensions.embeddingScale) : x,
     output: (x, logits, scope) =>

@@ -62,7 +62,7 @@ function chosenWeights(
   const last = blocks ?? (isNamed ? undefined : Math.min(DEFAULT_BLOCKS, layers));
   const ofParts = parts ? weightsOfParts(parts, model) : model.weights;
   const inBlocks = ofParts.filter(
-    ({ name }) => last === undefined || blockOf(name) >= layers - last,
+    ({ name }) => last === undefined || blockOf(name, model) >= layers - last,
   );
   if (inBlocks.length === 0) throw noParts(parts!, `the last ${last} blocks have none`);
   if (weights === undefined) return inBlocks;
@@ -94,8 +94,9 @@ function noParts(parts: string, seen: string): TunesmithError {
   });
 }
 
-/** The number of the block that a weight is of; -1 for those outside. */
-const blockOf = (name: string): number => Number(/\.(\d+)\./.exec(name)?.[1] ?? -1);
+/** The number of the decoder's block that a weight is of; -1 for those outside. */
+const blockOf = (name: string, { blocks }: ModelDescription): number =>
+  blocks.findIndex(({ block }) => name.startsWith(`${block}.`));
 
 function noWeights(
   patterns: readonly string[],

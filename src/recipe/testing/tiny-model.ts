@@ -4,7 +4,8 @@
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const CASE = join(import.meta.dirname, "../../../tests/parity/cases/llama/base/model");
+const CASES = join(import.meta.dirname, "../../../tests/parity/cases");
+const CASE = join(CASES, "llama/base/model");
 
 /** Printable ASCII as far as the model's vocabulary of 97 goes; Ġ is a space to a byte-level tokenizer. */
 const CHARACTERS = [
@@ -55,6 +56,15 @@ export async function writeTinyModel(folder: string, weights = CASE): Promise<vo
       "{% if add_generation_prompt %}{{ 'a:' }}{% endif %}",
   };
   await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify(settings));
+}
+
+/** A model of that size that looks at images: each of them one square, so that a few fit into its context. */
+export async function writeTinyVisionModel(folder: string): Promise<void> {
+  await writeTinyModel(folder, join(CASES, "images/idefics3/model"));
+  for (const file of ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+    await copyFile(join(CASES, "image-processor/processor", file), join(folder, file));
+  const settings = { size: { longest_edge: 24 }, max_image_size: { longest_edge: 24 } };
+  await writeFile(join(folder, "preprocessor_config.json"), JSON.stringify(settings));
 }
 
 /** Lines of chats short enough for the tiny model's context. */

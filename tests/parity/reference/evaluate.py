@@ -8,7 +8,13 @@ import torch
 from .precision import float64_arithmetic, relative_difference
 
 
-NAMES = {"inputIds": "input_ids", "attentionMask": "attention_mask", "labels": "labels", "rowLabels": "labels"}
+NAMES = {
+    "inputIds": "input_ids",
+    "attentionMask": "attention_mask",
+    "labels": "labels",
+    "rowLabels": "labels",
+    "pixelValues": "pixel_values",
+}
 
 
 def _inputs(batch, dtype):

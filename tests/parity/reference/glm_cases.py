@@ -242,6 +242,10 @@ G130 = {
     "num_attention_heads": 4,
     "num_layers": 2,
     "vocab_size": 97,
+    "mask_token_id": 93,
+    "gmask_token_id": 94,
+    "bos_token_id": 96,
+    "eop_token_id": 95,
 }
 # name: (what it shows, class, configuration)
 OWN = {
@@ -274,18 +278,30 @@ class InContext(nn.Module):
         return self.inner(**inputs, **self.told)
 
 
-def _greedy(model, seed, in_context):
+def _blank_in(prompt, mask, start):
+    """The prompt with a blank in it and what starts to fill it, and where the answer stands: None, if it goes on."""
+    place = prompt.shape[1] - 1 if mask == G130["gmask_token_id"] else prompt.shape[1] // 3
+    prompt[0, place] = mask
+    return torch.cat([prompt, torch.tensor([[start]])], dim=1), None if mask == G130["gmask_token_id"] else place
+
+
+def _greedy(model, seed, fills_blanks):
     answers = []
-    for length in (3, 7):
-        prompt = make_batch(seed + length, rows=1, length=length)["inputIds"]
-        ids = prompt
+    for length, mask in ((3, "gmask_token_id"), (7, "gmask_token_id"), (8, "mask_token_id"))[: 3 if fills_blanks else 2]:
+        ids, told = make_batch(seed + length, rows=1, length=length)["inputIds"], {}
+        if fills_blanks:
+            ids, blank = _blank_in(ids, G130[mask], G130["bos_token_id"])
+        prompt = ids
         for _ in range(16):
-            context = (torch.arange(ids.shape[1]) < length - 1).long()[None] if in_context else None
+            if fills_blanks:
+                places = torch.arange(ids.shape[1])[None]
+                in_context = places < prompt.shape[1] - 1
+                positions = places if blank is None else torch.where(in_context, places, blank)
+                told = {"context_mask": in_context.long(), "position_ids": positions}
             with torch.no_grad():
-                logits = model(ids, context_mask=context).logits
+                logits = model(ids, **told).logits
             ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
-        answer = {"prompt": prompt[0].tolist(), "tokens": ids[0, length:].tolist()}
-        answers.append({**answer, "seesContext": True} if in_context else answer)
+        answers.append({"prompt": prompt[0].tolist(), "tokens": ids[0, prompt.shape[1] :].tolist()})
     return answers
 
 

@@ -25,8 +25,14 @@ def write_json(path, value):
     path.write_text(_compact(value) + "\n")
 
 
+def pictures(images):
+    """Images [rows, images, channels, height, width] one after another; those of zeros are no images."""
+    real = [image for image in images.flatten(0, 1) if image.abs().max() > 0]
+    return [{"shape": [1, *image.shape], "data": image.flatten().tolist()} for image in real]
+
+
 def batch_as_lists(batch):
-    return {key: value.tolist() for key, value in batch.items()}
+    return {key: pictures(value) if key == "pixelValues" else value.tolist() for key, value in batch.items()}
 
 
 def write_case(directory, description, results, batches, tensors=None, **facts):

@@ -7,7 +7,7 @@ import platform
 from .store import write_json
 
 
-PACKAGES = ["torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate", "gguf", "numpy", "bitsandbytes"]
+PACKAGES = ["torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate", "gguf", "numpy", "pillow", "bitsandbytes"]
 
 
 def versions(packages=PACKAGES):

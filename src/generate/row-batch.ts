@@ -1,0 +1,136 @@
+// The rows of one decoder, and the requests that are answered in them: who joins takes a free row, who is
+// at its end leaves it.
+
+import type { AdapterChoice } from "../engine/adapters/adapter-set-contract.ts";
+import type { DecodableModel, Decoder, ModelOfRows } from "../engine/decoding/decoder.ts";
+import type { ReplyInProgress } from "./reply.ts";
+
+export interface RowBatch {
+  /** Requests that are being answered. */
+  readonly running: number;
+  /** Bytes that the cache has for these requests, and for another of so many positions (0: none). */
+  cacheBytes(positions: number): number;
+  /**
+   * Gives a request a row; there is a free one.
+   * @param positions tokens that it may come to
+   * @param images what the image tokens of its prompt give way to, [image rows, hidden]
+   */
+  join(
+    answer: ReplyInProgress,
+    adapter: AdapterChoice,
+    positions: number,
+    images?: Float32Array,
+  ): void;
+  /** Frees the rows of requests that are over. */
+  leave(): void;
+  /** Reads the prompts of those that joined, then makes a token for each of the others. */
+  advance(): Promise<void>;
+  /** Ends all requests with an error. */
+  fail(error: unknown): void;
+}
+
+interface Row {
+  readonly answer: ReplyInProgress;
+  readonly adapter: AdapterChoice;
+  readonly positions: number;
+  /** Of the prompt. */
+  readonly images?: Float32Array | undefined;
+}
+
+/** What a row keeps of a request that has left. */
+interface KeptText {
+  readonly ids: readonly number[];
+  readonly adapter: AdapterChoice;
+}
+
+/**
+ * @param open makes the decoder
+ * @param select the model for rows with these adapters
+ * @param keepsTexts whether a prompt that begins like an earlier text is read from where it differs
+ */
+export function createRowBatch(
+  open: (modelOf: ModelOfRows) => Decoder,
+  select: (adapters: readonly AdapterChoice[]) => Promise<DecodableModel>,
+  keepsTexts: boolean,
+): RowBatch {
+  const rows = new Map<number, Row>();
+  const kept = new Map<number, KeptText>();
+  const decoder = open((asked) => {
+    // A row that rests is computed with whatever the others have: that makes nothing new.
+    const some = asked.find((row) => row !== undefined)!;
+    return select(asked.map((row) => rows.get(row ?? some)!.adapter));
+  });
+  const free = () => [...new Array(decoder.batch).keys()].filter((row) => !rows.has(row));
+  const positionsOf = () => [...rows.values()].map(({ positions }) => positions);
+
+  const common = (row: number, text: readonly number[], adapter: AdapterChoice): number => {
+    const before = kept.get(row);
+    return before?.adapter === adapter ? commonPrefix(before.ids, text) : 0;
+  };
+  const readRows = async (
+    fresh: ReadonlyMap<number, readonly number[]>,
+    images: readonly (Float32Array | undefined)[] = [],
+  ) => {
+    if (fresh.size === 0) return;
+    const all = Array.from({ length: decoder.batch }, (_, row) => fresh.get(row) ?? []);
+    const logits = await decoder.append(all, images);
+    for (const row of fresh.keys()) rows.get(row)!.answer.take(logits[row]!);
+  };
+
+  const batch: RowBatch = {
+    get running() {
+      return rows.size;
+    },
+    cacheBytes(positions) {
+      const all = [...positionsOf(), ...(positions > 0 ? [positions] : [])];
+      return all.length === 0 ? 0 : decoder.cacheBytes(all.length, Math.max(...all));
+    },
+    join(answer, adapter, positions, images) {
+      const { text } = answer;
+      const shared = new Map(free().map((row) => [row, images ? 0 : common(row, text, adapter)]));
+      const most = Math.max(...shared.values());
+      const row = [...shared.keys()].find((one) => shared.get(one) === most)!;
+      // At least the last token is read again: its logits are what comes next.
+      decoder.truncate(row, Math.min(most, text.length - 1));
+      kept.delete(row);
+      rows.set(row, { answer, adapter, positions, images });
+    },
+    leave() {
+      for (const [row, { answer, adapter, images }] of rows) {
+        if (!answer.isOver) continue;
+        rows.delete(row);
+        // Equal tokens may stand for other images.
+        if (keepsTexts && !images)
+          kept.set(row, { ids: answer.text.slice(0, decoder.lengths[row]), adapter });
+        else decoder.truncate(row, 0);
+      }
+    },
+    async advance() {
+      if (rows.size === 0) return;
+      await decoder.reserve(rows.size, Math.max(...positionsOf()));
+      const { lengths } = decoder;
+      const steps = new Map<number, readonly number[]>();
+      for (const [row, { answer, images }] of rows) {
+        const fresh = answer.text.slice(lengths[row]);
+        if (fresh.length === 1) steps.set(row, fresh);
+        else {
+          const ofRow: (Float32Array | undefined)[] = [];
+          if (lengths[row] === 0) ofRow[row] = images;
+          await readRows(new Map([[row, fresh]]), ofRow);
+        }
+      }
+      await readRows(steps);
+    },
+    fail(error) {
+      for (const { answer } of rows.values()) answer.fail(error);
+      batch.leave();
+    },
+  };
+  return batch;
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a[length] === b[length]) length++;
+  return length;
+}

@@ -1,0 +1,124 @@
+// A model that looks at images through whole commands: data with images are read and trained on, the adapter
+// answers about an image, and what does not fit is told.
+
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openConversation } from "./conversation.ts";
+import { previewRecipeData } from "./data.ts";
+import { writeTinyModel, writeTinyVisionModel } from "./testing/tiny-model.ts";
+import { train } from "./train.ts";
+
+const IMAGES = join(import.meta.dirname, "../../tests/parity/cases/image-processor");
+
+let folder: string;
+let model: string;
+const data = () => join(folder, "data.jsonl");
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tunesmith-looks-"));
+  model = join(folder, "model");
+  await writeTinyVisionModel(model);
+  for (const file of ["wide.png", "photo.jpg"])
+    await copyFile(join(IMAGES, file), join(folder, file));
+  await writeFile(data(), records());
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const asked = { role: "user", content: [{ type: "image" }, { type: "text", text: "what?" }] };
+const record = (image: string | string[], answer: string) =>
+  JSON.stringify({ messages: [asked, { role: "assistant", content: answer }], images: image });
+const records = () => [record(["wide.png"], "wide"), record("photo.jpg", "photo")].join("\n");
+
+const recipe = (path: string) => ({
+  model: { path: model },
+  data: { train: path },
+  method: { name: "lora" as const, rank: 4, targets: ["q_proj", "v_proj"] },
+  train: { epochs: 8, batchSize: 2, learningRate: 1e-2 },
+  output: join(folder, "run"),
+});
+
+describe("a model that looks at images", () => {
+  it("reads them in data, and tells what is trained on", async () => {
+    const { report, samples } = await previewRecipeData(recipe(data()), { samples: 2 });
+    expect(report.samples).toBe(2);
+    const [first] = samples;
+    const tokens = first!.pieces.flatMap(({ tokenIds }) => tokenIds);
+    expect(tokens.filter((id) => id === 96)).toHaveLength(9);
+    const trained = first!.pieces.filter((piece) => piece.trained).map(({ text }) => text);
+    expect(trained.join("")).toContain("wide");
+    expect(trained.join("")).not.toContain("<image>");
+  });
+
+  it("learns from them, and answers about one with what it learned", async () => {
+    const losses: number[] = [];
+    let adapter = "";
+    for await (const event of train(recipe(data()))) {
+      if (event.type === "step-finished") losses.push(event.loss);
+      if (event.type === "run-finished") adapter = event.adapterFolder!;
+    }
+    expect(losses.at(-1)).toBeLessThan(0.8 * losses[0]!);
+
+    const conversation = await openConversation({ model, adapter });
+    const about = async (image: string) => {
+      const parts = [
+        { type: "image", image: join(folder, image) },
+        { type: "text", text: "what?" },
+      ] as const;
+      let text = "";
+      const message = { role: "user", content: "what?", parts };
+      for await (const piece of conversation.answer([message], { maxNewTokens: 4 })) text += piece;
+      return text;
+    };
+    const first = await about("wide.png");
+    await about("photo.jpg");
+    expect(await about("wide.png")).toBe(first);
+    await conversation.dispose();
+  });
+});
+
+describe("what does not fit", () => {
+  const previewOf = async (name: string, text: string, from = recipe(join(folder, name))) => {
+    await writeFile(join(folder, name), text);
+    return previewRecipeData(from, { samples: 1 });
+  };
+
+  it("a column with fewer paths than images", async () => {
+    await expect(previewOf("few.jsonl", record([], "none"))).rejects.toThrow(
+      "0 paths for 1 images",
+    );
+  });
+
+  it("a model that does not say how it reads images, and reads texts all the same", async () => {
+    const silent = join(folder, "silent");
+    await writeTinyVisionModel(silent);
+    await rm(join(silent, "preprocessor_config.json"));
+    const path = join(folder, "silent.jsonl");
+    const from = { ...recipe(path), model: { path: silent } };
+    await expect(previewOf("silent.jsonl", record("wide.png", "x"), from)).rejects.toThrow(
+      "images are read as preprocessor_config.json",
+    );
+    const text = [
+      { role: "user", content: "what is it?" },
+      { role: "assistant", content: "nothing" },
+    ];
+    const { samples } = await previewOf("silent.jsonl", JSON.stringify({ messages: text }), from);
+    expect(samples[0]!.pieces.map((piece) => piece.text).join("")).toContain("what is it?");
+  });
+
+  it("a file that is not there", async () => {
+    await expect(previewOf("gone.jsonl", record("gone.png", "none"))).rejects.toThrow(
+      "an image is a file of a known kind",
+    );
+  });
+
+  it("images for a model that reads text alone", async () => {
+    const text = join(folder, "text");
+    await writeTinyModel(text);
+    const from = { ...recipe(join(folder, "text.jsonl")), model: { path: text } };
+    await expect(previewOf("text.jsonl", record("wide.png", "x"), from)).rejects.toThrow(
+      "images are for models that look at them",
+    );
+  });
+});
