@@ -48,13 +48,11 @@ export function orthonormal(vectors: readonly Float64Array[], random: Random): F
 
 /** What is left of a vector is rounding if it is smaller than this, as a share of the vector. */
 const NEGLIGIBLE = 1e-13;
-/** Where more than this share is left, rounding of what was taken away costs a digit at most. */
-const PLENTY = 0.1;
 
 /**
- * Appends to an orthonormal basis the direction in which `vector` leaves its span: Gram-Schmidt, a
- * second time where little is left. `vector` is overwritten. Where it does not leave the span, a
- * random direction is appended instead, and none where the basis spans everything.
+ * Appends to an orthonormal basis the direction in which `vector` leaves its span: Gram-Schmidt,
+ * twice for accuracy. `vector` is overwritten. Where it does not leave the span, a random direction
+ * is appended instead, and none where the basis spans everything.
  * @returns the vector's products with the basis as it was, and the length of what was left of it
  */
 export function appendOrthonormal(
@@ -64,15 +62,13 @@ export function appendOrthonormal(
 ): { overlaps: Float64Array; length: number } {
   const before = Math.sqrt(dot(vector, vector));
   const overlaps = new Float64Array(basis.length);
-  let length = before;
-  for (let pass = 0; pass === 0 || (pass === 1 && length < PLENTY * before); pass++) {
+  for (let pass = 0; pass < 2; pass++)
     for (let i = 0; i < overlaps.length; i++) {
       const overlap = dot(basis[i]!, vector);
       overlaps[i]! += overlap;
       addScaled(vector, basis[i]!, -overlap);
     }
-    length = Math.sqrt(dot(vector, vector));
-  }
+  const length = Math.sqrt(dot(vector, vector));
   if (length > NEGLIGIBLE * before) {
     basis.push(vector.map((x) => x / length));
     return { overlaps, length };
