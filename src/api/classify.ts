@@ -39,13 +39,14 @@ export async function classify(
         engine.architecture.images && NO_IMAGES,
       ).inputIds,
   );
+  const empty = rows.findIndex((row) => row.length === 0);
+  if (empty >= 0) throw noTokens(empty);
   const verdicts: Verdict[] = [];
   for (let first = 0; first < rows.length; first += ROWS) {
     const own = rows.slice(first, first + ROWS);
     const model = await modelFor(own.length);
     const { classifier } = model.architecture;
     if (!classifier) throw continuesTexts();
-    for (const [index, row] of own.entries()) if (row.length === 0) throw noTokens(first + index);
     const width = roundedLength(Math.max(...own.map(({ length }) => length)));
     const { logits } = await model.forward({
       inputIds: own.map((row) => padded(row, width)),

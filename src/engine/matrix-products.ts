@@ -41,7 +41,9 @@ async function multiply(
   });
   const [product] = await kernel.run([matrix, floats(beside, shape)]);
   const values = floatData(product!);
-  return vectors.map((_, k) =>
-    Float64Array.from({ length }, (__, i) => values[i * vectors.length + k]!),
-  );
+  return vectors.map((_, k) => {
+    const column = new Float64Array(length);
+    for (let i = 0; i < length; i++) column[i] = values[i * vectors.length + k]!;
+    return column;
+  });
 }

@@ -52,6 +52,24 @@ it.each(USEFUL)("is none of those: %o", (options) => {
   expect(idleOptions(options)).toEqual([]);
 });
 
+it("is told of the parts of a union too, each with its place", () => {
+  const faults = idleOptions({
+    name: "unipelt",
+    union: [
+      { kind: "prefix", flat: true, encoderSize: 8, sharedGate: false },
+      { kind: "adapter", preset: "compacter", phmRank: 2 },
+      { kind: "adapter", phmBias: false },
+      { kind: "lora", gated: true, alpha: 4 },
+    ],
+  });
+  expect(faults.map(({ option, fix }) => [option, fix])).toEqual([
+    ["union.0.encoderSize", "set flat: false, or leave encoderSize out"],
+    ["union.0.sharedGate", "set gated: true, or leave sharedGate out"],
+    ["union.2.phmBias", "set phm: true, or leave phmBias out"],
+    ["union.3.alpha", "set gated: false, or leave alpha out"],
+  ]);
+});
+
 it("is refused when a model is opened, with all the others", async () => {
   const method = { name: "moe-lora", routing: "dense", topK: 3, routerDeviation: 0.1 } as const;
   await expect(openModel(tinyModelFolder("base"), { method })).rejects.toThrow(

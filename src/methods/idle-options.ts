@@ -13,8 +13,18 @@ export interface IdleOption<Options> {
   readonly needs: string;
 }
 
+/** Options that stand within a method's options. */
+export interface OptionsPart {
+  /** Their dotted path, such as `union.0`. */
+  readonly path: string;
+  readonly schema: z.ZodObject;
+  readonly idle: readonly IdleOption<never>[];
+  readonly options: object;
+}
+
 /** A fault of an option, where the place is not known yet. */
 export interface IdleFault extends Omit<Fault, "where"> {
+  /** Its dotted path within the method's options. */
   readonly option: string;
 }
 

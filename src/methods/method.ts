@@ -14,7 +14,7 @@ import type {
 import type { DenseMatrix, MatrixProducts } from "../runtime/linear-algebra/dense-matrix.ts";
 import type { Random } from "../runtime/random.ts";
 import type { Shape, Tensor } from "../tensor/index.ts";
-import type { IdleOption } from "./idle-options.ts";
+import type { IdleOption, OptionsPart } from "./idle-options.ts";
 
 /** The base's tokens, for first values that are made of them. */
 export interface Vocabulary {
@@ -294,6 +294,8 @@ export interface MethodDefinition<Options extends { readonly name: string }> {
   readonly describe: (options: Options) => string;
   /** Options that others leave without effect. */
   readonly idle?: readonly IdleOption<Options>[];
+  /** Options within the options that have such of their own. */
+  readonly parts?: (options: Options) => readonly OptionsPart[];
   /** @throws TunesmithError (config) where the options do not fit the model */
   readonly bind: (options: Options, model: ModelDescription) => BoundMethod;
   /** For options that data decide about: tensors that follow from it as well as their values. */

@@ -10,7 +10,7 @@ import { unipelt } from "./adapterhub/unipelt.ts";
 import { moeLora } from "./experts/moe-lora.ts";
 import { xLora } from "./experts/x-lora.ts";
 import { checkFits } from "./fits-model.ts";
-import { type IdleFault, idleFaults } from "./idle-options.ts";
+import { type IdleFault, type IdleOption, idleFaults } from "./idle-options.ts";
 import { dora } from "./lora/dora.ts";
 import { lora } from "./lora/lora.ts";
 import { qlora } from "./lora/qlora.ts";
@@ -92,8 +92,13 @@ export function methodDefinition(name: string): MethodDefinition<{ name: string 
 
 /** What is set and has no effect, as someone who wrote the options should be told. */
 export function idleOptions(options: MethodOptions): IdleFault[] {
-  const { schema, idle = [] } = methodDefinition(options.name);
-  return idleFaults(schema, idle, options);
+  const { schema, idle = [], parts } = methodDefinition(options.name);
+  const within = (parts?.(options) ?? []).flatMap(({ path, ...part }) =>
+    idleFaults(part.schema, part.idle as readonly IdleOption<object>[], part.options).map(
+      (fault) => ({ ...fault, option: `${path}.${fault.option}` }),
+    ),
+  );
+  return [...idleFaults(schema, idle, options), ...within];
 }
 
 /** @throws TunesmithError (config) where the options do not fit the model */

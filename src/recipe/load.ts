@@ -262,7 +262,7 @@ function crossChecks(recipe: ParsedRecipe, locate: Locate): Fault[] {
       fix: "write `model: ./folder`, `model: file.gguf` or `model: owner/name`",
     });
   for (const { option, ...fault } of idleOptions(method))
-    faults.push({ where: locate(["method", option], "value"), ...fault });
+    faults.push({ where: locate(["method", ...option.split(".")], "value"), ...fault });
   if (model.quantization === "none" && methodDefinition(method.name).quantization)
     faults.push({
       where: locate(["model", "quantization"], "value"),

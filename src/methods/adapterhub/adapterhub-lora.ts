@@ -5,6 +5,7 @@ import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
 import { constant, linear, multiply, type Tensor } from "../../tensor/index.ts";
+import type { IdleOption } from "../idle-options.ts";
 import type { ModelDescription, ParameterSpec } from "../method.ts";
 import { count } from "../option-schema.ts";
 import { normalSpec, uniformSpec, zeroSpec } from "../parts/initial-values.ts";
@@ -38,6 +39,11 @@ export const hubLoraKeys = {
 const hubLoraSchema = z.strictObject(hubLoraKeys);
 
 export type HubLoraOptions = z.input<typeof hubLoraSchema>;
+
+/** A gate stands in the place of alpha / rank. */
+export const HUB_LORA_IDLE: readonly IdleOption<HubLoraOptions>[] = [
+  { option: "alpha", isIdle: ({ gated }) => gated === true, needs: "gated: false" },
+];
 
 const layout: HubLayout = {
   architecture: "lora",

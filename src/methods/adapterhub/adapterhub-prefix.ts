@@ -6,6 +6,7 @@ import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
 import { multiply, reshape, slice, type Tensor } from "../../tensor/index.ts";
+import type { IdleOption } from "../idle-options.ts";
 import type { MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
 import { count } from "../option-schema.ts";
 import { type DenseLayer, dense } from "../parts/dense-layer.ts";
@@ -34,6 +35,16 @@ export const hubPrefixKeys = {
 const hubPrefixSchema = z.strictObject(hubPrefixKeys);
 
 export type HubPrefixOptions = z.input<typeof hubPrefixSchema>;
+
+/** What only a network and a gate read. */
+export const HUB_PREFIX_IDLE: readonly IdleOption<HubPrefixOptions>[] = [
+  ...(["encoderSize", "nonLinearity"] as const).map((option) => ({
+    option,
+    isIdle: ({ flat }: HubPrefixOptions) => flat === true,
+    needs: "flat: false",
+  })),
+  { option: "sharedGate", isIdle: ({ gated }) => !gated, needs: "gated: true" },
+];
 
 const layout: HubLayout = {
   architecture: "prefix_tuning",

@@ -4,29 +4,42 @@
 import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
+import type { IdleOption } from "../idle-options.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
 import { completeOptions, derived } from "../option-schema.ts";
 import { type AdapterPart, boundParts } from "./adapter-part.ts";
 import { checkAdapterName } from "./adapterhub-config.ts";
-import { fromHubLoraConfig, hubLoraKeys, hubLoraPart } from "./adapterhub-lora.ts";
-import { fromHubPrefixConfig, hubPrefixKeys, hubPrefixPart } from "./adapterhub-prefix.ts";
+import { fromHubLoraConfig, HUB_LORA_IDLE, hubLoraKeys, hubLoraPart } from "./adapterhub-lora.ts";
+import {
+  fromHubPrefixConfig,
+  HUB_PREFIX_IDLE,
+  hubPrefixKeys,
+  hubPrefixPart,
+} from "./adapterhub-prefix.ts";
 import { bottleneckPart } from "./bottleneck.ts";
-import { bottleneckKeys, bottleneckSettings, fromBottleneckConfig } from "./bottleneck-options.ts";
+import {
+  BOTTLENECK_IDLE,
+  bottleneckKeys,
+  bottleneckSettings,
+  fromBottleneckConfig,
+} from "./bottleneck-options.ts";
 
-const partSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
+const PART_SCHEMAS = {
+  prefix: z.strictObject({
     kind: z.literal("prefix").describe("Keys and values in front of every layer's."),
     ...hubPrefixKeys,
   }),
-  z.strictObject({
+  adapter: z.strictObject({
     kind: z.literal("adapter").describe("Bottleneck adapters."),
     ...bottleneckKeys,
   }),
-  z.strictObject({
+  lora: z.strictObject({
     kind: z.literal("lora").describe("Low-rank adapters beside linear layers."),
     ...hubLoraKeys,
   }),
-]);
+};
+const { prefix, adapter, lora } = PART_SCHEMAS;
+const partSchema = z.discriminatedUnion("kind", [prefix, adapter, lora]);
 
 export type UnionPart = z.input<typeof partSchema>;
 
@@ -74,6 +87,7 @@ interface PartKind {
     where: string,
   ) => AdapterPart;
   readonly read: (config: JsonObject, where: string) => object;
+  readonly idle: readonly IdleOption<never>[];
   /** The library's names for it. */
   readonly architectures: readonly unknown[];
 }
@@ -82,15 +96,22 @@ const KINDS: Readonly<Record<Kind, PartKind>> = {
   prefix: {
     bind: hubPrefixPart,
     read: fromHubPrefixConfig,
+    idle: HUB_PREFIX_IDLE,
     architectures: ["prefix_tuning"],
   },
   adapter: {
     bind: (options: Parameters<typeof bottleneckSettings>[0], ...rest) =>
       bottleneckPart(bottleneckSettings(options), ...rest),
     read: fromBottleneckConfig,
+    idle: BOTTLENECK_IDLE,
     architectures: [undefined, null, "bottleneck"],
   },
-  lora: { bind: hubLoraPart, read: fromHubLoraConfig, architectures: ["lora"] },
+  lora: {
+    bind: hubLoraPart,
+    read: fromHubLoraConfig,
+    idle: HUB_LORA_IDLE,
+    architectures: ["lora"],
+  },
 };
 
 /** @throws TunesmithError (config) for parts that meet at one place, or do not fit the model */
@@ -140,6 +161,13 @@ export const unipelt = {
   describe: ({ preset = "unipelt", union }) =>
     union ? `a union of ${union.map(({ kind }) => kind).join(", ")}` : preset,
   idle: [{ option: "preset", isIdle: ({ union }) => union !== undefined, needs: "no union" }],
+  parts: ({ union = [] }) =>
+    union.map(({ kind, ...options }, i) => ({
+      path: `union.${i}`,
+      schema: PART_SCHEMAS[kind],
+      idle: KINDS[kind].idle,
+      options,
+    })),
   bind: bindUnipelt,
   adapterHub: {
     architectures: ["union", "prefix_tuning", "lora"],

@@ -4,7 +4,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from .evaluate import evaluate
-from .tiny_model import BASE, make_batch
+from .tiny_model import BASE, llama_value, make_batch, randomise
 
 
 def make(seed, model_type, settings):
@@ -13,19 +13,7 @@ def make(seed, model_type, settings):
     rope = {"rope_type": "default", "rope_theta": 10000.0}
     config = AutoConfig.for_model(model_type, **{**BASE, "rope_parameters": rope, **settings})
     model = AutoModelForCausalLM.from_config(config)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if "norm" in name:
-                parameter.copy_(norm_centre + 0.2 * noise)
-            elif name.endswith("bias"):
-                parameter.copy_(0.3 * noise)
-            elif "embed_tokens" in name or "lm_head" in name:
-                parameter.copy_(0.5 * noise)
-            else:
-                parameter.copy_(noise * 1.5 / parameter.shape[-1] ** 0.5)
-    return model.eval()
+    return randomise(model, seed, lambda name, noise: llama_value(name, noise, norm_centre))
 
 
 def load(directory):

@@ -6,9 +6,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from .adapters import by_file_key, perturb, save
+from .architecture_models import greedy
 from .evaluate import evaluate
 from .store import write_case
-from .tiny_model import make_batch
+from .tiny_model import make_batch, randomise
 
 TOKENS = {"vocab_size": 97, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 SIZES = {**TOKENS, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
@@ -79,41 +80,26 @@ LORAS = {
 EMBEDDINGS = ("wte", "wpe", "embed_in", "embed_out", "embed_tokens", "word_embeddings", "lm_head", "output_layer")
 
 
+def _value(name, noise):
+    if name.endswith("bias"):
+        return 0.3 * noise
+    if noise.dim() == 1:
+        return 1 + 0.2 * noise
+    if any(part in name.split(".") for part in EMBEDDINGS):
+        return 0.5 * noise
+    # A Conv1D is stored as [in, out].
+    return noise * 1.5 / noise.shape[0 if ".c_" in name else 1] ** 0.5
+
+
 def make_random(model, seed):
     """Random weights that are large enough to show; see `tiny_model`."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("bias"):
-                parameter.copy_(0.3 * noise)
-            elif parameter.dim() == 1:
-                parameter.copy_(1 + 0.2 * noise)
-            elif any(part in name.split(".") for part in EMBEDDINGS):
-                parameter.copy_(0.5 * noise)
-            else:
-                # A Conv1D is stored as [in, out].
-                width = parameter.shape[0] if ".c_" in name else parameter.shape[1]
-                parameter.copy_(noise * 1.5 / width**0.5)
-    return model.eval()
+    return randomise(model, seed, _value)
 
 
 def load(directory):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="sdpa")
     model.config.use_cache = False
     return model.eval()
-
-
-def greedy(model, seed):
-    """What follows two prompts, token by token."""
-    answers = []
-    for length in (3, 7):
-        prompt = make_batch(seed + length, rows=1, length=length)["inputIds"]
-        tokens = model.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=16, do_sample=False, eos_token_id=None, pad_token_id=0
-        )
-        answers.append({"prompt": prompt[0].tolist(), "tokens": tokens[0, length:].tolist()})
-    return answers
 
 
 def by_file_name(model, tensors):

@@ -34,22 +34,29 @@ ROPE = {
 }
 
 
-def make_model(seed, **settings):
-    """A model with random weights that depend on `seed` and the shapes alone."""
-    model = LlamaForCausalLM(LlamaConfig(**{**BASE, **settings}))
+def randomise(model, seed, value):
+    """Weights that depend on `seed`, names and shapes alone: `value` makes them of a name and normal numbers."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if "norm" in name:
-                parameter.copy_(1 + 0.2 * noise)
-            elif name.endswith("bias"):
-                parameter.copy_(0.3 * noise)
-            elif "embed_tokens" in name or "lm_head" in name:
-                parameter.copy_(0.5 * noise)
-            else:
-                parameter.copy_(noise * 1.5 / parameter.shape[1] ** 0.5)
+            parameter.copy_(value(name, torch.randn(parameter.shape, generator=generator)))
     return model.eval()
+
+
+def llama_value(name, noise, norm_centre=1):
+    """What a weight of LLaMA and its kin is."""
+    if "norm" in name:
+        return norm_centre + 0.2 * noise
+    if name.endswith("bias"):
+        return 0.3 * noise
+    if "embed_tokens" in name or "lm_head" in name:
+        return 0.5 * noise
+    return noise * 1.5 / noise.shape[-1] ** 0.5
+
+
+def make_model(seed, **settings):
+    """A LLaMA with random weights."""
+    return randomise(LlamaForCausalLM(LlamaConfig(**{**BASE, **settings})), seed, llama_value)
 
 
 def load_model(directory):
