@@ -1,6 +1,5 @@
 // Writing what was trained: a PEFT adapter, or a whole checkpoint that Transformers loads.
 
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import {
@@ -9,6 +8,7 @@ import {
   type GgufDtype,
   type HalfKind,
   type JsonObject,
+  makeFolder,
   toJson,
   writeAdapter,
   writeFileAtomically,
@@ -32,7 +32,7 @@ export interface Trained extends MethodParts {
 
 /** Writes the adapter or, for methods that train whole weights, the checkpoint. */
 export async function saveTrained(trained: Trained, directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true });
+  await makeFolder(directory);
   const saved = trained.method?.saved ?? "checkpoint";
   if (saved === "checkpoint") {
     await saveMerged(trained, directory);
@@ -108,7 +108,7 @@ export async function saveMerged(
   const { checkpoint } = trained;
   const meter = createRequantizationMeter(trained.weights);
   const { config, tensors } = mergedModel(trained, meter);
-  await mkdir(directory, { recursive: true });
+  await makeFolder(directory);
   const written = tensors.map(({ name, shape, stored, data }) => ({
     name,
     shape,

@@ -1,9 +1,10 @@
 // Files that are either wholly there or not there at all: written under a temporary name in the same
 // folder, flushed to the disk, then renamed over the old one.
 
-import { type FileHandle, mkdir, open, rename, unlink } from "node:fs/promises";
+import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { TunesmithError } from "../errors.ts";
+import { makeFolder } from "./make-folder.ts";
 
 let counter = 0;
 
@@ -18,7 +19,7 @@ export async function writeAtomically(
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${process.pid}.${counter++}.tmp`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const file = await open(temporary, "wx");
     try {
       await write(file);
@@ -55,6 +56,7 @@ const WRITE_FAULTS: Record<string, { seen: string; fix: string }> = {
   EACCES: { seen: "no permission to write there", fix: "choose a folder that you may write to" },
   EPERM: { seen: "no permission to write there", fix: "choose a folder that you may write to" },
   EROFS: { seen: "the file system is read-only", fix: "choose a folder that you may write to" },
+  ENOENT: { seen: "no file can be made there", fix: "choose another folder for the output" },
   ENOTDIR: { seen: "a part of the path is a file", fix: "choose a folder for the output" },
   EEXIST: { seen: "a part of the path is a file", fix: "choose a folder for the output" },
   EISDIR: { seen: "a folder has that name", fix: "move the folder away or choose another name" },

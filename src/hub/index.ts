@@ -50,6 +50,7 @@ export {
   type OpenedImage,
 } from "./images/image-processor.ts";
 export { type JsonObject, readJsonObject } from "./json-file.ts";
+export { asFolderFault, makeFolder } from "./make-folder.ts";
 export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";
 export { BLOCK_SIZES } from "./quantization/four-bit.ts";

@@ -39,7 +39,7 @@ export function unknownKey(
   const siblings = [
     ...new Set(
       keys
-        .filter(({ variant: only }) => only === undefined || only === variant)
+        .filter(({ variant: only }) => !section || only === undefined || only === variant)
         .filter(({ path: key }) => section === "" || key.startsWith(`${section}.`))
         .map(({ path: key }) => key.split(".")[at.length - 1]!),
     ),

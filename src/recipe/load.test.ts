@@ -67,6 +67,15 @@ learningRate: 1
     ]);
   });
 
+  it("knows the section that a mistyped one is meant to be", async () => {
+    const faults = await faultsOf(
+      "model: ./SmolLM2\ndata: { train: train.jsonl }\nmethd: { name: lora }\n",
+    );
+    expect(faults.at(-1)).toBe(
+      'recipe.yaml:3:1 | a recipe has no such key | "methd"; nearest is "method" | write "method"',
+    );
+  });
+
   it("says what is missing", async () => {
     expect(
       (await faultsOf("train: { epochs: 1 }\n")).map((fault) => fault.split(" | ")[1]),

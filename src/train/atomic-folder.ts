@@ -1,8 +1,9 @@
 // Folders that are either wholly there or not there at all: filled under a temporary name, flushed to
 // the disk, then renamed. What a killed process leaves behind is known by its name.
 
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { makeFolder } from "../hub/index.ts";
 
 const WRITING = ".writing-";
 const REMOVING = ".removing-";
@@ -19,7 +20,7 @@ export async function writeFolderAtomically(
   const temporary = join(parent, WRITING + basename(target));
   await rm(temporary, { recursive: true, force: true });
   try {
-    await mkdir(temporary, { recursive: true });
+    await makeFolder(temporary);
     await fill(temporary);
     await flushFolder(temporary);
     await removeFolder(target);

@@ -56,7 +56,7 @@ it("refuses what cannot be a folder, and orders that contradict each other", asy
   const folder = await makeFolder();
   await writeFile(join(folder, "file"), "");
   await expect(openRunFolder(join(folder, "file"), {})).rejects.toThrow(
-    "must be a folder that can be written to",
+    "must be one that can be written to",
   );
   const both = { resume: true, overwrite: true };
   await expect(openRunFolder(folder, both)).rejects.toThrow("either continued or replaced");

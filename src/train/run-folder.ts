@@ -1,9 +1,10 @@
 // The folder of a run: what lies where, who may begin in it, and what an earlier run left there.
 
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 import { writeFileAtomically } from "../hub/atomic-file.ts";
+import { asFolderFault, makeFolder } from "../hub/index.ts";
 import { readTextIfPresent } from "../hub/json-file.ts";
 import { namesIn, removeUnfinished } from "./atomic-folder.ts";
 import { checkpointName, listCheckpoints, pointToLatest, STATE_FILE } from "./checkpoint.ts";
@@ -114,7 +115,7 @@ function pathsIn(path: string): RunFolder["paths"] {
 
 async function lockFolder(path: string): Promise<() => Promise<void>> {
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     return await takeRunLock(path);
   } catch (error) {
     throw asFolderFault(path, error);
@@ -130,7 +131,7 @@ async function clearFolder(
   await refuseTakenFolder(path, paths, options);
   if (overwrite)
     for (const target of Object.values(paths)) await rm(target, { recursive: true, force: true });
-  await mkdir(paths.checkpoints, { recursive: true });
+  await makeFolder(paths.checkpoints);
   const checkpoints = (await listCheckpoints(paths.checkpoints)).map((step) =>
     join(paths.checkpoints, checkpointName(step)),
   );
@@ -195,22 +196,6 @@ async function findForeign(
     (name === RUN_FILES.recipe && sameRecipe) || (name === RUN_FILES.checkpoints && onlyOurs);
   const ours = new Set<string>(Object.values(RUN_FILES));
   return names.filter((name) => ours.has(name) && !harmless(name));
-}
-
-const FOLDER_FAULTS = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST", "ENAMETOOLONG"]);
-
-function asFolderFault(path: string, error: unknown): unknown {
-  if (!FOLDER_FAULTS.has((error as NodeJS.ErrnoException).code ?? "")) return error;
-  return new TunesmithError(
-    "run",
-    {
-      where: path,
-      rule: "the run folder must be a folder that can be written to",
-      seen: (error as Error).message,
-      fix: "choose another folder, or change its permissions",
-    },
-    { cause: error },
-  );
 }
 
 function contradiction(): TunesmithError {

@@ -2,9 +2,10 @@
 // hand because three kinds of message are all that a scalar curve needs.
 // Format: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto
 
-import { mkdir, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { makeFolder } from "../hub/index.ts";
 import { crc32c } from "./crc32c.ts";
 
 export interface TensorboardFile {
@@ -18,7 +19,7 @@ export interface TensorboardFile {
  * then forgets what earlier files say of that step and later, as after a resume.
  */
 export async function openTensorboard(folder: string, firstStep: number): Promise<TensorboardFile> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const now = Date.now() / 1000;
   const stamp = String(Math.floor(now)).padStart(10, "0");
   const host = hostname().replace(/[^\w.-]/g, "_");

@@ -1,10 +1,9 @@
 // A model as a folder that transformers.js loads: a graph for every type asked for, its weights in files
 // beside it, and configuration and tokenizer as in any model folder.
 
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
-import { encodeHalf, type JsonObject, writeFileAtomically } from "../../hub/index.ts";
+import { encodeHalf, type JsonObject, makeFolder, writeFileAtomically } from "../../hub/index.ts";
 import type { BoundArchitecture } from "../../models/index.ts";
 import { encodeModel, type OnnxConstant, withHalfProducts } from "../../onnx/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
@@ -54,7 +53,7 @@ export async function saveMergedOnnx(
   if (trained.architecture.classifier) throw saysNoTokens();
   if (method) checkMergeable(method, trained.weights);
   const merged = mergedParts(trained);
-  await mkdir(join(directory, "onnx"), { recursive: true });
+  await makeFolder(join(directory, "onnx"));
   const chunks: Record<string, number> = {};
   for (const dtype of dtypes) {
     const type: OnnxType = ONNX_DTYPES[dtype];

@@ -1,7 +1,6 @@
 // A folder of several adapters with the fusion over them, as AdapterHub's library saves a setup:
 // adapter_setup.json, a folder for each adapter and one for the fusion, named by all of them.
 
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
@@ -11,6 +10,7 @@ import {
   readJsonObject,
   readJsonObjectAtOnce,
 } from "../json-file.ts";
+import { makeFolder } from "../make-folder.ts";
 import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
 import { ADAPTER_CONFIG, pythonJson } from "./peft-config.ts";
 
@@ -79,7 +79,7 @@ export async function writeAdapterSetup(
     json: JsonObject,
     isOwn: (key: string) => boolean,
   ) => {
-    await mkdir(join(folder, name), { recursive: true });
+    await makeFolder(join(folder, name));
     const own = new Map([...tensors].filter(([key]) => isOwn(key)));
     await writeAdapterTensors(join(folder, name, weights), own);
     await writeFileAtomically(join(folder, name, file), pythonJson(json));

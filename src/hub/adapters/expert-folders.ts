@@ -4,10 +4,11 @@
 // configuration is in `experts`.
 
 import { statSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import { isJsonObject, type JsonObject, readJsonObjectAtOnce } from "../json-file.ts";
+import { makeFolder } from "../make-folder.ts";
 import type { AdapterTensors } from "./adapter-tensors.ts";
 import { ADAPTER_CONFIG } from "./peft-config.ts";
 
@@ -92,7 +93,7 @@ export async function writeExperts(
     const ofExpert = [...tensors].filter(([key]) => key.startsWith(prefix));
     for (const [key] of ofExpert) rest.delete(key);
     const path = join(folder, folderName(expert));
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     const plain = ofExpert.map(([key, tensor]) => [key.slice(prefix.length), tensor] as const);
     await write(path, { config: expertConfig, tensors: new Map(plain) });
   }

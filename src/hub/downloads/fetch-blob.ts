@@ -1,13 +1,14 @@
 // One file of the hub, fetched into the cache: resumed where it broke off, checked against its hash.
 
 import { createWriteStream } from "node:fs";
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
 import { downloadFile, HubApiError, type ListFileEntry } from "@huggingface/hub";
 import { TunesmithError } from "../../errors.ts";
+import { makeFolder } from "../make-folder.ts";
 import { exists, matchesOid } from "./hub-cache.ts";
 import { clientOptions, FAULT_CODES, type HubSession, repositoryOf } from "./hub-session.ts";
 
@@ -36,7 +37,7 @@ export async function fetchBlob(
   const blob = join(session.folder, "blobs", oid);
   if (await exists(blob)) return blob;
   const incomplete = `${blob}.incomplete`;
-  await mkdir(dirname(blob), { recursive: true });
+  await makeFolder(dirname(blob));
   for (let attempt = 1; ; attempt++) {
     try {
       await continueDownload(file, commit, incomplete, session, report);

@@ -4,10 +4,11 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { copyFile, mkdir, readFile, stat, symlink, unlink } from "node:fs/promises";
+import { copyFile, readFile, stat, symlink, unlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { writeFileAtomically } from "../atomic-file.ts";
+import { makeFolder } from "../make-folder.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -65,7 +66,7 @@ export async function writeRef(folder: string, revision: string, commit: string)
 
 /** Puts a blob into a snapshot: by a relative link, or by a copy where the system allows no links. */
 export async function linkBlob(blob: string, target: string): Promise<void> {
-  await mkdir(dirname(target), { recursive: true });
+  await makeFolder(dirname(target));
   await unlink(target).catch(() => {});
   try {
     await symlink(relative(dirname(target), blob), target);
