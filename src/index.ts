@@ -37,6 +37,8 @@ export type {
   ChosenLogProbability,
   GenerateOptions,
   GenerateResult,
+  JsonSchema,
+  ResponseFormat,
   TokenLogProbability,
 } from "./generate/index.ts";
 export type { ChatMessage, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";

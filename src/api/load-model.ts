@@ -197,7 +197,8 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
       }),
     generate: (options) =>
       inTurn(async () => {
-        const tokenizer = options.stopStrings?.length ? await engine.loadTokenizer() : undefined;
+        const reads = options.stopStrings?.length || options.responseFormat !== undefined;
+        const tokenizer = reads ? await engine.loadTokenizer() : undefined;
         const model = await chosen(options, options.inputIds.length);
         return generate(model, { tokenizer, ...options });
       }),

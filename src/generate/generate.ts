@@ -4,6 +4,8 @@ import { createDecoder, type DecodableModel } from "../engine/decoding/decoder.t
 import { textContext } from "../engine/text-context.ts";
 import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
+import type { TokenConstraint } from "./constraint/answer-constraint.ts";
+import { constraintOf, type ResponseFormat } from "./constraint/response-format.ts";
 import type { ChosenLogProbability } from "./log-probabilities.ts";
 import {
   checkGeneration,
@@ -21,7 +23,7 @@ export type GenerativeModel = DecodableModel & GenerationSource;
 export interface GenerateOptions extends GenerationOptions {
   /** Prompts, of any lengths. */
   readonly inputIds: readonly (readonly number[])[];
-  /** Needed where there are stop strings. */
+  /** Needed where there are stop strings or a response format. */
   readonly tokenizer?: Tokenizer;
 }
 
@@ -48,7 +50,10 @@ export async function generate(
   const { inputIds, signal } = options;
   checkGeneration(inputIds, options, textContext(model));
   const texts = textWatchers(options);
-  const sequences = inputIds.map((prompt, row) => startSequence(model, prompt, options, row));
+  const constraints = constraintsOf(options);
+  const sequences = inputIds.map((prompt, row) =>
+    startSequence(model, prompt, options, row, constraints[row]),
+  );
   const decoder = createDecoder(model, { batch: inputIds.length });
   let fresh: readonly (readonly number[])[] = inputIds;
   while (fresh.some((row) => row.length > 0)) {
@@ -68,6 +73,30 @@ export async function generate(
       logProbabilities: sequences.map(({ logProbabilities }) => logProbabilities),
     }),
   };
+}
+
+/** For each prompt what its answer is held to; none where nothing is. */
+function constraintsOf(options: GenerateOptions): (TokenConstraint | undefined)[] {
+  const { inputIds, responseFormat, tokenizer } = options;
+  if (responseFormat === undefined) return [];
+  const formats: readonly (ResponseFormat | undefined)[] = Array.isArray(responseFormat)
+    ? responseFormat
+    : inputIds.map(() => responseFormat as ResponseFormat);
+  if (formats.length !== inputIds.length)
+    throw new TunesmithError("config", {
+      where: "generate: responseFormat",
+      rule: "a list of formats has one for each prompt",
+      seen: `${formats.length} for ${inputIds.length} prompts`,
+      fix: "pass one format for all, or undefined for prompts that need none",
+    });
+  if (!tokenizer)
+    throw new TunesmithError("config", {
+      where: "generate: responseFormat",
+      rule: "a format is kept to by the bytes of tokens, which takes a tokenizer",
+      seen: "no tokenizer",
+      fix: "pass tokenizer: await model.loadTokenizer()",
+    });
+  return formats.map((format) => format && constraintOf(format, tokenizer));
 }
 
 /** For each prompt, a function that says of each token whether it completes a stop string; none without any. */

@@ -4,8 +4,14 @@
 import { createDecoder } from "../engine/decoding/decoder.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
+import { constraintOf, type ResponseFormat } from "./constraint/response-format.ts";
 import type { GenerativeModel } from "./generate.ts";
-import { checkGeneration, type GenerationOptions, stopTokenIds } from "./options.ts";
+import {
+  checkGeneration,
+  type GenerationOptions,
+  type StopReason,
+  stopTokenIds,
+} from "./options.ts";
 import { startSequence } from "./sequence.ts";
 import { createStopStrings } from "./stop-strings.ts";
 import { createTextPieces } from "./text-pieces.ts";
@@ -16,12 +22,17 @@ export interface TextPiece {
   readonly tokenId: number;
 }
 
+/** What one text may be asked; its format is one. */
+export interface StreamOptions extends GenerationOptions {
+  readonly responseFormat?: ResponseFormat;
+}
+
 export interface TextStream {
-  /** Continues a prompt. One continuation at a time. */
+  /** Continues a prompt. One continuation at a time; it returns why it ended, undefined where its signal aborted. */
   continue(
     promptIds: readonly number[],
-    options?: GenerationOptions,
-  ): AsyncGenerator<TextPiece, void>;
+    options?: StreamOptions,
+  ): AsyncGenerator<TextPiece, StopReason | undefined>;
 }
 
 /**
@@ -49,16 +60,15 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
   return {
     async *continue(promptIds, options = {}) {
       checkGeneration([promptIds], options, textContext(model));
-      const { signal, stopStrings = [] } = options;
+      const { signal, stopStrings = [], responseFormat } = options;
+      const constraint = responseFormat && constraintOf(responseFormat, tokenizer);
       // At least the last token is read again: its logits are what comes next.
       const common = Math.min(commonPrefix(cached, promptIds), promptIds.length - 1);
       decoder.truncate(0, common);
       cached = cached.slice(0, common);
 
-      const sequence = startSequence(model, promptIds, {
-        ...options,
-        stopTokenIds: options.stopTokenIds ?? ends,
-      });
+      const stopping = { ...options, stopTokenIds: options.stopTokenIds ?? ends };
+      const sequence = startSequence(model, promptIds, stopping, 0, constraint);
       const pieces = createTextPieces(tokenizer, promptIds);
       const stops = createStopStrings(stopStrings);
       let fresh = promptIds.slice(common);
@@ -69,9 +79,10 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
         const ended = sequence.stoppedBecause !== undefined;
         const rest = ended && !added.stopped ? endOf(pieces, stops) : "";
         yield { text: added.text + rest, tokenId };
-        if (ended) return;
+        if (ended) return sequence.stoppedBecause;
         fresh = [tokenId];
       }
+      return undefined;
     },
   };
 }

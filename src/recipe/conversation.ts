@@ -7,6 +7,8 @@ import type { ModelDtype } from "../engine/weights/model-dtype.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
+  type ResponseFormat,
+  type StopReason,
   type Sampling as TokenChoice,
   withModelDefaults,
 } from "../generate/index.ts";
@@ -28,20 +30,28 @@ export interface Sampling extends TokenChoice {
   readonly seed?: number;
 }
 
+export interface AnswerOptions extends Sampling {
+  /** What the answer must look like. */
+  readonly responseFormat?: ResponseFormat;
+}
+
 export interface Conversation {
   readonly tokenizer: Tokenizer;
-  /** The model's answer to a conversation; a model without a chat template continues its last message. */
+  /**
+   * The model's answer to a conversation; a model without a chat template continues its last message.
+   * Returns why it ended: "length" where it was cut off, undefined where the signal aborted.
+   */
   answer(
     messages: readonly ChatMessage[],
-    sampling?: Sampling,
+    options?: AnswerOptions,
     signal?: AbortSignal,
-  ): AsyncGenerator<string, void>;
+  ): AsyncGenerator<string, StopReason | undefined>;
   /** The text that follows a text. */
   continueText(
     text: string,
-    sampling?: Sampling,
+    options?: AnswerOptions,
     signal?: AbortSignal,
-  ): AsyncGenerator<string, void>;
+  ): AsyncGenerator<string, StopReason | undefined>;
   dispose(): Promise<void>;
 }
 
@@ -82,9 +92,9 @@ export async function openConversation(options: ConversationOptions): Promise<Co
 
   async function* text(
     promptIds: readonly number[],
-    sampling: Sampling,
+    sampling: AnswerOptions,
     signal?: AbortSignal,
-  ): AsyncGenerator<string, void> {
+  ): AsyncGenerator<string, StopReason | undefined> {
     // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
     const room = Math.max(1, context - promptIds.length);
     const options = withModelDefaults(sampling, model.generationConfig);
@@ -93,7 +103,11 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       maxNewTokens: Math.min(sampling.maxNewTokens ?? DEFAULT_NEW_TOKENS, room),
       signal,
     });
-    for await (const { text } of pieces) if (text !== "") yield text;
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done) return next.value;
+      if (next.value.text !== "") yield next.value.text;
+    }
   }
 
   const continueText: Conversation["continueText"] = (prompt, sampling = {}, signal) =>

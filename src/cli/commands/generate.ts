@@ -5,9 +5,14 @@ import { TunesmithError } from "../../errors.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { attend } from "../preparing.ts";
+import {
+  addResponseFormatOptions,
+  type ResponseFormatFlags,
+  readResponseFormat,
+} from "../response-format-options.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
 
-interface Options extends SamplingFlags {
+interface Options extends SamplingFlags, ResponseFormatFlags {
   readonly raw?: boolean;
   readonly json?: boolean;
 }
@@ -22,7 +27,7 @@ export function generateCommand(context: Context): Command {
     arguments: { prompt: "the prompt; read from the standard input where there is none" },
     options: [
       ["--raw", "continue the text itself, without the chat template"],
-      ["--json", "one JSON object with prompt and text"],
+      ["--json", "one JSON object with prompt, text and why it ended"],
     ],
     examples: [
       [`tunesmith generate --model ./my-model "What is a fjord?"`, "answer"],
@@ -31,33 +36,49 @@ export function generateCommand(context: Context): Command {
         "with an adapter",
       ],
       [`tunesmith generate --model ./my-model --raw "Once upon a time"`, "continue a text"],
+      [`tunesmith generate --model ./my-model --json-schema person.json "Name a sailor."`, "JSON"],
     ],
   });
-  return addSamplingOptions(command).action(async (words: string[], options: Options) => {
-    const sampling = readSampling(options);
-    const prompt = words.length > 0 ? words.join(" ") : await readInput();
-    const { openConversation } = await import("../../recipe/conversation.ts");
-    const conversation = await attend(context, (attended) =>
-      openConversation({ ...options, ...attended }),
-    );
-    if (conversation === undefined) return;
-    const interrupt = listenForInterrupt(() => {}, console.closed);
-    let text = "";
-    try {
-      const pieces = options.raw
-        ? conversation.continueText(prompt, sampling, interrupt.signal)
-        : conversation.answer([{ role: "user", content: prompt }], sampling, interrupt.signal);
-      for await (const piece of pieces) {
-        text += piece;
-        if (!options.json) console.out(piece);
+  return addResponseFormatOptions(addSamplingOptions(command)).action(
+    async (words: string[], options: Options) => {
+      const responseFormat = await readResponseFormat(options);
+      const sampling = { ...readSampling(options), responseFormat };
+      const prompt = words.length > 0 ? words.join(" ") : await readInput();
+      const { openConversation } = await import("../../recipe/conversation.ts");
+      const conversation = await attend(context, (attended) =>
+        openConversation({ ...options, ...attended }),
+      );
+      if (conversation === undefined) return;
+      const interrupt = listenForInterrupt(() => {}, console.closed);
+      let text = "";
+      try {
+        const pieces = options.raw
+          ? conversation.continueText(prompt, sampling, interrupt.signal)
+          : conversation.answer([{ role: "user", content: prompt }], sampling, interrupt.signal);
+        let next = await pieces.next();
+        for (; !next.done; next = await pieces.next()) {
+          text += next.value;
+          if (!options.json) console.out(next.value);
+        }
+        const stoppedBecause = next.value ?? "interrupt";
+        console.out(options.json ? `${JSON.stringify({ prompt, text, stoppedBecause })}\n` : "\n");
+        if (responseFormat !== undefined && stoppedBecause === "length") warnIncomplete(context);
+        if (interrupt.signal.aborted) context.exitCode = 130;
+      } finally {
+        interrupt.dispose();
+        await conversation.dispose();
       }
-      console.out(options.json ? `${JSON.stringify({ prompt, text })}\n` : "\n");
-      if (interrupt.signal.aborted) context.exitCode = 130;
-    } finally {
-      interrupt.dispose();
-      await conversation.dispose();
-    }
-  });
+    },
+  );
+}
+
+/** Who reads an answer by its form must not take half of one for a whole. */
+function warnIncomplete(context: Context): void {
+  const { console } = context;
+  console.err(
+    `${console.errColors.yellow("incomplete")}  the answer was cut off at --max-new-tokens or at the end of the model's context\n`,
+  );
+  context.exitCode = 1;
 }
 
 async function readInput(): Promise<string> {

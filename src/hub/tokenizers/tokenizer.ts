@@ -7,6 +7,7 @@ import * as tokenizers from "@huggingface/tokenizers";
 import { TunesmithError } from "../../errors.ts";
 import { isJsonObject, type JsonObject, readJsonObject, readTextIfPresent } from "../json-file.ts";
 import { createProtection } from "../protect.ts";
+import { createTokenBytes } from "./token-bytes.ts";
 import { adaptDefinition } from "./tokenizer-definition.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
 
@@ -94,6 +95,8 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
   let vocabularySize = 0;
   for (const id of vocabulary.values()) vocabularySize = Math.max(vocabularySize, id + 1);
 
+  const tokenBytes = createTokenBytes(definition, { name: (id) => library.id_to_token(id), added });
+
   const ids = (text: string, addSpecialTokens: boolean) =>
     // Characters outside the vocabulary have no id where the model names no unknown token.
     library
@@ -129,6 +132,7 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
         clean_up_tokenization_spaces: false,
       });
     },
+    ...(tokenBytes !== undefined && { tokenBytes }),
     tokenToId: (token) => library.token_to_id(token),
     idToToken: (id) => library.id_to_token(id),
   };
