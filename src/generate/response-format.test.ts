@@ -29,7 +29,7 @@ const SUMS: ResponseFormat = { type: "grammar", grammar: 'root ::= [0-9]+ ("+" [
 const HOT = { temperature: 1.5, maxNewTokens: 60 };
 
 const isPerson = new Ajv2020().compile(PERSON);
-const LOOKS: ReadonlyMap<ResponseFormat, (text: string) => boolean> = new Map([
+const LOOKS = new Map<ResponseFormat, (text: string) => boolean>([
   [SCHEMA, (text) => isPerson(JSON.parse(text))],
   [PHONE, (text) => /^(\d{3}-){2}\d{4}$/.test(text)],
   [SUMS, (text) => /^\d+(\+\d+)*$/.test(text)],
@@ -103,7 +103,8 @@ describe("at a temperature at which a model says anything", () => {
 describe("an answer ends", () => {
   const ask = async (responseFormat: ResponseFormat, options = {}) => {
     const requests = createRequests({ model, tokenizer });
-    return requests.submit({ inputIds: prompt, responseFormat, ...options }).finished;
+    return requests.submit({ inputIds: prompt, maxNewTokens: 40, responseFormat, ...options })
+      .finished;
   };
 
   it("where nothing may follow, with every token of it said", async () => {
@@ -139,6 +140,7 @@ describe("an answer ends", () => {
 it("probabilities are the model's own, not those of what the form leaves", async () => {
   const { tokenIds, logProbabilities } = await generate(model, {
     inputIds: [prompt],
+    maxNewTokens: 2,
     responseFormat: { type: "regex", pattern: "q" },
     logProbabilities: 1,
     tokenizer,
@@ -150,7 +152,8 @@ it("probabilities are the model's own, not those of what the form leaves", async
 });
 
 describe("what cannot be is told", () => {
-  const ask = (options: object) => generate(model, { inputIds: [prompt], tokenizer, ...options });
+  const ask = (options: object) =>
+    generate(model, { inputIds: [prompt], maxNewTokens: 2, tokenizer, ...options });
 
   it.each<[string, object, RegExp]>([
     ["no tokenizer", { responseFormat: PHONE, tokenizer: undefined }, /loadTokenizer/],
@@ -176,7 +179,11 @@ describe("what cannot be is told", () => {
     };
     const requests = createRequests({ model, tokenizer: poor }, { maxBatch: 3 });
     const submit = (pattern: string) =>
-      requests.submit({ inputIds: prompt, responseFormat: { type: "regex", pattern } }).finished;
+      requests.submit({
+        inputIds: prompt,
+        maxNewTokens: 20,
+        responseFormat: { type: "regex", pattern },
+      }).finished;
     const [first, bad, other] = await Promise.allSettled([
       submit("ab{9}"),
       submit("ab~"),
@@ -188,6 +195,6 @@ describe("what cannot be is told", () => {
     expect(reason).toBeInstanceOf(TunesmithError);
     expect(String(reason)).toMatch(/tokens for every character[\s\S]*stopTokenIds/);
     expect((await submit("a{3}")).text).toBe("aaa");
-    expect([requests.running, requests.waiting]).toEqual([0, 0]);
+    await expect.poll(() => [requests.running, requests.waiting]).toEqual([0, 0]);
   });
 });
