@@ -7,12 +7,6 @@ import { loadModel, type ResponseFormat } from "../src/index.ts";
 const [, , reference = "assets/embedded-model"] = process.argv;
 await using model = await loadModel(reference);
 const tokenizer = await model.loadTokenizer();
-
-interface Call {
-  readonly tool: "light" | "heating";
-  readonly degrees?: number;
-  readonly rooms: readonly string[];
-}
 const schema = {
   type: "object",
   properties: {
@@ -47,6 +41,6 @@ for (const [row, text] of texts.entries())
 
 // "length" alone would mean that it was cut off.
 if (stoppedBecause[0] !== "length") {
-  const call: Call = JSON.parse(texts[0]!);
-  console.log(`${call.tool} in ${call.rooms.length} rooms`);
+  const { tool, rooms } = JSON.parse(texts[0]!) as { tool: string; rooms: string[] };
+  console.log(`${tool} in ${rooms.length} rooms`);
 }
