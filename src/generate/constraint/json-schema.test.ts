@@ -113,6 +113,21 @@ it.each<[JsonSchema, string[], string[]]>([
     ["9", "10", "99", "101"],
     ["8", "102", "9.0", "-9"],
   ],
+  [
+    { type: "number", exclusiveMinimum: 0.5, exclusiveMaximum: 1.25 },
+    ["0.51", "0.500001", "1", "1.249"],
+    ["0.5", "0.50", "1.25", "1.250", "0.4", "1.3"],
+  ],
+  [
+    {
+      allOf: [
+        { type: "integer", minimum: 2, maximum: 9 },
+        { minimum: 5, maximum: 12 },
+      ],
+    },
+    ["5", "9"],
+    ["4", "10"],
+  ],
   [{ enum: ["a", 1] }, ['"a"', "1"], ['"b"', "a"]],
   [{ const: { a: [1, null] } }, ['{"a":[1,null]}', '{ "a": [ 1, null ] }'], ['{"a":[1]}']],
   [
