@@ -40,9 +40,11 @@ export type {
   GenerateOptions,
   GenerateResult,
   GenerationRequest,
+  JsonSchema,
   Reply,
   Requests,
   RequestsOptions,
+  ResponseFormat,
   TextPiece,
   TokenLogProbability,
 } from "./generate/index.ts";

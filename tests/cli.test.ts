@@ -296,11 +296,11 @@ it("answers a file of prompts into a file, as each is answered alone", async () 
   const answered = await ask("--data", "questions.jsonl", "--out", "answers.jsonl", "--batch", "2");
   expect(answered.code, answered.err).toBe(0);
   expect(answered.out).toMatch(/^9 of 9 records answered in answers.jsonl, \d+ tokens\/s\n$/);
-  const alone = JSON.parse((await ask("--json", "hi")).out).text;
+  const { text, stoppedBecause } = JSON.parse((await ask("--json", "hi")).out);
   const lines = (await readFile(join(folder, "answers.jsonl"), "utf8")).trimEnd().split("\n");
   const answers = lines.map((line) => JSON.parse(line));
   expect(answers.map(({ id }) => id ?? 0)).toEqual([7, 0, 0, 7, 0, 0, 7, 0, 0]);
-  expect(answers[3]).toEqual({ ...prompts[0], reply: alone });
+  expect(answers[3]).toEqual({ ...prompts[0], reply: text, stoppedBecause });
   expect(answers[5].reply).not.toBe("an old one");
 
   await writeFile(join(folder, "questions.jsonl"), `${records[0]}\n{"question": "what?"}`);
@@ -335,4 +335,61 @@ it("generates the same text for the same seed", async () => {
   expect(text.length).toBeGreaterThan(0);
   expect(same.out).toBe(first.out);
   expect(other.out).not.toBe(first.out);
+}, 120_000);
+
+const inForm = (...more: string[]) =>
+  tunesmith(["generate", "--model", "model", "--max-new-tokens", "30", ...more]);
+
+it("answers by a schema, a regular expression or a grammar", async () => {
+  const schema = { type: "object", properties: { n: { enum: [1, 2] } }, required: ["n"] };
+  await writeFile(join(folder, "number.json"), JSON.stringify(schema));
+  await writeFile(join(folder, "sum.gbnf"), 'root ::= [0-9] ("+" [0-9]){2}');
+  const [json, regex, grammar] = [
+    await inForm("--json-schema", "number.json", "--temperature", "1.5", "hi"),
+    await inForm("--regex", "(yes|no)!", "--json", "hi"),
+    await inForm("--grammar", "sum.gbnf", "--raw", "hi"),
+  ];
+  expect(json.code, json.err).toBe(0);
+  expect([1, 2]).toContain(JSON.parse(json.out).n);
+  expect(JSON.parse(regex.out)).toEqual({
+    prompt: "hi",
+    text: expect.stringMatching(/^(yes|no)!$/),
+    stoppedBecause: "complete",
+  });
+  expect(grammar.out).toMatch(/^\d\+\d\+\d\n$/);
+
+  const questions = ["hi", "ho", "say 3"].map((prompt) => JSON.stringify({ prompt }));
+  await writeFile(join(folder, "asked.jsonl"), questions.join("\n"));
+  const file = ["--data", "asked.jsonl", "--out", "told.jsonl", "--batch", "2"];
+  const answered = await inForm(...file, "--json-schema", "number.json");
+  expect(answered.code, answered.err).toBe(0);
+  const lines = (await readFile(join(folder, "told.jsonl"), "utf8")).trimEnd().split("\n");
+  expect(lines).toHaveLength(3);
+  for (const [i, line] of lines.entries()) {
+    const { prompt, reply, stoppedBecause } = JSON.parse(line);
+    expect({ prompt }).toEqual(JSON.parse(questions[i]!));
+    expect([1, 2]).toContain(JSON.parse(reply).n);
+    expect(stoppedBecause).toBe("complete");
+  }
+}, 120_000);
+
+it("tells an answer that was cut off, and what cannot be a form", async () => {
+  const cut = await inForm("--regex", "a{40}", "hi");
+  expect([cut.code, cut.out]).toEqual([1, `${"a".repeat(30)}\n`]);
+  expect(cut.err).toMatch(/^incomplete {2}the answer was cut off at --max-new-tokens/m);
+
+  await writeFile(join(folder, "not.json"), '{"properties":{"a":{"not":{}}}}');
+  await writeFile(join(folder, "broken.json"), "{");
+  for (const [flags, message] of [
+    [["--regex", "a", "--grammar", "g"], /--regex, --grammar: [\s\S]*held to one form/],
+    [["--json-schema", "missing.json"], /--json-schema: the file can be read[\s\S]*ENOENT/],
+    [["--json-schema", "broken.json"], /broken.json: a schema is a JSON object/],
+    [["--json-schema", "not.json"], /not.json#\/properties\/a\/not/],
+    [["--regex", "(a"], /--regex: a pattern is a regular expression/],
+  ] as const) {
+    // Before the model is opened: there is none.
+    const refused = await tunesmith(["generate", "--model", "no-model", ...flags, "hi"]);
+    expect([refused.code, refused.out]).toEqual([1, ""]);
+    expect(refused.err).toMatch(message);
+  }
 }, 120_000);

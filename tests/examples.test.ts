@@ -102,6 +102,13 @@ example("many-requests", [MODEL, "runs/recipe/adapter"], (out) => {
   expect(late).toBe(alone);
 });
 
+example("structured-answers", [MODEL], (out) => {
+  expect(out).toMatch(/^It is cold in the kitchen\. (complete|stop-token): \{.+\}$/m);
+  expect(out).toMatch(/^Is it\? (complete|stop-token): (yes|no)(, certainly)?$/m);
+  expect(out).toMatch(/^When\? complete: [0-2]\d:[0-5]\d$/m);
+  expect(out).toMatch(/^(light|heating) in [0-2] rooms$/m);
+});
+
 example(
   "convert-adapter",
   [MODEL, "runs/recipe/adapter", PEFT_ADAPTER, "converted"],

@@ -117,6 +117,7 @@ describe("a code block", () => {
     ["sh npm", "npm run quickstrat", /no script/],
     ["ts run", 'import { trian } from "tunesmith"; trian();', /exit code 1/],
     ["yaml recipe", "model: ./my-model\n", /data/],
+    ["json schema", '{"type":"object","not":{}}', /#\/not/],
     ["json records", '{"mesages": []}', /columns/],
   ])("%s that is wrong fails: %s", async (kind, text, message) => {
     await expect(checkBlock({ kind, text, line: 1 }, sandbox)).rejects.toThrow(message);

@@ -204,7 +204,8 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
       }),
     generate: (options) =>
       inTurn(async () => {
-        const tokenizer = options.stopStrings?.length ? await engine.loadTokenizer() : undefined;
+        const reads = options.stopStrings?.length || options.responseFormat !== undefined;
+        const tokenizer = reads ? await engine.loadTokenizer() : undefined;
         return generate(engine, { tokenizer, adapters: adapters.active, ...options });
       }),
     requests({ tokenizer, ...options } = {}) {

@@ -9,15 +9,18 @@ export type { Sampling } from "./score-processors.ts";
  * The id of the next token. Does not change `logits` [vocabulary].
  *
  * @param seen ids so far, for the repetition penalty
+ * @param restrict rules out tokens, before anything else is done to the scores
  */
 export function chooseToken(
   logits: Float32Array,
   sampling: Sampling,
   seen: Iterable<number>,
   random: Random,
+  restrict?: (scores: Float32Array) => void,
 ): number {
   const greedy = (sampling.temperature ?? 0) === 0;
   const scores = logits.slice();
+  restrict?.(scores);
   for (const [name, process] of Object.entries(scoreProcessors)) {
     const setting = name as keyof Sampling;
     if (greedy && setting !== "repetitionPenalty") continue;

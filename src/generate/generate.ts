@@ -4,20 +4,26 @@ import { otherRowCount } from "../engine/adapters/adapter-faults.ts";
 import type { AdapterChoice, AdapterSelection } from "../engine/adapters/adapter-set-contract.ts";
 import type { PixelValues } from "../engine/batch.ts";
 import { textContext } from "../engine/text-context.ts";
+import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
+import type { ResponseFormat } from "./constraint/response-format.ts";
 import type { ChosenLogProbability } from "./log-probabilities.ts";
 import { checkGeneration, type GenerationOptions, type StopReason } from "./options.ts";
-import { checkStopStrings } from "./reply.ts";
+import { prepareText } from "./reply.ts";
 import { createRequests, type GenerativeModel, type RequestsOptions } from "./requests.ts";
 
-export interface GenerateOptions extends GenerationOptions, RequestsOptions {
+export interface GenerateOptions
+  extends Omit<GenerationOptions, "responseFormat">,
+    RequestsOptions {
   /** Prompts, of any lengths. */
   readonly inputIds: readonly (readonly number[])[];
   /** One choice for all prompts, or one for each. Default: none. */
   readonly adapters?: AdapterSelection;
   /** For each prompt its pictures, in the order of their tokens; for models that look at images. */
   readonly pixelValues?: readonly (readonly PixelValues[] | undefined)[];
-  /** Needed where there are stop strings. */
+  /** What the new texts must look like: one form for all prompts, or one for each. */
+  readonly responseFormat?: ResponseFormat | readonly (ResponseFormat | undefined)[] | undefined;
+  /** Needed where there are stop strings or forms. */
   readonly tokenizer?: Tokenizer;
 }
 
@@ -43,6 +49,7 @@ export async function generate(
     inputIds,
     pixelValues = [],
     adapters = null,
+    responseFormat,
     tokenizer,
     maxBatch,
     cacheBytes,
@@ -56,7 +63,9 @@ export async function generate(
     if (choice !== null && model.adapters)
       contexts.push(textContext(await model.adapters.select(choice, 1)));
   checkGeneration(inputIds, options, Math.min(...contexts));
-  checkStopStrings(options.stopStrings ?? [], tokenizer);
+  const formats = formatsOf(responseFormat, inputIds.length);
+  for (const format of new Set(formats))
+    prepareText({ ...options, responseFormat: format }, tokenizer);
   const requests = createRequests({ model, tokenizer }, { maxBatch, cacheBytes });
   const replies = inputIds.map((prompt, row) =>
     requests.submit({
@@ -64,6 +73,7 @@ export async function generate(
       inputIds: prompt,
       pixelValues: pixelValues[row],
       adapter: choices[row],
+      responseFormat: formats[row],
       stream: row,
     }),
   );
@@ -82,6 +92,24 @@ function choicesOf(adapters: AdapterSelection, rows: number): readonly AdapterCh
   if (adapters.length !== rows) throw otherRowCount(adapters.length, rows);
   return adapters;
 }
+
+function formatsOf(
+  given: GenerateOptions["responseFormat"],
+  rows: number,
+): readonly (ResponseFormat | undefined)[] {
+  if (!isFormats(given)) return new Array<ResponseFormat | undefined>(rows).fill(given);
+  if (given.length === rows) return given;
+  throw new TunesmithError("config", {
+    where: "generate: responseFormat",
+    rule: "a list of formats has one for each prompt",
+    seen: `${given.length} for ${rows} prompts`,
+    fix: "pass one format for all, or undefined for prompts that need none",
+  });
+}
+
+const isFormats = (
+  given: GenerateOptions["responseFormat"],
+): given is readonly (ResponseFormat | undefined)[] => Array.isArray(given);
 
 const isRows = (adapters: AdapterSelection): adapters is readonly (string | null)[] =>
   Array.isArray(adapters);

@@ -1,5 +1,7 @@
 // Public names of generation.
 export { chooseToken } from "./choose-token.ts";
+export type { JsonSchema } from "./constraint/json-schema.ts";
+export { type ResponseFormat, readFormat } from "./constraint/response-format.ts";
 export { type GenerateOptions, type GenerateResult, generate } from "./generate.ts";
 export type { ChosenLogProbability, TokenLogProbability } from "./log-probabilities.ts";
 export {

@@ -4,6 +4,7 @@
 import { type Fault, TunesmithError } from "../errors.ts";
 import type { JsonObject, Tokenizer } from "../hub/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
+import type { ResponseFormat } from "./constraint/response-format.ts";
 import type { Sampling } from "./score-processors.ts";
 
 export interface GenerationOptions extends Sampling {
@@ -22,10 +23,16 @@ export interface GenerationOptions extends Sampling {
    * token alone.
    */
   readonly logProbabilities?: number;
+  /** What the new text must look like. It takes a tokenizer. */
+  readonly responseFormat?: ResponseFormat | undefined;
   readonly signal?: AbortSignal;
 }
 
-export type StopReason = "length" | "stop-token" | "stop-string";
+/**
+ * Why a sequence ended. Where it is held to a form, "stop-token" and "complete" (nothing may follow) mean
+ * that it fits; behind "length" it may lack its end.
+ */
+export type StopReason = "length" | "stop-token" | "stop-string" | "complete";
 
 export const DEFAULT_NEW_TOKENS = 256;
 

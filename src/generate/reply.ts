@@ -3,9 +3,10 @@
 
 import { TunesmithError } from "../errors.ts";
 import type { Tokenizer } from "../hub/index.ts";
+import { constraintOf } from "./constraint/response-format.ts";
 import type { ChosenLogProbability } from "./log-probabilities.ts";
 import type { GenerationOptions, GenerationSource, StopReason } from "./options.ts";
-import { startSequence } from "./sequence.ts";
+import { type Sequence, startSequence } from "./sequence.ts";
 import { createStopStrings } from "./stop-strings.ts";
 import { createTextPieces } from "./text-pieces.ts";
 
@@ -55,7 +56,13 @@ export function startReply(
   tokenizer: Tokenizer | undefined,
   stream: number,
 ): ReplyInProgress {
-  const sequence = startSequence(model, prompt, options, stream);
+  const { responseFormat } = options;
+  /** Begun with the first token: options are checked by then, see `prepareText`. */
+  let sequence: Sequence | undefined;
+  const begin = () => {
+    const constraint = responseFormat && tokenizer && constraintOf(responseFormat, tokenizer);
+    return startSequence(model, prompt, options, stream, constraint);
+  };
   const watcher = tokenizer && watchText(tokenizer, prompt, options.stopStrings ?? []);
   const text = [...prompt];
   const pieces: TextPiece[] = [];
@@ -75,9 +82,8 @@ export function startReply(
     reject(error);
     tell();
   };
-  const complete = () => {
+  const complete = ({ tokenIds, logProbabilities, stoppedBecause }: Sequence) => {
     ended = {};
-    const { tokenIds, logProbabilities, stoppedBecause } = sequence;
     resolve({
       tokenIds: [...tokenIds],
       text: pieces.map((piece) => piece.text).join(""),
@@ -109,15 +115,21 @@ export function startReply(
     },
     take(logits) {
       if (ended) return;
-      const tokenId = sequence.next(logits);
-      text.push(tokenId);
-      const added = watcher?.add(tokenId);
-      if (added?.stopped) sequence.stop("stop-string");
-      const isLast = sequence.stoppedBecause !== undefined;
-      const rest = isLast && !added?.stopped ? (watcher?.finish() ?? "") : "";
-      pieces.push({ text: (added?.text ?? "") + rest, tokenId });
-      if (isLast) complete();
-      tell();
+      try {
+        sequence ??= begin();
+        const tokenId = sequence.next(logits);
+        text.push(tokenId);
+        const added = watcher?.add(tokenId);
+        if (added?.stopped) sequence.stop("stop-string");
+        const isLast = sequence.stoppedBecause !== undefined;
+        const rest = isLast && !added?.stopped ? (watcher?.finish() ?? "") : "";
+        pieces.push({ text: (added?.text ?? "") + rest, tokenId });
+        if (isLast) complete(sequence);
+        tell();
+      } catch (error) {
+        // A form that the vocabulary cannot spell ends this request and no other.
+        fail(error);
+      }
     },
     fail,
   };
@@ -141,13 +153,33 @@ function watchText(
   };
 }
 
-/** @throws TunesmithError (config) where stop strings are wanted and there is no tokenizer */
-export function checkStopStrings(stopStrings: readonly string[], tokenizer?: Tokenizer): void {
-  if (stopStrings.length === 0 || tokenizer) return;
-  throw new TunesmithError("config", {
-    where: "generate: stopStrings",
-    rule: "stop strings are looked for in text, which takes a tokenizer",
-    seen: "no tokenizer",
-    fix: "pass tokenizer: await model.loadTokenizer(), or use stopTokenIds",
-  });
+/**
+ * What texts need before they are begun: a tokenizer for stop strings and forms, and a form in its tokens.
+ *
+ * @throws TunesmithError (config) where there is no tokenizer, or a form that no answer can be held to
+ */
+export function prepareText(
+  { stopStrings = [], responseFormat }: GenerationOptions,
+  tokenizer: Tokenizer | undefined,
+): void {
+  const lacking = (option: string, rule: string, otherwise = "") =>
+    new TunesmithError("config", {
+      where: `generate: ${option}`,
+      rule,
+      seen: "no tokenizer",
+      fix: `pass tokenizer: await model.loadTokenizer()${otherwise}`,
+    });
+  if (stopStrings.length > 0 && !tokenizer)
+    throw lacking(
+      "stopStrings",
+      "stop strings are looked for in text, which takes a tokenizer",
+      ", or use stopTokenIds",
+    );
+  if (!responseFormat) return;
+  if (!tokenizer)
+    throw lacking(
+      "responseFormat",
+      "a form is kept to by the bytes of tokens, which takes a tokenizer",
+    );
+  constraintOf(responseFormat, tokenizer);
 }

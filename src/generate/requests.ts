@@ -17,7 +17,7 @@ import {
   type GenerationOptions,
   type GenerationSource,
 } from "./options.ts";
-import { checkStopStrings, type Reply, type ReplyInProgress, startReply } from "./reply.ts";
+import { prepareText, type Reply, type ReplyInProgress, startReply } from "./reply.ts";
 import { createRowBatch, type RowBatch } from "./row-batch.ts";
 
 /** What generation needs of a model; an `EngineModel` has it. */
@@ -184,7 +184,7 @@ export function createRequests(
       const { inputIds, maxNewTokens = DEFAULT_NEW_TOKENS, stream = 0 } = request;
       const answer = startReply(model, inputIds, request, tokenizer, stream);
       try {
-        checkStopStrings(request.stopStrings ?? [], tokenizer);
+        prepareText(request, tokenizer);
         checkGeneration([inputIds], request, model.architecture.dimensions.maximumPositions);
         checkBatch({ inputIds: [inputIds] }, model.architecture.dimensions.vocabularySize);
         if (request.adapter != null && !adapters) throw noAdapters(request.adapter);

@@ -2,6 +2,7 @@
 
 import { createRandom } from "../runtime/random.ts";
 import { chooseToken } from "./choose-token.ts";
+import { constrainAnswer, type TokenConstraint } from "./constraint/answer-constraint.ts";
 import { type ChosenLogProbability, logProbabilityOf } from "./log-probabilities.ts";
 import {
   DEFAULT_NEW_TOKENS,
@@ -23,17 +24,22 @@ export interface Sequence {
   stop(reason: StopReason): void;
 }
 
-/** @param row tells sequences with the same seed apart */
+/**
+ * @param row tells sequences with the same seed apart
+ * @param constraint what the new tokens are held to
+ */
 export function startSequence(
   model: GenerationSource,
   prompt: readonly number[],
   options: GenerationOptions,
   row = 0,
+  constraint?: TokenConstraint,
 ): Sequence {
   const { maxNewTokens = DEFAULT_NEW_TOKENS, seed = 0, ignoreEos = false } = options;
   const { logProbabilities: told } = options;
   const stops = new Set(ignoreEos ? [] : (options.stopTokenIds ?? stopTokenIds(model)));
   const random = createRandom(seed).fork(row);
+  const form = constraint && constrainAnswer(constraint, stops);
   const all = [...prompt];
   const tokenIds: number[] = [];
   const logProbabilities: ChosenLogProbability[] = [];
@@ -45,11 +51,13 @@ export function startSequence(
       return stoppedBecause;
     },
     next(logits) {
-      const id = chooseToken(logits, options, all, random);
+      const id = chooseToken(logits, options, all, random, form?.restrict);
       if (told !== undefined) logProbabilities.push(logProbabilityOf(logits, id, told));
       all.push(id);
       tokenIds.push(id);
+      form?.accept(id);
       if (stops.has(id)) stoppedBecause = "stop-token";
+      else if (form?.isComplete) stoppedBecause = "complete";
       else if (tokenIds.length >= maxNewTokens) stoppedBecause = "length";
       return id;
     },

@@ -4,7 +4,12 @@
 import type { PixelValues } from "../engine/batch.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { Tokenizer } from "../hub/index.ts";
-import { checkGeneration, type GenerationOptions, stopTokenIds } from "./options.ts";
+import {
+  checkGeneration,
+  type GenerationOptions,
+  type StopReason,
+  stopTokenIds,
+} from "./options.ts";
 import type { TextPiece } from "./reply.ts";
 import { createRequests, type GenerativeModel } from "./requests.ts";
 
@@ -14,11 +19,11 @@ export interface ContinueOptions extends GenerationOptions {
 }
 
 export interface TextStream {
-  /** Continues a prompt. One continuation at a time. */
+  /** Continues a prompt. One continuation at a time; it returns why it ended, undefined where its signal aborted. */
   continue(
     promptIds: readonly number[],
     options?: ContinueOptions,
-  ): AsyncGenerator<TextPiece, void>;
+  ): AsyncGenerator<TextPiece, StopReason | undefined>;
 }
 
 /**
@@ -39,7 +44,9 @@ export function createTextStream(model: GenerativeModel, tokenizer: Tokenizer): 
     async *continue(inputIds, options = {}) {
       checkGeneration([inputIds], options, textContext(model));
       const stops = options.stopTokenIds ?? ends;
-      yield* requests.submit({ ...options, inputIds, stopTokenIds: stops });
+      const reply = requests.submit({ ...options, inputIds, stopTokenIds: stops });
+      yield* reply;
+      return options.signal?.aborted ? undefined : (await reply.finished).stoppedBecause;
     },
   };
 }

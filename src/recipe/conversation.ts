@@ -12,6 +12,8 @@ import { TunesmithError } from "../errors.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
+  type ResponseFormat,
+  type StopReason,
   type Sampling as TokenChoice,
   withModelDefaults,
 } from "../generate/index.ts";
@@ -35,20 +37,28 @@ export interface Sampling extends TokenChoice {
   readonly seed?: number;
 }
 
+export interface AnswerOptions extends Sampling {
+  /** What the answer must look like. */
+  readonly responseFormat?: ResponseFormat;
+}
+
 export interface Conversation {
   readonly tokenizer: Tokenizer;
-  /** The model's answer to a conversation; a model without a chat template continues its last message. */
+  /**
+   * The model's answer to a conversation; a model without a chat template continues its last message.
+   * Returns why it ended: "length" where it was cut off, undefined where the signal aborted.
+   */
   answer(
     messages: readonly ChatMessage[],
-    sampling?: Sampling,
+    options?: AnswerOptions,
     signal?: AbortSignal,
-  ): AsyncGenerator<string, void>;
+  ): AsyncGenerator<string, StopReason | undefined>;
   /** The text that follows a text. */
   continueText(
     text: string,
-    sampling?: Sampling,
+    options?: AnswerOptions,
     signal?: AbortSignal,
-  ): AsyncGenerator<string, void>;
+  ): AsyncGenerator<string, StopReason | undefined>;
   dispose(): Promise<void>;
 }
 
@@ -82,10 +92,10 @@ export async function openConversation(options: ConversationOptions): Promise<Co
 
   async function* text(
     promptIds: readonly number[],
-    sampling: Sampling,
+    sampling: AnswerOptions,
     signal?: AbortSignal,
     pixelValues?: readonly PixelValues[],
-  ): AsyncGenerator<string, void> {
+  ): AsyncGenerator<string, StopReason | undefined> {
     // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
     const room = Math.max(1, context - promptIds.length);
     const options = withModelDefaults(sampling, model.generationConfig);
@@ -95,7 +105,15 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       signal,
       pixelValues,
     });
-    for await (const { text } of pieces) if (text !== "") yield text;
+    try {
+      for (;;) {
+        const next = await pieces.next();
+        if (next.done) return next.value;
+        if (next.value.text !== "") yield next.value.text;
+      }
+    } finally {
+      await pieces.return(undefined);
+    }
   }
 
   const continueText: Conversation["continueText"] = (prompt, sampling = {}, signal) =>
@@ -109,10 +127,8 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       );
       if (paths.length > 0 && !(imageProcessor && tokenizer.chatTemplate !== undefined))
         throw looksAtNone(model.source, paths[0]!);
-      if (paths.length === 0) {
-        yield* text(promptIdsOf({ model, tokenizer }, messages), sampling, signal);
-        return;
-      }
+      if (paths.length === 0)
+        return yield* text(promptIdsOf({ model, tokenizer }, messages), sampling, signal);
       const opened = [];
       for (const path of paths) opened.push(await imageProcessor!.open(path));
       const { inputIds } = encodeChat(tokenizer, messages, {
@@ -123,7 +139,7 @@ export async function openConversation(options: ConversationOptions): Promise<Co
         },
       });
       const pictures = opened.map(({ pixelValues }) => pixelValues);
-      yield* text(inputIds, sampling, signal, pictures);
+      return yield* text(inputIds, sampling, signal, pictures);
     },
     dispose: () => model.dispose(),
   };

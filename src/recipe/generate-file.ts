@@ -12,13 +12,19 @@ import {
   withModelDefaults,
 } from "../generate/index.ts";
 import { writeAtomically } from "../hub/index.ts";
-import { type ConversationOptions, openText, promptIdsOf, type Sampling } from "./conversation.ts";
+import {
+  type AnswerOptions,
+  type ConversationOptions,
+  openText,
+  promptIdsOf,
+  type Sampling,
+} from "./conversation.ts";
 import { datasetResolver } from "./datasets.ts";
 
-export interface GenerateFileOptions extends ConversationOptions, Sampling, RequestsOptions {
+export interface GenerateFileOptions extends ConversationOptions, AnswerOptions, RequestsOptions {
   /** A file, a folder or a dataset of the hub; its records have prompts. */
   readonly data: string;
-  /** The file to write, JSON lines: each record, and what follows its prompt as `reply`. */
+  /** The file to write, JSON lines: each record, what follows its prompt as `reply`, and why that ended. */
   readonly out: string;
   /** Continues texts themselves, without the chat template. */
   readonly raw?: boolean;
@@ -51,7 +57,7 @@ export async function generateFile(options: GenerateFileOptions): Promise<Genera
   const files = await findFiles(data, datasetResolver(options));
   const records = await countPrompts(files);
   const { model, tokenizer } = await openText(options);
-  const { cacheBytes } = options;
+  const { cacheBytes, responseFormat } = options;
   const requests = createRequests({ model, tokenizer }, { maxBatch, cacheBytes });
   const context = textContext(model);
   const sampling = withModelDefaults(samplingOf(options), model.generationConfig);
@@ -60,8 +66,8 @@ export async function generateFile(options: GenerateFileOptions): Promise<Genera
     const inputIds = promptIdsOf({ model, tokenizer }, readPrompt(row), raw);
     const room = Math.max(1, context - inputIds.length);
     const maxNewTokens = Math.min(options.maxNewTokens ?? DEFAULT_NEW_TOKENS, room);
-    return requests.submit({ ...sampling, inputIds, maxNewTokens, stopTokenIds: stops, signal })
-      .finished;
+    const ends = { maxNewTokens, stopTokenIds: stops, signal };
+    return requests.submit({ ...sampling, ...ends, inputIds, responseFormat }).finished;
   };
 
   const began = performance.now();
@@ -80,8 +86,8 @@ export async function generateFile(options: GenerateFileOptions): Promise<Genera
       const ahead: { readonly row: Row; readonly finished: Promise<FinishedReply> }[] = [];
       const writeFirst = async () => {
         const { row, finished } = ahead.shift()!;
-        const { text } = await finished;
-        await file.write(`${JSON.stringify({ ...row.record, reply: text })}\n`);
+        const { text: reply, stoppedBecause } = await finished;
+        await file.write(`${JSON.stringify({ ...row.record, reply, stoppedBecause })}\n`);
       };
       try {
         for await (const row of readRecords(files)) {

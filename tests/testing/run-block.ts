@@ -4,6 +4,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { recogniseFormat } from "../../src/data/formats.ts";
+import { readFormat } from "../../src/generate/index.ts";
 import { loadRecipe } from "../../src/recipe/load.ts";
 import { type CodeBlock, commandLines } from "./markdown.ts";
 import type { Result, Sandbox } from "./sandbox.ts";
@@ -44,6 +45,12 @@ const CHECKS: Readonly<Record<string, Check>> = {
   "json records": async (text) => {
     for (const line of text.split("\n").filter((each) => each.trim() !== ""))
       recogniseFormat({ record: JSON.parse(line), where: line });
+  },
+  /** A schema that answers can be held to; it stays there as schema.json for what follows. */
+  "json schema": async (text, sandbox) => {
+    const file = join(sandbox.folder, "schema.json");
+    await writeFile(file, text);
+    readFormat({ type: "json_schema", schema: JSON.parse(text) }, file);
   },
   /** Output, formulas, file trees. */
   text: async () => {},

@@ -4,14 +4,19 @@
 import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
 import type { ChatMessage } from "../../hub/index.ts";
-import type { Sampling } from "../../recipe/conversation.ts";
+import type { AnswerOptions } from "../../recipe/conversation.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { attend } from "../preparing.ts";
 import { createCounter } from "../reply-counter.ts";
+import {
+  addResponseFormatOptions,
+  type ResponseFormatFlags,
+  readResponseFormat,
+} from "../response-format-options.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
 
-interface Options extends SamplingFlags {
+interface Options extends SamplingFlags, ResponseFormatFlags {
   readonly raw?: boolean;
   readonly image?: readonly string[];
   readonly json?: boolean;
@@ -32,7 +37,7 @@ export function generateCommand(context: Context): Command {
     options: [
       ["--raw", "continue the text itself, without the chat template"],
       ["--image <files...>", "images in front of the prompt, for a model that looks at them"],
-      ["--json", "one JSON object with prompt and text"],
+      ["--json", "one JSON object with prompt, text and why it ended"],
       ["--data <path|id>", "records with a prompt or messages, all of which are answered"],
       ["--out <file>", "where the records go, with a reply each: JSON lines"],
       ["--batch <count>", "how many of them are answered at once (16)"],
@@ -45,14 +50,17 @@ export function generateCommand(context: Context): Command {
       ],
       [`tunesmith generate --model ./my-vlm "What is this?" --image photo.jpg`, "about an image"],
       [`tunesmith generate --model ./my-model --raw "Once upon a time"`, "continue a text"],
+      [`tunesmith generate --model ./my-model --json-schema person.json "Name a sailor."`, "JSON"],
       [
         "tunesmith generate --model ./my-model --data questions.jsonl --out answers.jsonl",
         "answer a file",
       ],
     ],
   });
-  return addSamplingOptions(command).action(async (words: string[], options: Options) => {
-    const sampling = readSampling(options);
+  addResponseFormatOptions(addSamplingOptions(command));
+  return command.action(async (words: string[], options: Options) => {
+    const responseFormat = await readResponseFormat(options);
+    const sampling = { ...readSampling(options), responseFormat };
     if (options.raw && options.image) throw rawImages();
     if (options.data !== undefined || options.out !== undefined)
       return answerFile(context, words, options, sampling);
@@ -68,11 +76,14 @@ export function generateCommand(context: Context): Command {
       const pieces = options.raw
         ? conversation.continueText(prompt, sampling, interrupt.signal)
         : conversation.answer([question(prompt, options.image)], sampling, interrupt.signal);
-      for await (const piece of pieces) {
-        text += piece;
-        if (!options.json) console.out(piece);
+      let next = await pieces.next();
+      for (; !next.done; next = await pieces.next()) {
+        text += next.value;
+        if (!options.json) console.out(next.value);
       }
-      console.out(options.json ? `${JSON.stringify({ prompt, text })}\n` : "\n");
+      const stoppedBecause = next.value ?? "interrupt";
+      console.out(options.json ? `${JSON.stringify({ prompt, text, stoppedBecause })}\n` : "\n");
+      if (responseFormat !== undefined && stoppedBecause === "length") warnIncomplete(context);
       if (interrupt.signal.aborted) context.exitCode = 130;
     } finally {
       interrupt.dispose();
@@ -81,12 +92,21 @@ export function generateCommand(context: Context): Command {
   });
 }
 
+/** Who reads an answer by its form must not take half of one for a whole. */
+function warnIncomplete(context: Context): void {
+  const { console } = context;
+  console.err(
+    `${console.errColors.yellow("incomplete")}  the answer was cut off at --max-new-tokens or at the end of the model's context\n`,
+  );
+  context.exitCode = 1;
+}
+
 /** Answers the records of a file, and shows how far it is. */
 async function answerFile(
   context: Context,
   words: readonly string[],
   { data, out, batch, raw, model, adapter, dtype, quantization }: Options,
-  sampling: Sampling,
+  sampling: AnswerOptions,
 ): Promise<void> {
   if (data === undefined || out === undefined || words.length > 0)
     throw halfAFile(data, out, words);

@@ -35,6 +35,11 @@ export interface Tokenizer {
    */
   protect(text: string): string;
   decode(tokenIds: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
+  /**
+   * The bytes that a token stands for within a text, undefined for special tokens. A tokenizer whose
+   * texts are more than its tokens' bytes behind one another has no such function.
+   */
+  tokenBytes?(id: number): Uint8Array | undefined;
   tokenToId(token: string): number | undefined;
   idToToken(id: number): string | undefined;
 }

@@ -13,6 +13,7 @@ import {
   readTextIfPresent,
 } from "../json-file.ts";
 import { createProtection } from "../protect.ts";
+import { createTokenBytes } from "./token-bytes.ts";
 import { adaptDefinition } from "./tokenizer-definition.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
 
@@ -103,6 +104,8 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
   let vocabularySize = 0;
   for (const id of vocabulary.values()) vocabularySize = Math.max(vocabularySize, id + 1);
 
+  const tokenBytes = createTokenBytes(definition, { name: (id) => library.id_to_token(id), added });
+
   const ids = (text: string, addSpecialTokens: boolean) =>
     // Characters outside the vocabulary have no id where the model names no unknown token.
     library
@@ -138,6 +141,7 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
         clean_up_tokenization_spaces: false,
       });
     },
+    ...(tokenBytes !== undefined && { tokenBytes }),
     tokenToId: (token) => library.token_to_id(token),
     idToToken: (id) => library.id_to_token(id),
   };
