@@ -53,7 +53,10 @@ describe("one file", () => {
   });
 
   it("says so where the output cannot be written", async () => {
-    await expectFault(writeSafetensors("/dev/null/x.safetensors", []), /must be one that can be written to/);
+    await expectFault(
+      writeSafetensors("/dev/null/x.safetensors", []),
+      /must be one that can be written to/,
+    );
   });
 });
 
