@@ -48,7 +48,9 @@ def write_all_architectures(root):
     write_architecture_table(root)
 
 
+# In the order in which they are written: others take their models from the first.
 GROUPS = {
+    "llama": write_llama_cases,
     "adalora": write_adalora_cases,
     "architectures": write_all_architectures,
     "classification": write_classification_cases,
@@ -59,7 +61,6 @@ GROUPS = {
     "icetk": write_icetk_cases,
     "image-processor": write_processor_cases,
     "images": write_image_cases,
-    "llama": write_llama_cases,
     "lora": write_lora_cases,
     "merge": write_merge_cases,
     "moe": write_moe_cases,

@@ -8,12 +8,24 @@ from safetensors.torch import load_file
 from .precision import relative_difference
 
 
+# What PEFT keeps as a set and writes in whichever order that has.
+SETS = {"target_modules"}
+
+
+def _ordered(key, value):
+    return sorted(value) if key in SETS and isinstance(value, list) else value
+
+
 def _json_fault(stored, rebuilt, tolerance, where=""):
     if isinstance(stored, dict) and isinstance(rebuilt, dict):
         if stored.keys() != rebuilt.keys():
             return f"{where}: keys differ: {sorted(stored.keys() ^ rebuilt.keys())}"
         # Rounding noise, different on every kind of CPU.
-        pairs = [(f"{where}.{key}", stored[key], rebuilt[key]) for key in stored if key != "float32Difference"]
+        pairs = [
+            (f"{where}.{key}", _ordered(key, stored[key]), _ordered(key, rebuilt[key]))
+            for key in stored
+            if key != "float32Difference"
+        ]
     elif isinstance(stored, list) and isinstance(rebuilt, list):
         if len(stored) != len(rebuilt):
             return f"{where}: {len(stored)} entries stored, {len(rebuilt)} rebuilt"
