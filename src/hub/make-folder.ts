@@ -25,9 +25,9 @@ async function makeAll(path: string): Promise<void> {
     if (await isFolder(path)) return;
     const above = dirname(path);
     const isMissing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    if (!isMissing || above === path || (await isFolder(above))) throw error;
-    await makeAll(above);
-    // Where somebody else was faster, it is there as well.
+    if (!isMissing || above === path) throw error;
+    if (!(await isFolder(above))) await makeAll(above);
+    // Once more, for somebody else may have made either meanwhile.
     await mkdir(path).catch(async (again: unknown) => {
       if (!(await isFolder(path))) throw again;
     });
