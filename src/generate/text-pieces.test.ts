@@ -1,36 +1,14 @@
 // Streamed text: put together it is the decoded whole, and no piece holds half a character.
 
 import { expect, it } from "vitest";
-import { loadTokenizerGguf } from "../hub/gguf/gguf-tokenizer.ts";
-import type { GgufValue } from "../hub/gguf/gguf-values.ts";
 import { loadTokenizerFolder, type Tokenizer } from "../hub/index.ts";
-import { casePath, readCase } from "../hub/testing/cases.ts";
+import { casePath } from "../hub/testing/cases.ts";
+import { sentencePieceCase } from "../hub/testing/sentencepiece-tokenizer.ts";
 import { createTextPieces } from "./text-pieces.ts";
 
 const byteLevel = () => loadTokenizerFolder(casePath("tokenizer/byte-level"));
 
-/** Words begin with a space that is taken off the first one; other characters are bytes. */
-function sentencePiece(): Tokenizer {
-  const { tokens, scores, types } = readCase<{
-    tokens: string[];
-    scores: number[];
-    types: number[];
-  }>("tokenizer/sentencepiece/cases.json");
-  return loadTokenizerGguf({
-    path: "test.gguf",
-    metadata: new Map<string, GgufValue>(
-      Object.entries({
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.scores": Float32Array.from(scores),
-        "tokenizer.ggml.token_type": Int32Array.from(types),
-        "tokenizer.ggml.unknown_token_id": 0,
-        "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2,
-      }),
-    ),
-  });
-}
+const sentencePiece = (): Tokenizer => sentencePieceCase().tokenizer;
 
 it.each<[string, () => Tokenizer | Promise<Tokenizer>]>([
   ["byte-level", byteLevel],

@@ -3,9 +3,10 @@
 
 import { TunesmithError } from "../../errors.ts";
 import { isJsonObject, type JsonObject } from "../json-file.ts";
+import { PIECE_TYPES } from "../tokenizers/sentencepiece-model.ts";
 import type { TokenizerParts } from "../tokenizers/tokenizer.ts";
 import { ignoresMerges, preTokenizerName } from "./gguf-pre-tokenizers.ts";
-import { mergesFromScores, TOKEN_TYPES } from "./gguf-tokenizer.ts";
+import { mergesFromScores } from "./gguf-tokenizer.ts";
 import type { GgufEntry } from "./gguf-writer.ts";
 
 type Entries = (readonly [key: string, value: GgufEntry])[];
@@ -75,7 +76,7 @@ function readVocabulary(
   rows: number,
   fault: MakeFault,
 ): Vocabulary {
-  const { UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE, NORMAL } = TOKEN_TYPES;
+  const { UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE, NORMAL } = PIECE_TYPES;
   const tokens = Array.from({ length: rows }, (_, id) => `[PAD${id}]`);
   const types = new Int32Array(rows).fill(UNUSED);
   const put = (id: number, token: string, type: number) => {
@@ -143,9 +144,9 @@ function sentencePieceEntries(
     if (!order.has(left + right)) order.set(left + right, order.size);
   let next = order.size;
   const scores = Float32Array.from(tokens, (token, id) =>
-    types[id] === TOKEN_TYPES.NORMAL ? -(order.get(token) ?? next++) : 0,
+    types[id] === PIECE_TYPES.NORMAL ? -(order.get(token) ?? next++) : 0,
   );
-  const isPlain = (token: string) => types[ids.get(token) ?? -1] === TOKEN_TYPES.NORMAL;
+  const isPlain = (token: string) => types[ids.get(token) ?? -1] === PIECE_TYPES.NORMAL;
   const asText = (pairs: readonly (readonly string[])[]) =>
     pairs
       .filter(([left, right]) => isPlain(left!) && isPlain(right!))

@@ -4,21 +4,12 @@
 
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../json-file.ts";
+import { PIECE_TYPES } from "../tokenizers/sentencepiece-model.ts";
 import { createTokenizer, type TokenizerParts } from "../tokenizers/tokenizer.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer-types.ts";
 import type { GgufFile } from "./gguf.ts";
 import { ignoresMerges, PRE_TOKENIZERS } from "./gguf-pre-tokenizers.ts";
 import type { GgufValue } from "./gguf-values.ts";
-
-/** ggml's token types. */
-export const TOKEN_TYPES = {
-  NORMAL: 1,
-  UNKNOWN: 2,
-  CONTROL: 3,
-  USER_DEFINED: 4,
-  UNUSED: 5,
-  BYTE: 6,
-} as const;
 
 type GgufHeader = Pick<GgufFile, "path" | "metadata">;
 
@@ -123,7 +114,7 @@ function vocabularyIds({ tokens }: Vocabulary): Record<string, number> {
 }
 
 function addedTokens({ tokens, types }: Vocabulary): JsonObject[] {
-  const { UNKNOWN, CONTROL, USER_DEFINED } = TOKEN_TYPES;
+  const { UNKNOWN, CONTROL, USER_DEFINED } = PIECE_TYPES;
   return tokens.flatMap((content, id) => {
     const type = types[id]!;
     if (type !== CONTROL && type !== USER_DEFINED && type !== UNKNOWN) return [];

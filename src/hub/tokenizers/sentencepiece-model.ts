@@ -4,7 +4,7 @@
 import { TunesmithError } from "../../errors.ts";
 import { bytesOf, type Fields, floatOf, numberOf, readFields, textOf } from "./protobuf.ts";
 
-/** SentencePiece's types of pieces. */
+/** SentencePiece's types of pieces, and ggml's of tokens. */
 export const PIECE_TYPES = {
   NORMAL: 1,
   UNKNOWN: 2,

@@ -3,9 +3,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadTokenizerGguf } from "../gguf/gguf-tokenizer.ts";
 import { parseJsonObject } from "../json-file.ts";
 import { casePath, readCase } from "../testing/cases.ts";
+import { sentencePieceCase } from "../testing/sentencepiece-tokenizer.ts";
 import { createTokenBytes } from "./token-bytes.ts";
 import { loadTokenizerFolder } from "./tokenizer.ts";
 import type { Tokenizer } from "./tokenizer-types.ts";
@@ -52,23 +52,7 @@ it("the embedded model's, too", async () => {
 });
 
 it("SentencePiece: the space in front belongs to the first token, bytes are bytes", () => {
-  const { tokens, scores, types, texts } = readCase<
-    TextCases & { tokens: string[]; scores: number[]; types: number[] }
-  >("tokenizer/sentencepiece/cases.json");
-  const tokenizer = loadTokenizerGguf({
-    path: "test.gguf",
-    metadata: new Map(
-      Object.entries({
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.scores": Float32Array.from(scores),
-        "tokenizer.ggml.token_type": Int32Array.from(types),
-        "tokenizer.ggml.unknown_token_id": 0,
-        "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2,
-      }),
-    ),
-  });
+  const { tokenizer, tokens, texts } = sentencePieceCase();
   expect(texts.length).toBeGreaterThan(50);
   for (const { text } of texts) {
     const before = text === "" ? "" : " ";
