@@ -4,8 +4,7 @@
 
 import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
-import { torchGenerator, torchPermutation } from "../../runtime/torch-random.ts";
-import { add, concat, matmul, multiply, reshape } from "../../tensor/index.ts";
+import { add, multiply, reshape } from "../../tensor/index.ts";
 import {
   adaptedModuleKeys,
   adaptedModules,
@@ -14,13 +13,23 @@ import {
   shownTargets,
 } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
-import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
 import { normalSpec, zeroSpec } from "../parts/initial-values.ts";
-import { linearWith, lowRank } from "../parts/low-rank.ts";
+import { linearWith } from "../parts/low-rank.ts";
 import { addLowRank } from "../parts/merge-weights.ts";
 import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 import { type LinearModule, patternValue } from "../targets.ts";
+import {
+  mirrored,
+  ofBoth,
+  type TensorPair,
+  throughWaves,
+  type WavePair,
+  waves,
+  weightOfWaves,
+  wholeRows,
+} from "./fourier-waves.ts";
 
 const fourierSchema = z.strictObject({
   name: z
@@ -61,17 +70,6 @@ const layout: PeftLayout = {
   unused: { fan_in_fan_out: false, init_weights: false, layers_pattern: null },
 };
 
-/**
- * Cosines and sines of the chosen frequencies, one pair for all layers of a size: what is added is
- * (columns ∘ c) rows, with the coefficients c once for the cosines and once for the sines.
- */
-interface Waves {
-  /** [out, 2 · frequencies] */
-  readonly columns: ParameterSpec;
-  /** [2 · frequencies, in], scaled */
-  readonly rows: ParameterSpec;
-}
-
 /** @throws TunesmithError (config) for targets or frequencies that do not fit the model */
 function bindFourier(given: FourierOptions, model: ModelDescription): BoundMethod {
   const options = completeOptions(fourierSchema, given);
@@ -95,25 +93,34 @@ function spectralUpdate(
   const spec = options.init === "zero" ? zeroSpec : normalSpec;
   const spectrum = spec(`${peftPath(path)}.fourierft_spectrum`, [frequencies]);
   const { columns, rows } = waves(module, frequencies, options);
-  const rank = 2 * frequencies;
   return {
-    parameters: [spectrum, columns, rows],
+    parameters: [spectrum, columns.cosines, columns.sines, rows.cosines, rows.sines],
     apply(x, base, scope) {
-      const c = scope.parameter(spectrum);
-      // Once for the cosines and once for the sines.
-      const coefficients = reshape(concat([c, c], 0), [1, rank]);
-      const [left, right] = [scope.parameter(columns), scope.parameter(rows)];
-      if (isCheaperFactored(module, rank, x.shape[0]!, scope.training))
-        return add(lowRank(x, right, left, coefficients), base(x));
-      return linearWith(module, matmul(multiply(left, coefficients), right), x, scope);
+      const coefficients = reshape(scope.parameter(spectrum), [1, frequencies]);
+      const read = ({ cosines, sines }: WavePair): TensorPair => [
+        scope.parameter(cosines),
+        scope.parameter(sines),
+      ];
+      const left = ofBoth(read(columns), (wave) => multiply(wave, coefficients));
+      const right = read(rows);
+      if (isCheaperFactored(module, frequencies, x.shape[0]!, scope.training))
+        return add(throughWaves(x, left, right, module), base(x));
+      return linearWith(module, weightOfWaves(left, right, module), x, scope);
     },
     mergeWeight(weight, values) {
-      const [coefficients, left] = [values(spectrum), values(columns)];
+      const coefficients = values(spectrum);
+      const [cosines, sines] = [values(columns.cosines), values(columns.sines)];
       addLowRank(
         weight,
-        { ...module, rank },
-        (out, r) => left[out * rank + r]! * coefficients[r % frequencies]!,
-        values(rows),
+        { ...module, rank: 2 * frequencies },
+        (out, r) => {
+          const [at, sign] = mirrored(out, outputSize);
+          const k = r % frequencies;
+          const wave = r < frequencies ? cosines : sines;
+          const factor = r < frequencies ? 1 : -sign;
+          return factor * wave[at * frequencies + k]! * coefficients[k]!;
+        },
+        wholeRows(values(rows.cosines), values(rows.sines), inputSize),
       );
     },
   };
@@ -128,54 +135,15 @@ function tooMany(frequencies: number, { path, inputSize, outputSize }: LinearMod
   });
 }
 
-function waves(
-  { inputSize, outputSize }: LinearModule,
-  frequencies: number,
-  { seed, scaling }: { readonly seed: number; readonly scaling: number },
-): Waves {
-  const size = inputSize * outputSize;
-  const name = `fourierft.${outputSize}x${inputSize}.${frequencies}`;
-  const wave = (
-    part: string,
-    shape: readonly number[],
-    element: (places: readonly number[], i: number) => number,
-  ): ParameterSpec => ({
-    key: `${name}.${part}`,
-    shape,
-    frozen: true,
-    derived: true,
-    async initial() {
-      const places = torchPermutation(torchGenerator(seed), size, frequencies);
-      return Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => element(places, i));
-    },
-  });
-  // Re((cos a + i sin a)(cos b + i sin b)) = cos a cos b − sin a sin b, a and b being the angles of row
-  // and column; their multiples are taken modulo the size, so that they keep all digits.
-  const angle = (multiple: number, length: number) => (2 * Math.PI * (multiple % length)) / length;
-  return {
-    columns: wave("columns", [outputSize, 2 * frequencies], (places, i) => {
-      const [out, r] = [Math.floor(i / (2 * frequencies)), i % (2 * frequencies)];
-      const row = Math.floor(places[r % frequencies]! / inputSize);
-      const a = angle(row * out, outputSize);
-      return r < frequencies ? Math.cos(a) : -Math.sin(a);
-    }),
-    rows: wave("rows", [2 * frequencies, inputSize], (places, i) => {
-      const [r, column] = [Math.floor(i / inputSize), i % inputSize];
-      const b = angle((places[r % frequencies]! % inputSize) * column, inputSize);
-      return ((r < frequencies ? Math.cos(b) : Math.sin(b)) * scaling) / size;
-    }),
-  };
-}
-
 /** Whether fewer multiplications are needed for the rows of x than for the weight itself. */
 function isCheaperFactored(
   { inputSize, outputSize }: LinearModule,
-  rank: number,
+  frequencies: number,
   rows: number,
   training: boolean,
 ): boolean {
-  const asFactors = rows * rank * (inputSize + outputSize) * (training ? 2 : 1);
-  return asFactors < inputSize * outputSize * (training ? rows + 2 * rank : rank);
+  const asFactors = rows * frequencies * (inputSize + outputSize) * (training ? 2 : 1);
+  return asFactors < inputSize * outputSize * (training ? rows + frequencies : frequencies / 2);
 }
 
 export const fourierft = {
