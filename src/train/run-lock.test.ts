@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { takeRunLock } from "./run-lock.ts";
 import { useTemporaryFolders } from "./testing/helpers.ts";
@@ -61,6 +63,19 @@ it("is not taken from another host, whose processes nobody can see from here", a
   await expect(takeRunLock(folder)).rejects.toThrow("if that process is gone");
 });
 
+it("goes on from one that was killed while it took over", async () => {
+  const folder = await makeFolder();
+  await writeLock(folder, { pid: await endedProcess() });
+  const dead = await readFile(join(folder, "run.lock"), "utf8");
+  const name = createHash("sha256").update(dead).digest("hex").slice(0, 16);
+  const half = join(folder, `run.lock.after-${name}`);
+  await writeFile(half, dead.replace("{", '{ "serial": 1,'));
+  const release = await takeRunLock(folder);
+  expect(await readdir(folder)).toEqual(["run.lock"]);
+  await release();
+  expect(await readdir(folder)).toEqual([]);
+});
+
 it("does not remove a lock that somebody else holds by now", async () => {
   const folder = await makeFolder();
   const release = await takeRunLock(folder);
@@ -70,10 +85,13 @@ it("does not remove a lock that somebody else holds by now", async () => {
 });
 
 it("goes to exactly one of many who want it at once, dead owner or not", async () => {
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < 40; round++) {
     const folder = await makeFolder();
     if (round % 2) await writeLock(folder, { pid: await endedProcess() });
-    const wishes = Array.from({ length: 8 }, () => takeRunLock(folder));
+    const wishes = Array.from({ length: 8 }, async () => {
+      await setTimeout(3 * Math.random());
+      return takeRunLock(folder);
+    });
     const outcomes = await Promise.allSettled(wishes);
     expect(outcomes.filter(({ status }) => status === "fulfilled").length).toBe(1);
     for (const outcome of outcomes)

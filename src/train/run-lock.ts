@@ -1,10 +1,12 @@
 // One process at a time works in a run folder. The lock is a file that names its owner, so that the
 // lock of a process that died (kill -9, a crash, a power cut) can be told from one that is held.
 
+import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { copyFile, link, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { copyFile, link, readFile, rm, unlink, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { TunesmithError } from "../errors.ts";
 import { namesIn } from "./atomic-folder.ts";
 
@@ -16,6 +18,8 @@ interface LockOwner {
   /** Tells a process from a later one that was given the same number. Known on Linux only. */
   readonly birth?: string;
   readonly since: string;
+  /** Tells what one process took in the same millisecond. */
+  readonly serial?: number;
 }
 
 /**
@@ -24,22 +28,27 @@ interface LockOwner {
  * the lock cannot be read.
  */
 export async function takeRunLock(folder: string): Promise<() => Promise<void>> {
-  const path = join(folder, LOCK_FILE);
+  const release = await takeLock(join(folder, LOCK_FILE));
+  await removeLeftovers(folder);
+  return release;
+}
+
+async function takeLock(path: string): Promise<() => Promise<void>> {
   const owner: LockOwner = {
     pid: process.pid,
     host: hostname(),
     birth: await birthOf(process.pid),
     since: new Date().toISOString(),
+    serial: counter++,
   };
   const text = `${JSON.stringify(owner)}\n`;
-  while (!(await createWhole(path, text))) {
+  for (let tries = 1; !(await createWhole(path, text)); tries++) {
     const seen = await readLock(path);
     // Released in this moment: try again.
     if (seen === undefined) continue;
-    if (await isHeld(seen)) throw inUse(folder, path, seen);
-    await discard(path, seen);
+    if (await isHeld(seen)) throw inUse(path, seen);
+    await discard(path, seen, tries);
   }
-  await removeLeftovers(folder);
   return async () => {
     // Only one's own: after a suspended machine another process may have taken over.
     if ((await readFile(path, "utf8").catch(() => undefined)) === text) await unlink(path);
@@ -91,23 +100,37 @@ async function createWhole(path: string, text: string): Promise<boolean> {
   }
 }
 
-/** Removes a dead owner's lock, unless another process was quicker and holds its own by now. */
-async function discard(path: string, dead: string): Promise<void> {
-  const aside = uniqueBeside(path);
-  try {
-    await rename(path, aside);
-  } catch {
-    return;
-  }
-  if ((await readFile(aside, "utf8")) !== dead) await link(aside, path).catch(() => {});
-  await rm(aside, { force: true });
+/**
+ * Removes a dead owner's lock. Between seeing that it is the dead one's and removing it, nobody may put
+ * another in its place, so whoever does this holds a lock of its own, named by the dead one. That one
+ * may be left by a dead process too, and is discarded in the same way.
+ */
+async function discard(path: string, dead: string, tries: number): Promise<void> {
+  const release = await takeLock(discardingLockOf(path, dead)).catch(async (error) => {
+    // Another one is at it, which takes it a moment, unless it was stopped there.
+    if (!(error instanceof TunesmithError) || tries > 200) throw error;
+    await setTimeout(10);
+  });
+  if (!release) return;
+  if ((await readLock(path)) === dead) await unlink(path);
+  await release();
 }
+
+const discardingLockOf = (path: string, dead: string): string =>
+  join(
+    dirname(path),
+    `${LOCK_FILE}.after-${createHash("sha256").update(dead).digest("hex").slice(0, 16)}`,
+  );
 
 /** Files that other processes had beside the lock when they were killed. */
 async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await namesIn(folder)) {
-    const pid = /^run\.lock\.(\d+)/.exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) await rm(join(folder, name), { force: true });
+    const path = join(folder, name);
+    const pid = /^run\.lock\.(\d+)\.\d+$/.exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid))) await rm(path, { force: true });
+    if (!name.startsWith(`${LOCK_FILE}.after-`)) continue;
+    const text = await readLock(path);
+    if (text !== undefined && !(await isHeld(text))) await discard(path, text, 1);
   }
 }
 
@@ -152,11 +175,11 @@ async function birthOf(pid: number): Promise<string | undefined> {
   }
 }
 
-function inUse(folder: string, path: string, text: string): TunesmithError {
+function inUse(path: string, text: string): TunesmithError {
   const { pid, host, since } = parseOwner(text)!;
   const here = host === hostname();
   return new TunesmithError("run", {
-    where: folder,
+    where: dirname(path),
     rule: "a run folder is used by one process at a time",
     seen: `process ${pid} on ${host} has worked in it since ${since}`,
     fix: here
