@@ -89,14 +89,15 @@ describe.skipIf(!isAsked)(
         const options = { inputIds: [prompt], maxNewTokens: 12, ignoreEos: true };
         const [tokens] = (await generate(own, options)).tokenIds;
         const { logits } = await own.forward({ inputIds: [[...prompt, ...tokens!]] });
-        const clear = tokens!.findIndex(
-          (_, i) => margin(logits.data, prompt.length - 1 + i) < 0.01,
+        const clear = tokens!.flatMap((_, i) =>
+          margin(logits.data, prompt.length - 1 + i) < 0.01 ? [] : [i],
         );
-        const count = clear < 0 ? 12 : clear;
-        expect(count).toBeGreaterThan(5);
-        expect((await continued(theirs, prompt, 12)).slice(0, count)).toEqual(
-          tokens!.slice(0, count),
-        );
+        expect(clear.length).toBeGreaterThan(5);
+        // After a token that might be either, llama.cpp goes on from ours.
+        for (const i of clear) {
+          const before = [...prompt, ...tokens!.slice(0, i)];
+          expect(await continued(theirs, before, 1), `token ${i}`).toEqual([tokens![i]]);
+        }
       }
       await own.dispose();
       await theirs.dispose();
