@@ -19,7 +19,7 @@ export interface WeightBytes {
   readonly held: number;
   /** A second copy, in an order that products run in. */
   readonly reordered: number;
-  /** Memory that narrow weights are widened into where a block reads them. */
+  /** Memory that narrow weights are widened into where a block reads them, or are rounded from. */
   readonly widened: number;
 }
 
@@ -45,7 +45,11 @@ export function weightBytes(
     total.held += held;
     const isMultiplied = role === "linear" || name === outputName;
     // Codes are read in both orders; those of the output matrix lie beside its numbers.
-    if (arithmetic === "int8") total.reordered += isMultiplied ? size : 0;
+    if (arithmetic === "int8") {
+      total.reordered += isMultiplied ? size : 0;
+      // One matrix after another is rounded, from a copy.
+      if (isMultiplied) total.widened = Math.max(total.widened, size * FLOAT);
+    }
     // ONNX Runtime packs blocks for itself.
     else if (blockBits(dtype, spec)) total.reordered += isMultiplied ? held : 0;
     // Forward and backward apart; experts one after another, which their share of rows is more than.

@@ -63,7 +63,9 @@ function describePlan(plan: Plan, data: string, colors: Colors): string {
             : `about ${formatDuration(plan.seconds)} (products at ${Math.round(plan.productSpeed / 1e9)} GFLOPS here)`,
         ],
         ["memory", `at most about ${formatBytes(estimate.memoryBytes)}`],
-        ...estimate.memory.map(({ name, bytes }) => [`  ${name}`, formatBytes(bytes)]),
+        ...estimate.memory
+          .filter(({ bytes }) => bytes > 0)
+          .map(({ name, bytes }) => [`  ${name}`, formatBytes(bytes)]),
         ["memory available", formatBytes(plan.availableMemory)],
       ]),
     ],
