@@ -2,21 +2,24 @@
 
 import { type Fault, TunesmithError } from "../errors.ts";
 import {
-  deinterleavedRow,
   type GgufToWrite,
   ggufArchitecture,
   ggufPlace,
-  interleavedHeads,
   type JsonObject,
+  partOf,
+  type RowOrder,
+  reordered,
+  sizesOfConfig,
 } from "../hub/index.ts";
 import type { LoraModule, PlainLora } from "./plain-lora.ts";
 
 /**
- * @param config the base model's config.json: its heads decide the order of rows of q and k
+ * @param config the base model's config.json: its heads decide the order of rows
  * @throws TunesmithError (checkpoint) for a base, or modules, that llama.cpp knows no names for
  */
 export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
   const architecture = ggufArchitecture(config, "converting to gguf");
+  const sizes = sizesOfConfig(config, architecture);
   const faults: Fault[] = [];
   if (config.tie_word_embeddings === true && lora.modules.has("lm_head"))
     faults.push({
@@ -32,15 +35,15 @@ export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
     const place = ggufPlace(`${path}.weight`, architecture);
     // One tensor of llama.cpp's holds a matrix of every expert; an adapter of some has no place in it.
     const name = place?.expert === undefined ? place?.name : undefined;
-    const heads = name === undefined ? undefined : interleavedHeads(name, architecture, config);
-    if (name === undefined || (heads && module.outputSize % (2 * heads) !== 0)) {
+    const order = name === undefined ? undefined : architecture.rows?.(partOf(name), sizes, config);
+    if (name === undefined || (order && module.outputSize !== order.rows)) {
       faults.push({
         where: `${lora.source}: ${path}`,
         rule: "every module of the adapter is one of the base model",
         seen:
           name === undefined
             ? "a name that llama.cpp does not have"
-            : `${module.outputSize} rows for ${heads} heads`,
+            : `${module.outputSize} rows, where the model has ${order?.rows}`,
         fix: `name the adapter's own base model with --model (${lora.base ?? "not named"})`,
       });
       continue;
@@ -52,7 +55,7 @@ export function ggufAdapter(lora: PlainLora, config: JsonObject): GgufToWrite {
         name: `${name}.lora_b`,
         shape: [outputSize, rank],
         type: "F32",
-        parts: [rowsOfB(module, alpha, heads)],
+        parts: [rowsOfB(module, alpha, order)],
       },
     );
   }
@@ -81,17 +84,11 @@ function alphaOf({ modules }: PlainLora): number {
 
 /** B with what alpha / rank does not say of the scaling, its rows in llama.cpp's order. */
 function rowsOfB(
-  { b, rank, outputSize, scaling }: LoraModule,
+  { b, rank, scaling }: LoraModule,
   alpha: number,
-  heads: number | undefined,
+  order: RowOrder | undefined,
 ): Float32Array {
   const factor = scaling / (alpha / rank);
-  const result = Math.abs(factor - 1) < 1e-12 ? b.slice() : b.map((x) => x * factor);
-  if (!heads) return result;
-  const source = result.slice();
-  for (let row = 0; row < outputSize; row++) {
-    const from = deinterleavedRow(row, outputSize / heads) * rank;
-    result.set(source.subarray(from, from + rank), row * rank);
-  }
-  return result;
+  const scaled = Math.abs(factor - 1) < 1e-12 ? b : b.map((x) => x * factor);
+  return order ? reordered(scaled, order) : scaled;
 }

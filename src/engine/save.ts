@@ -109,11 +109,9 @@ export async function saveMerged(
   const meter = createRequantizationMeter(trained.weights);
   const { config, tensors } = mergedModel(trained, meter);
   await makeFolder(directory);
-  const written = tensors.map(({ name, shape, stored, data }) => ({
-    name,
-    shape,
-    data,
-    dtype: dtype ? FLOATING_TYPES[dtype] : stored,
+  const written = tensors.map((tensor) => ({
+    ...asInFolders(tensor),
+    dtype: dtype ? FLOATING_TYPES[dtype] : tensor.stored,
   }));
   await writeShardedSafetensors(directory, written, { maxShardBytes });
   const named = dtype ? { ...withoutType(config), dtype } : config;
@@ -141,11 +139,24 @@ export async function saveMergedGguf(
 
 interface MergedTensor {
   readonly name: string;
+  /** Rows being outputs. */
   readonly shape: readonly number[];
   /** What the base has it in. */
   readonly stored: HalfKind | "F32";
+  /** Whether model folders hold it the other way round. */
+  readonly isTransposed?: boolean | undefined;
   /** Computed when it is asked for. */
   readonly data: () => Float32Array;
+}
+
+function asInFolders({ name, shape, isTransposed, data }: MergedTensor) {
+  if (!isTransposed) return { name, shape, data };
+  const turned = () => {
+    const result = new Float32Array(shape[0]! * shape[1]!);
+    transposeInto(data(), shape[0]!, shape[1]!, result);
+    return result;
+  };
+  return { name, shape: shape.toReversed(), data: turned };
 }
 
 /** @param meter is told every weight that comes out of a merge */
@@ -165,15 +176,13 @@ function mergedModel(
   };
   const tensors: MergedTensor[] = specs.map(({ name, shape, isTransposed }) => ({
     name,
-    shape: isTransposed ? shape.toReversed() : shape,
+    shape,
     stored: storedType(name),
+    isTransposed,
     data: () => {
       const data = mergedWeight(trained, name);
       meter?.add(name, data);
-      if (!isTransposed) return data;
-      const turned = new Float32Array(data.length);
-      transposeInto(data, shape[0]!, shape[1]!, turned);
-      return turned;
+      return data;
     },
   }));
   if (untied) {

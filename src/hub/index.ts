@@ -32,13 +32,14 @@ export { parseHubReference } from "./downloads/model-reference.ts";
 export { resolveDataset } from "./downloads/resolve-dataset.ts";
 export { resolveModel } from "./downloads/resolve-model.ts";
 export {
-  deinterleavedRow,
+  GGUF_MODEL_TYPES,
   ggufArchitecture,
   ggufPlace,
-  interleavedHeads,
+  partOf,
 } from "./gguf/gguf-architectures.ts";
-export { GGUF_MODEL_TYPES } from "./gguf/gguf-config.ts";
 export { type ModelTensor, writeGgufModel } from "./gguf/gguf-model.ts";
+export { type RowOrder, reordered } from "./gguf/gguf-row-order.ts";
+export { sizesOfConfig } from "./gguf/gguf-sizes.ts";
 export { GGUF_TYPE_NAMES } from "./gguf/gguf-types.ts";
 export { GGUF_DTYPES, type GgufDtype } from "./gguf/gguf-types-of-model.ts";
 export { type GgufToWrite, writeGguf } from "./gguf/gguf-writer.ts";

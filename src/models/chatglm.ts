@@ -6,10 +6,11 @@ import { multiply, rmsNorm, silu } from "../tensor/index.ts";
 import type { Architecture } from "./architecture.ts";
 import { type AroundConfig, aroundBlocks } from "./around-blocks.ts";
 import { normWeight } from "./block-norms.ts";
-import { readerFor } from "./config-reader.ts";
+import { type ConfigReader, readerFor } from "./config-reader.ts";
 import { FUSED_TARGETS, splitHalves, splitHeads } from "./fused-projection.ts";
 import { linearWeights } from "./linear-weights.ts";
 import { MEGATRON_NAMES } from "./plain-feed-forward.ts";
+import type { RopeConfig } from "./rope-config.ts";
 
 interface ChatGlmConfig extends AroundConfig {
   readonly intermediateSize: number;
@@ -23,6 +24,24 @@ const pathsOf = (layer: number) => {
   const block = `transformer.encoder.layers.${layer}`;
   return { block, attention: `${block}.self_attention`, feedForward: `${block}.mlp` };
 };
+
+/**
+ * `rope_ratio` divides positions in ChatGLM2 (its 32k model) and multiplies the base in ChatGLM3 and GLM-4, as
+ * the code beside each model has it; their configs differ by the model's name alone.
+ */
+function readRatio(reader: ConfigReader, name: unknown): Pick<RopeConfig, "theta" | "scaling"> {
+  const ratio = reader.number("rope_ratio", 1);
+  const scaling = { kind: "default" } as const;
+  if (ratio === 1) return { theta: 10000, scaling };
+  if (/chatglm2/i.test(String(name)))
+    return { theta: 10000, scaling: { kind: "linear", factor: ratio } };
+  if (!/chatglm3|glm-?4/i.test(String(name)))
+    reader.fault(
+      "rope_ratio",
+      "needs _name_or_path beside it with chatglm2, chatglm3 or glm-4 in it, which mean different things by it",
+    );
+  return { theta: 10000 * ratio, scaling };
+}
 
 export const chatglm: Architecture<ChatGlmConfig> = {
   modelTypes: ["chatglm"],
@@ -67,11 +86,7 @@ export const chatglm: Architecture<ChatGlmConfig> = {
       qkvBias: biased || reader.boolean("add_qkv_bias", false),
       biased,
       tiedHead: false,
-      rope: {
-        theta: 10000 * reader.number("rope_ratio", 1),
-        size: rotarySize,
-        scaling: { kind: "default" as const },
-      },
+      rope: { size: rotarySize, ...readRatio(reader, json._name_or_path) },
     };
     reader.finish();
     return config;

@@ -10,7 +10,8 @@ import { productOf } from "../adapters/factors.ts";
 import { readPlainLora } from "../adapters/index.ts";
 import { openTiny, tinyModelFolder } from "../engine/testing/tiny-models.ts";
 import { openGguf } from "../hub/gguf/gguf.ts";
-import { deinterleavedRow, readAdapter } from "../hub/index.ts";
+import { interleaved } from "../hub/gguf/gguf-row-order.ts";
+import { readAdapter } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { arrayDifference } from "../runtime/testing/array-difference.ts";
 import {
@@ -211,10 +212,10 @@ describe("converting to GGUF", () => {
     ];
     expect(a).toEqual(q.a);
     // Rows as in a GGUF of the model itself, times alpha / rank.
-    const headSize = q.outputSize / 4;
+    const order = interleaved(4, q.outputSize / 4);
     const factor = alpha / q.rank / q.scaling;
     for (let row = 0; row < q.outputSize; row++) {
-      const from = deinterleavedRow(row, headSize) * q.rank;
+      const from = order.source(row) * q.rank;
       for (let r = 0; r < q.rank; r++)
         expect(b[row * q.rank + r]! * factor).toBeCloseTo(q.b[from + r]!, 5);
     }

@@ -3,6 +3,7 @@
 
 import { openModel } from "../engine/load.ts";
 import { ONNX_DTYPES, type OnnxDtype } from "../engine/onnx-export/write-onnx.ts";
+import { checkpointView } from "../engine/weights/checkpoint-view.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
 import { GGUF_DTYPES, type GgufDtype, openCheckpoint, writeGgufModel } from "../hub/index.ts";
@@ -69,10 +70,12 @@ export async function exportModel(options: ExportOptions): Promise<void> {
 }
 
 async function exportCheckpoint(path: string, out: string, dtype: GgufDtype): Promise<void> {
-  const checkpoint = await openCheckpoint(path);
+  const published = await openCheckpoint(path);
   try {
-    const { config } = checkpoint;
-    const { weights } = architectureFor(config, `${path}/config.json`);
+    const { config } = published;
+    const architecture = architectureFor(config, `${path}/config.json`);
+    const { weights } = architecture;
+    const checkpoint = checkpointView(published, architecture);
     checkTensors(checkpoint, weights);
     const tensors = weights.map(({ name, shape }) => ({
       name,
@@ -85,7 +88,7 @@ async function exportCheckpoint(path: string, out: string, dtype: GgufDtype): Pr
     }));
     await writeGgufModel(out, { config, tensors, checkpoint }, dtype);
   } finally {
-    await checkpoint.close();
+    await published.close();
   }
 }
 

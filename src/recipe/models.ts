@@ -44,7 +44,7 @@ export interface SupportedModels {
     readonly modelType: string;
     /** The models that use it. */
     readonly covers: string;
-    readonly gguf: "read and written" | "read" | "";
+    readonly gguf: "read and written" | "";
   }[];
   /** What is read, written, and kept in memory, by format. */
   readonly formats: readonly { readonly what: string; readonly types: readonly string[] }[];
@@ -55,11 +55,7 @@ export function supportedModels(): SupportedModels {
   const architectures = [...coveredModels].map(([modelType, covers]) => ({
     modelType,
     covers,
-    gguf: GGUF_MODEL_TYPES.written.includes(modelType)
-      ? ("read and written" as const)
-      : GGUF_MODEL_TYPES.read.includes(modelType)
-        ? ("read" as const)
-        : ("" as const),
+    gguf: GGUF_MODEL_TYPES.includes(modelType) ? ("read and written" as const) : ("" as const),
   }));
   return {
     architectures,

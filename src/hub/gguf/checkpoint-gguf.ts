@@ -4,15 +4,11 @@ import { TunesmithError } from "../../errors.ts";
 import type { Checkpoint, CheckpointTensor } from "../checkpoint-types.ts";
 import { missingTensor } from "../tensor-file.ts";
 import { type GgufFile, openGguf } from "./gguf.ts";
-import { deinterleavedRow, interleavedHeads } from "./gguf-architectures.ts";
-import {
-  architectureOfGguf,
-  configOfGguf,
-  ROPE_FACTORS,
-  type StoredTensor,
-  storedTensors,
-} from "./gguf-config.ts";
+import { architectureOfGguf, partOf } from "./gguf-architectures.ts";
+import { configOfGguf, type StoredTensor, storedTensors } from "./gguf-config.ts";
 import { DEQUANTIZERS } from "./gguf-dequantize.ts";
+import { FACTOR_TENSORS, type RopeFactors } from "./gguf-rope.ts";
+import type { RowOrder } from "./gguf-row-order.ts";
 import { writeTokenizerFiles } from "./gguf-side-files.ts";
 import { generationConfigGguf, loadTokenizerGguf, tokenizerPartsGguf } from "./gguf-tokenizer.ts";
 import { GGML_TYPES } from "./gguf-types.ts";
@@ -24,21 +20,19 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   const file = await openGguf(path);
   try {
     const architecture = architectureOfGguf(file);
-    const config = configOfGguf(file, architecture, await readRopeFactors(file));
+    const { config, sizes } = configOfGguf(file, architecture, await readRopeFactors(file));
     const stored = storedTensors(file, architecture);
     const generationConfig = generationConfigGguf(file);
-    const headDimension = config.head_dim as number;
-    const headsOf = ({ tensor }: StoredTensor) =>
-      interleavedHeads(tensor.name, architecture, config);
+    const orderOf = ({ tensor }: StoredTensor) =>
+      architecture.rows?.(partOf(tensor.name), sizes, config);
     const offsetOf = ({ tensor }: StoredTensor) =>
       tensor.name.endsWith("_norm.weight") ? (architecture.normOffset ?? 0) : 0;
-    const order = (part: StoredTensor) => (headsOf(part) === undefined ? {} : { headDimension });
     const tensors = new Map<string, CheckpointTensor>();
     for (const [name, part] of stored) {
       const { tensor, shape, from, byteLength } = part;
-      const heads = headsOf(part);
+      const order = orderOf(part);
       const direct =
-        GGML_TYPES[tensor.type].blockElements === 1 && heads === undefined && offsetOf(part) === 0;
+        GGML_TYPES[tensor.type].blockElements === 1 && order === undefined && offsetOf(part) === 0;
       const location = { path, byteOffset: tensor.byteOffset + from, byteLength };
       tensors.set(name, { name, shape, dtype: tensor.type, ...(direct && { location }) });
       if (offsetOf(part) !== 0 && tensor.type !== "F32")
@@ -48,10 +42,10 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
           seen: tensor.type,
           fix: "convert the model again with llama.cpp",
         });
-      if (heads !== undefined && shape[0] !== heads * headDimension)
+      if (order !== undefined && shape[0] !== order.rows)
         throw new TunesmithError("checkpoint", {
           where: `${path} (tensor "${tensor.name}")`,
-          rule: `${heads} heads of ${headDimension} make ${heads * headDimension} rows`,
+          rule: `${order.rows / sizes.headSize} heads of ${sizes.headSize} make ${order.rows} rows`,
           seen: `shape [${shape.join(", ")}]`,
           fix: "convert the model again with llama.cpp",
         });
@@ -69,7 +63,7 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
       tensors,
       async readFloat32Into(name, target) {
         const part = find(name);
-        await readRows(file, part, target, DEQUANTIZERS[part.tensor.type], order(part));
+        await readRows(file, part, target, DEQUANTIZERS[part.tensor.type], orderOf(part));
         const offset = offsetOf(part);
         if (offset !== 0) for (let i = 0; i < target.length; i++) target[i]! -= offset;
       },
@@ -78,7 +72,7 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
         const { type } = part.tensor;
         if (GGML_TYPES[type].blockElements > 1)
           throw new TypeError(`${name} is ${type}; only unquantised tensors have raw values`);
-        await readRows(file, part, target, (bytes, rows) => rows.set(bytes), order(part));
+        await readRows(file, part, target, (bytes, rows) => rows.set(bytes), orderOf(part));
       },
       readTokenizer: async () => tokenizerPartsGguf(file),
       loadTokenizer: async () => loadTokenizerGguf(file),
@@ -92,26 +86,30 @@ export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   }
 }
 
-async function readRopeFactors(file: GgufFile): Promise<Float32Array | undefined> {
-  const tensor = file.tensors.get(ROPE_FACTORS);
-  if (!tensor) return undefined;
-  const { shape, byteLength } = tensor;
-  const factors = new Float32Array(shape.reduce((product, size) => product * size, 1));
-  const part = { tensor, shape, from: 0, byteLength };
-  await readRows(file, part, factors, DEQUANTIZERS[tensor.type], {});
+async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
+  const factors: RopeFactors = {};
+  for (const [kind, name] of Object.entries(FACTOR_TENSORS)) {
+    const tensor = file.tensors.get(name);
+    if (!tensor) continue;
+    const { shape, byteLength } = tensor;
+    const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
+    const part = { tensor, shape, from: 0, byteLength };
+    await readRows(file, part, values, DEQUANTIZERS[tensor.type], undefined);
+    factors[kind as keyof RopeFactors] = values;
+  }
   return factors;
 }
 
 /**
- * Reads a tensor a few MiB of rows at a time, `decode`s them and puts each where it belongs: with a
- * `headDimension`, the rows of every head are de-interleaved on the way.
+ * Reads a tensor a few MiB of rows at a time, `decode`s them and puts each where it belongs, in the file's
+ * order or in another.
  */
 async function readRows<Target extends Float32Array | Uint8Array>(
   file: GgufFile,
   { tensor, shape, from: start, byteLength }: StoredTensor,
   target: Target,
   decode: (bytes: Uint8Array, target: Target) => void,
-  { headDimension }: { headDimension?: number },
+  order: RowOrder | undefined,
 ): Promise<void> {
   const rows = shape[0]!;
   if (rows === 0) return;
@@ -128,12 +126,12 @@ async function readRows<Target extends Float32Array | Uint8Array>(
     await file.readInto(tensor.name, bytes, start + from * rowBytes);
     const part = (row: number, length: number) =>
       target.subarray(row * targetRow, (row + length) * targetRow) as Target;
-    if (headDimension === undefined) decode(bytes, part(from, count));
+    if (order === undefined) decode(bytes, part(from, count));
     else
       for (let row = 0; row < count; row++)
         decode(
           bytes.subarray(row * rowBytes, (row + 1) * rowBytes),
-          part(deinterleavedRow(from + row, headDimension), 1),
+          part(order.source(from + row), 1),
         );
   }
 }

@@ -1,133 +1,57 @@
-// The architectures that both a GGUF file and a Hugging Face folder have names for, and those names.
-// Names of ggml's side: llama.cpp's `gguf-py/gguf/constants.py`.
+// The architectures that both a GGUF file and a model folder have names for, and where each tensor is.
 
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../json-file.ts";
+import type { GgufFile } from "./gguf.ts";
+import type { GgufArchitecture } from "./gguf-architecture.ts";
+import { GEMMAS } from "./gguf-gemma.ts";
+import { GPTS } from "./gguf-gpts.ts";
+import { LLAMAS } from "./gguf-llamas.ts";
 
-export interface GgufArchitecture {
-  /** `general.architecture`, which keys of the metadata begin with. */
-  readonly name: string;
-  /** In `config.json`. */
-  readonly modelType: string;
-  readonly className: string;
-  /** Whether llama.cpp's rotary embedding pairs neighbours, so that rows of q and k change places. */
-  readonly isInterleaved: boolean;
-  /** Whether every feed-forward is a choice of experts. */
-  readonly hasExperts: boolean;
-  /** Tensors of a block beside those that all have. */
-  readonly furtherTensors: readonly string[];
-  /** Names of a block's tensors. Default: `BLOCK_NAMES`. */
-  readonly names?: Readonly<Record<string, string>>;
-  /** What the file has added to the weights of norms. Default 0. */
-  readonly normOffset?: number;
-  /** The keys of `config.json` that not all have, where they need more than a look at the tensors. */
-  config?(numbers: MetadataNumbers): JsonObject;
-}
+/** Where one name of ggml's serves several models, the first that fits is the one that a file is read as. */
+export const GGUF_ARCHITECTURES: readonly GgufArchitecture[] = [...LLAMAS, ...GEMMAS, ...GPTS];
 
-/** Numbers of the metadata, by their keys behind the architecture's name. */
-export interface MetadataNumbers {
-  /** @throws TunesmithError (checkpoint) for what is not a number */
-  optional(name: string): number | undefined;
-  /** @throws TunesmithError (checkpoint) for what is not a whole number above 0 */
-  dimension(name: string): number;
-}
-
-const PROJECTIONS = ["attn_q", "attn_k", "attn_v", "attn_output"];
-const biases = (parts: readonly string[]) => parts.map((part) => `${part}.bias`);
-
-const llama: GgufArchitecture = {
-  name: "llama",
-  modelType: "llama",
-  className: "LlamaForCausalLM",
-  isInterleaved: true,
-  hasExperts: false,
-  furtherTensors: biases([...PROJECTIONS, "ffn_gate", "ffn_up", "ffn_down"]),
-};
-
-/** Where one name of ggml's serves several models, the one that it is read as comes first. */
-export const GGUF_ARCHITECTURES: readonly GgufArchitecture[] = [
-  llama,
-  { ...llama, modelType: "mistral", className: "MistralForCausalLM", furtherTensors: [] },
-  {
-    ...llama,
-    modelType: "mixtral",
-    className: "MixtralForCausalLM",
-    hasExperts: true,
-    furtherTensors: [],
-  },
-  {
-    name: "qwen2",
-    modelType: "qwen2",
-    className: "Qwen2ForCausalLM",
-    isInterleaved: false,
-    hasExperts: false,
-    furtherTensors: biases(["attn_q", "attn_k", "attn_v"]),
-  },
-  {
-    name: "qwen3",
-    modelType: "qwen3",
-    className: "Qwen3ForCausalLM",
-    isInterleaved: false,
-    hasExperts: false,
-    furtherTensors: ["attn_q_norm.weight", "attn_k_norm.weight"],
-  },
+/** The `model_type`s that GGUF files are read as and written of. */
+export const GGUF_MODEL_TYPES: readonly string[] = [
+  ...new Set(GGUF_ARCHITECTURES.map(({ modelType }) => modelType)),
 ];
 
 /** @throws TunesmithError (checkpoint) for a model that has no names here */
-export function ggufArchitecture({ model_type: type }: JsonObject, where: string) {
-  const found = GGUF_ARCHITECTURES.find(({ modelType }) => modelType === type);
+export function ggufArchitecture(config: JsonObject, where: string): GgufArchitecture {
+  const { model_type: type } = config;
+  const rows = GGUF_ARCHITECTURES.filter(({ modelType }) => modelType === type);
+  const found = rows.find(({ isFor }) => isFor?.(config) ?? true) ?? rows[0];
   if (found) return found;
   throw new TunesmithError("checkpoint", {
     where: `${where}: model_type`,
-    rule: `models that become GGUF are ${GGUF_ARCHITECTURES.map((one) => one.modelType).join(", ")}`,
+    rule: `models that become GGUF are ${GGUF_MODEL_TYPES.join(", ")}`,
     seen: JSON.stringify(type) ?? "no such key",
-    fix: "merge into a model folder, and convert that with llama.cpp's convert_hf_to_gguf.py",
+    fix: "merge into a model folder (tunesmith merge); llama.cpp's convert_hf_to_gguf.py knows others",
   });
 }
 
-const TOP_NAMES: Readonly<Record<string, string>> = {
-  token_embd: "model.embed_tokens",
-  output_norm: "model.norm",
-  output: "lm_head",
-};
-
-const ATTENTION_NAMES: Readonly<Record<string, string>> = {
-  attn_norm: "input_layernorm",
-  attn_q: "self_attn.q_proj",
-  attn_k: "self_attn.k_proj",
-  attn_v: "self_attn.v_proj",
-  attn_output: "self_attn.o_proj",
-  attn_q_norm: "self_attn.q_norm",
-  attn_k_norm: "self_attn.k_norm",
-  ffn_norm: "post_attention_layernorm",
-};
-
-/** Of a dense block with a norm in front of each half. */
-export const BLOCK_NAMES: Readonly<Record<string, string>> = {
-  ...ATTENTION_NAMES,
-  ffn_gate: "mlp.gate_proj",
-  ffn_up: "mlp.up_proj",
-  ffn_down: "mlp.down_proj",
-};
-
-const EXPERT_NAMES: Readonly<Record<string, string>> = {
-  ...ATTENTION_NAMES,
-  ffn_gate_inp: "block_sparse_moe.gate",
-  ffn_gate_exps: "block_sparse_moe.experts.#.w1",
-  ffn_down_exps: "block_sparse_moe.experts.#.w2",
-  ffn_up_exps: "block_sparse_moe.experts.#.w3",
-};
-
-const namesOf = ({ hasExperts, names }: GgufArchitecture, layer: string | undefined) => {
-  if (layer === undefined) return TOP_NAMES;
-  return names ?? (hasExperts ? EXPERT_NAMES : BLOCK_NAMES);
-};
-
-/** Whether llama.cpp reads a tensor of a block: weights of all, and what is the architecture's own. */
-function isKnown(part: string, kind: string, { furtherTensors }: GgufArchitecture): boolean {
-  const isCommon = kind === "weight" && !part.endsWith("_q_norm") && !part.endsWith("_k_norm");
-  return isCommon || furtherTensors.includes(`${part}.${kind}`);
+/** The architecture that a file names. Throws a TunesmithError ("checkpoint") for one not known. */
+export function architectureOfGguf(file: GgufFile): GgufArchitecture {
+  const name = file.metadata.get("general.architecture");
+  const named = GGUF_ARCHITECTURES.filter((one) => one.name === name);
+  const found = named.find(({ isOf }) => isOf?.(file) ?? true);
+  if (found) return found;
+  const known = [...new Set(GGUF_ARCHITECTURES.map((one) => `"${one.name}"`))].join(", ");
+  throw new TunesmithError("checkpoint", {
+    where: file.path,
+    rule: `GGUF architectures that can be read are ${known}`,
+    seen:
+      named.length > 0
+        ? `"${name}" with tensors of another kind, or a mixture of experts`
+        : `general.architecture ${JSON.stringify(String(name).slice(0, 80))}`,
+    fix: "use a GGUF of one of these, or the model's Hugging Face folder",
+  });
 }
+
+type Kinds = Pick<GgufArchitecture, "biases">;
+
+const isKnown = (part: string, kind: string, { biases }: Kinds): boolean =>
+  kind === "weight" || biases.includes(part);
 
 /**
  * `blk.0.attn_q.weight` → `model.layers.0.self_attn.q_proj.weight`; with `#` for the number of an
@@ -137,9 +61,10 @@ export function huggingFaceName(name: string, architecture: GgufArchitecture): s
   const match = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(name);
   if (!match) return undefined;
   const [, layer, part, kind] = match;
-  const table = namesOf(architecture, layer);
+  const { modelNames, blockNames, blocks } = architecture;
+  const table = layer === undefined ? modelNames : blockNames;
   if (!Object.hasOwn(table, part!) || !isKnown(part!, kind!, architecture)) return undefined;
-  const prefix = layer === undefined ? "" : `model.layers.${Number(layer)}.`;
+  const prefix = layer === undefined ? "" : `${blocks}${Number(layer)}.`;
   return `${prefix}${table[part!]}.${kind}`;
 }
 
@@ -152,12 +77,14 @@ export interface GgufPlace {
 
 /** The way back: `model.layers.0.self_attn.q_proj.weight` → `blk.0.attn_q.weight`. */
 export function ggufPlace(name: string, architecture: GgufArchitecture): GgufPlace | undefined {
-  const match = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name);
-  if (!match) return undefined;
+  const { modelNames, blockNames, blocks } = architecture;
+  const isInBlock = name.startsWith(blocks);
+  const match = /^(?:(\d+)\.)?(.+)\.(weight|bias)$/.exec(name.slice(isInBlock ? blocks.length : 0));
+  if (!match || isInBlock !== (match[1] !== undefined)) return undefined;
   const [, layer, path, kind] = match;
   const expert = /\.experts\.(\d+)\./.exec(path!)?.[1];
   const general = path!.replace(/\.experts\.\d+\./, ".experts.#.");
-  const table = Object.entries(namesOf(architecture, layer));
+  const table = Object.entries(isInBlock ? blockNames : modelNames);
   const part = table.find(([, known]) => known === general)?.[0];
   if (part === undefined || !isKnown(part, kind!, architecture)) return undefined;
   return {
@@ -166,25 +93,5 @@ export function ggufPlace(name: string, architecture: GgufArchitecture): GgufPla
   };
 }
 
-/**
- * Heads whose rows llama.cpp's converter interleaves for q and k (its rotary embedding pairs
- * neighbours; Hugging Face's pairs the halves of a head); undefined for every other tensor.
- */
-export function interleavedHeads(
-  ggufName: string,
-  { isInterleaved }: GgufArchitecture,
-  config: JsonObject,
-): number | undefined {
-  if (!isInterleaved) return undefined;
-  const heads = config.num_attention_heads as number;
-  if (/\.attn_q\.(weight|bias)$/.test(ggufName)) return heads;
-  if (/\.attn_k\.(weight|bias)$/.test(ggufName))
-    return (config.num_key_value_heads as number | null | undefined) ?? heads;
-  return undefined;
-}
-
-/** The row of the Hugging Face tensor that row `row` of the interleaved one belongs to. */
-export function deinterleavedRow(row: number, headDimension: number): number {
-  const within = row % headDimension;
-  return row - within + (within % 2) * (headDimension / 2) + (within >> 1);
-}
+/** A tensor's name in a file without its block: `attn_q.weight`. */
+export const partOf = (ggufName: string): string => ggufName.replace(/^blk\.\d+\./, "");

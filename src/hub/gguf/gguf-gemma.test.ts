@@ -46,7 +46,7 @@ it.each([
       model_type: "gemma3_text",
       query_pre_attn_scalar: 12,
       sliding_window: 5,
-      sliding_window_pattern: 6,
+      layer_types: ["sliding_attention", "sliding_attention"],
       rope_theta: 5000.5,
       rope_local_base_freq: 10000,
       final_logit_softcapping: null,

@@ -1,45 +1,105 @@
-// The Gemmas as GGUF files say them. They are read, not written: llama.cpp has their norms' weights with 1
-// added, and leaves out what it knows of them by their size.
+// The Gemmas as GGUF files say them: the weights of norms have 1 added, and llama.cpp knows some of a model by
+// its size.
 
 import type { JsonObject } from "../json-file.ts";
-import { BLOCK_NAMES, type GgufArchitecture, type MetadataNumbers } from "./gguf-architectures.ts";
+import { isJsonObject } from "../json-file.ts";
+import type { Entries, GgufArchitecture, GgufFacts, Sizes } from "./gguf-architecture.ts";
+import { ATTENTION, DENSE, HEAD_NORMS, KIN, NORMS } from "./gguf-llamas.ts";
+
+type Refuse = (key: string, rule: string) => void;
 
 /** Norms around both halves of a block. */
 const AROUND_HALVES = {
-  ...BLOCK_NAMES,
+  ...ATTENTION,
+  ...DENSE,
+  attn_norm: "input_layernorm",
   post_attention_norm: "post_attention_layernorm",
   ffn_norm: "pre_feedforward_layernorm",
   post_ffw_norm: "post_feedforward_layernorm",
 };
 
-/** The factor on scores is of the head's size, but for the model of 27 billion weights, by its depth. */
-const attentionScalar = (
-  { dimension, optional }: MetadataNumbers,
-  layersOfLargest: number,
-): number => {
-  const ofHidden = dimension("embedding_length") / dimension("attention.head_count");
-  if (dimension("block_count") === layersOfLargest) return ofHidden;
-  return optional("attention.key_length") ?? ofHidden;
-};
+const TANH_GELU = "gelu_pytorch_tanh";
+
+/** What scores are divided by the root of: a head's size, but for the model of 27 billion weights. */
+const attentionScalar = ({ layers, hidden, heads, headSize }: Sizes, layersOfLargest: number) =>
+  layers === layersOfLargest ? hidden / heads : headSize;
+
+/**
+ * Of how many layers one looks far, the last of them.
+ * @param usual where the config names no layers
+ */
+function windowPeriod({ layer_types: types, ...config }: JsonObject, usual: number): number {
+  if (Array.isArray(types)) {
+    const first = types.indexOf("full_attention");
+    return first < 0 ? types.length + 1 : first + 1;
+  }
+  return Number(config.sliding_window_pattern ?? usual);
+}
+
+function windowEntries(
+  config: JsonObject,
+  sizes: Sizes,
+  usual: { readonly period: number; readonly layersOfLargest: number },
+  refuse: Refuse,
+): Entries {
+  const { sliding_window: window = 4096, query_pre_attn_scalar: scalar = 256 } = config;
+  const period = windowPeriod(config, usual.period);
+  const types = Array.isArray(config.layer_types) ? config.layer_types : [];
+  if (types.some((type, i) => (type === "full_attention") !== ((i + 1) % period === 0)))
+    refuse("layer_types", `in llama.cpp one layer of every ${period} looks far`);
+  if (window === null || period === 1)
+    refuse("sliding_window", "in llama.cpp some layers look back over a window");
+  const expected = attentionScalar(sizes, usual.layersOfLargest);
+  if (scalar !== expected)
+    refuse("query_pre_attn_scalar", `llama.cpp takes ${expected} for a model of this size`);
+  return [
+    ["attention.sliding_window", { uint32: Number(window) }],
+    ["attention.sliding_window_pattern", { uint32: period }],
+  ];
+}
+
+/** The way back; `period` of a file that names none. */
+function windowConfig(
+  { optional, dimension }: GgufFacts,
+  sizes: Sizes,
+  usual: { readonly period: number; readonly layersOfLargest: number },
+): JsonObject {
+  const period = optional("attention.sliding_window_pattern") ?? usual.period;
+  return {
+    hidden_act: null,
+    query_pre_attn_scalar: attentionScalar(sizes, usual.layersOfLargest),
+    sliding_window: dimension("attention.sliding_window"),
+    layer_types: Array.from({ length: sizes.layers }, (_, i) =>
+      (i + 1) % period === 0 ? "full_attention" : "sliding_attention",
+    ),
+  };
+}
+
+const SECOND = { period: 2, layersOfLargest: 46 };
+const THIRD = { period: 6, layersOfLargest: 62 };
 
 const gemma: GgufArchitecture = {
+  ...KIN,
   name: "gemma",
   modelType: "gemma",
   className: "GemmaForCausalLM",
-  isInterleaved: false,
-  hasExperts: false,
-  furtherTensors: [],
   normOffset: 1,
-  config: (): JsonObject => ({ hidden_act: "gelu_pytorch_tanh", attention_bias: false }),
+  blockNames: { ...ATTENTION, ...NORMS, ...DENSE },
+  defaults: { ...KIN.defaults, head_dim: 256, tie_word_embeddings: true },
+  // The first files say "gelu" and mean its form with tanh.
+  fixed: {
+    hidden_act: [TANH_GELU, "gelu"],
+    hidden_activation: [TANH_GELU],
+    attention_bias: [false],
+    tie_word_embeddings: [true],
+  },
 };
 
-const withWindows = (numbers: MetadataNumbers, layersOfLargest: number): JsonObject => ({
-  hidden_act: null,
-  hidden_activation: "gelu_pytorch_tanh",
-  attention_bias: false,
-  query_pre_attn_scalar: attentionScalar(numbers, layersOfLargest),
-  sliding_window: numbers.dimension("attention.sliding_window"),
-});
+const WITH_WINDOWS = {
+  hidden_activation: [TANH_GELU],
+  attention_bias: [false],
+  tie_word_embeddings: [true],
+};
 
 export const GEMMAS: readonly GgufArchitecture[] = [
   gemma,
@@ -48,25 +108,51 @@ export const GEMMAS: readonly GgufArchitecture[] = [
     name: "gemma2",
     modelType: "gemma2",
     className: "Gemma2ForCausalLM",
-    names: AROUND_HALVES,
-    config: (numbers) => ({
-      ...withWindows(numbers, 46),
-      attn_logit_softcapping: numbers.optional("attn_logit_softcapping") ?? 50,
-      final_logit_softcapping: numbers.optional("final_logit_softcapping") ?? 30,
-    }),
+    blockNames: AROUND_HALVES,
+    defaults: { ...gemma.defaults, attn_logit_softcapping: 50, final_logit_softcapping: 30 },
+    fixed: WITH_WINDOWS,
+    hasWindows: true,
+    further: ["attn_logit_softcapping", "final_logit_softcapping"].map((key, i) => ({
+      key,
+      config: [key],
+      as: "float32",
+      absent: [50, 30][i]!,
+    })),
+    own: {
+      entries(config, sizes, refuse) {
+        for (const key of ["attn_logit_softcapping", "final_logit_softcapping"])
+          if (config[key] === null) refuse(key, "llama.cpp always caps");
+        return windowEntries(config, sizes, SECOND, refuse);
+      },
+      config: (facts, sizes) => windowConfig(facts, sizes, SECOND),
+    },
   },
   {
     ...gemma,
     name: "gemma3",
     modelType: "gemma3_text",
     className: "Gemma3ForCausalLM",
-    names: AROUND_HALVES,
-    furtherTensors: ["attn_q_norm.weight", "attn_k_norm.weight"],
-    config: (numbers) => ({
-      ...withWindows(numbers, 62),
-      sliding_window_pattern: numbers.optional("attention.sliding_window_pattern") ?? 6,
-      rope_local_base_freq: numbers.optional("rope.freq_base_swa") ?? 10000,
-      final_logit_softcapping: numbers.optional("final_logit_softcapping") ?? null,
-    }),
+    blockNames: { ...AROUND_HALVES, ...HEAD_NORMS },
+    rope: { theta: "rope_theta", section: "full_attention", scalings: ["linear"] },
+    defaults: { ...gemma.defaults, rope_theta: 1e6 },
+    fixed: { ...WITH_WINDOWS, final_logit_softcapping: [null], attn_logit_softcapping: [null] },
+    hasWindows: true,
+    own: {
+      entries(config, sizes, refuse) {
+        const sections = isJsonObject(config.rope_parameters) ? config.rope_parameters : {};
+        const local = isJsonObject(sections.sliding_attention) ? sections.sliding_attention : {};
+        if ((local.rope_type ?? "default") !== "default")
+          refuse("rope_parameters", "llama.cpp scales no positions within a window");
+        const theta = Number(local.rope_theta ?? config.rope_local_base_freq ?? 1e4);
+        return [
+          ...windowEntries(config, sizes, THIRD, refuse),
+          ["rope.freq_base_swa", { float32: theta }],
+        ];
+      },
+      config: (facts, sizes) => ({
+        ...windowConfig(facts, sizes, THIRD),
+        rope_local_base_freq: facts.optional("rope.freq_base_swa") ?? 10000,
+      }),
+    },
   },
 ];

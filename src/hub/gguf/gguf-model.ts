@@ -4,20 +4,16 @@ import { basename } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import type { Checkpoint } from "../checkpoint-types.ts";
 import type { JsonObject } from "../json-file.ts";
-import {
-  deinterleavedRow,
-  type GgufArchitecture,
-  ggufArchitecture,
-  ggufPlace,
-  interleavedHeads,
-} from "./gguf-architectures.ts";
-import { ROPE_FACTORS } from "./gguf-config.ts";
-import { configEntries, ropeFactors } from "./gguf-config-entries.ts";
+import type { GgufArchitecture, Sizes } from "./gguf-architecture.ts";
+import { ggufArchitecture, ggufPlace, partOf } from "./gguf-architectures.ts";
+import { writtenConfig } from "./gguf-config-entries.ts";
+import { FACTOR_TENSORS } from "./gguf-rope.ts";
+import { reordered } from "./gguf-row-order.ts";
 import { tokenizerEntries } from "./gguf-tokenizer-entries.ts";
 import { GGUF_DTYPES, type GgufDtype, typeOfTensor } from "./gguf-types-of-model.ts";
 import { type GgufData, type GgufTensorToWrite, writeGguf } from "./gguf-writer.ts";
 
-/** A tensor by its Hugging Face name; `data` is called when its turn comes. */
+/** A tensor by its Hugging Face name, rows being outputs; `data` is called when its turn comes. */
 export interface ModelTensor {
   readonly name: string;
   readonly shape: readonly number[];
@@ -43,12 +39,12 @@ export async function writeGgufModel(
 ): Promise<void> {
   const { source, generationConfig } = checkpoint;
   const architecture = ggufArchitecture(config, source);
+  const { entries, factors, sizes } = writtenConfig(config, architecture, source);
   const ends = [generationConfig?.eos_token_id ?? []].flat().map(Number);
   const tokenizer = tokenizerEntries(await checkpoint.readTokenizer(), {
-    rows: Number(config.vocab_size),
+    rows: sizes.vocabulary,
     ends,
   });
-  const factors = ropeFactors(config, architecture);
   await writeGguf(path, {
     metadata: [
       ["general.architecture", { string: architecture.name }],
@@ -56,26 +52,29 @@ export async function writeGgufModel(
       ["general.name", { string: basename(source).replace(/\.gguf$/i, "") }],
       ["general.file_type", { uint32: GGUF_DTYPES[dtype] }],
       ["general.quantization_version", { uint32: 2 }],
-      ...configEntries(config, architecture, source),
+      ...entries,
       ...tokenizer,
     ],
     tensors: [
-      ...(factors
-        ? [{ name: ROPE_FACTORS, shape: [factors.length], type: "F32" as const, parts: [factors] }]
-        : []),
-      ...placed(tensors, architecture, config, dtype, source),
+      ...Object.entries(factors).map(([kind, values]) => ({
+        name: FACTOR_TENSORS[kind as keyof typeof factors],
+        shape: [values.length],
+        type: "F32" as const,
+        parts: [values],
+      })),
+      ...placed({ config, tensors, checkpoint }, architecture, sizes, dtype),
     ],
   });
 }
 
 /** The tensors under llama.cpp's names, experts of a layer in one. */
 function placed(
-  tensors: readonly ModelTensor[],
+  { config, tensors, checkpoint: { source } }: ModelToWrite,
   architecture: GgufArchitecture,
-  config: JsonObject,
+  sizes: Sizes,
   dtype: GgufDtype,
-  source: string,
 ): GgufTensorToWrite[] {
+  const { flat = [], normOffset = 0 } = architecture;
   const joined = new Map<string, { shape: readonly number[]; parts: GgufData[] }>();
   for (const tensor of tensors) {
     const place = ggufPlace(tensor.name, architecture);
@@ -86,30 +85,29 @@ function placed(
         seen: "a tensor that it does not read",
         fix: "keep this model as a model folder: tunesmith merge",
       });
-    const heads = interleavedHeads(place.name, architecture, config);
-    const data = heads
-      ? async () => interleaved(await tensor.data(), tensor.shape, heads)
-      : tensor.data;
-    const entry = joined.get(place.name) ?? { shape: tensor.shape, parts: [] };
+    const part = partOf(place.name);
+    const order = architecture.rows?.(part, sizes, config);
+    const offset = part.endsWith("_norm.weight") ? normOffset : 0;
+    const data = async () => {
+      const values = await tensor.data();
+      if (offset !== 0) return values.map((value) => value + offset);
+      return order ? reordered(values, order) : values;
+    };
+    const shape = flat.some((one) => part === `${one}.weight`)
+      ? tensor.shape.slice(1)
+      : tensor.shape;
+    const entry = joined.get(place.name) ?? { shape, parts: [] };
     joined.set(place.name, entry);
     entry.parts[place.expert ?? 0] = data;
   }
-  const layers = Number(config.num_hidden_layers);
+  // A tied matrix is written twice where llama.cpp looks for both.
+  const embedding = joined.get("token_embd.weight")!;
+  if (architecture.needsOutput && !joined.has("output.weight"))
+    joined.set("output.weight", embedding);
   const output = joined.has("output.weight") ? "output.weight" : "token_embd.weight";
   return [...joined].map(([name, { shape: one, parts }]) => {
     const shape = name.includes("_exps.") ? [parts.length, ...one] : one;
-    return { name, shape, parts, type: typeOfTensor({ name, shape }, dtype, { layers, output }) };
+    const type = typeOfTensor({ name, shape }, dtype, { layers: sizes.layers, output });
+    return { name, shape, parts, type };
   });
-}
-
-/** Rows in llama.cpp's order: the two halves of a head, in turn. */
-function interleaved(data: Float32Array, shape: readonly number[], heads: number): Float32Array {
-  const rows = shape[0]!;
-  const width = data.length / rows;
-  const result = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++) {
-    const from = deinterleavedRow(row, rows / heads) * width;
-    result.set(data.subarray(from, from + width), row * width);
-  }
-  return result;
 }

@@ -100,11 +100,24 @@ it("names the ways of cutting words as llama.cpp does", () => {
     `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
   const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
   const digits = { type: "Digits", individual_digits: true };
-  expect(preTokenizerName(split(words("\\p{N}{1,3}")))).toBe("llama-bpe");
+  expect(preTokenizerName(split(words("\\p{N}{1,3}")), true)).toBe("llama-bpe");
+  // OLMo 2's: Llama 3's words, with merges.
+  expect(preTokenizerName(split(words("\\p{N}{1,3}")))).toBe("dbrx");
   expect(preTokenizerName(split(words("\\p{N}")))).toBe("qwen2");
   expect(preTokenizerName(bytes)).toBe("gpt-2");
   expect(preTokenizerName(split(GPT2_WORDS))).toBe("gpt-2");
   expect(preTokenizerName({ type: "Sequence", pretokenizers: [digits, bytes] })).toBe("smollm");
+  const falcon = [
+    { type: "Punctuation", behavior: "Contiguous" },
+    bytes,
+    { type: "Digits", individual_digits: false },
+    splitBy("[0-9][0-9][0-9]"),
+  ];
+  expect(preTokenizerName({ type: "Sequence", pretokenizers: falcon })).toBe("falcon");
+  const contracted = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
+  const [upper, lower] = ["\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}", "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"];
+  const o200k = `[^\\r\\n\\p{L}\\p{N}]?[${upper}]*[${lower}]+${contracted}|[^\\r\\n\\p{L}\\p{N}]?[${upper}]+[${lower}]*${contracted}|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+  expect(preTokenizerName(split(o200k))).toBe("gpt-4o");
   expect(preTokenizerName({ ...bytes, add_prefix_space: true })).toBeUndefined();
   expect(preTokenizerName(split(words("\\p{N}{1,2}")))).toBeUndefined();
   expect(preTokenizerName(null)).toBeUndefined();

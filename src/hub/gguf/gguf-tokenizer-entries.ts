@@ -5,7 +5,7 @@ import { TunesmithError } from "../../errors.ts";
 import { isJsonObject, type JsonObject } from "../json-file.ts";
 import { PIECE_TYPES } from "../tokenizers/sentencepiece-model.ts";
 import type { TokenizerParts } from "../tokenizers/tokenizer.ts";
-import { ignoresMerges, preTokenizerName } from "./gguf-pre-tokenizers.ts";
+import { preTokenizerName } from "./gguf-pre-tokenizers.ts";
 import { mergesFromScores } from "./gguf-tokenizer.ts";
 import type { GgufEntry } from "./gguf-writer.ts";
 
@@ -28,7 +28,7 @@ export function tokenizerEntries(
   parts: TokenizerParts,
   { rows, ends }: { readonly rows: number; readonly ends: readonly number[] },
 ): Entries {
-  const { definition, settings, source, chatTemplate } = parts;
+  const { definition, source, chatTemplate } = parts;
   const fault: MakeFault = (rule, seen) =>
     new TunesmithError("checkpoint", {
       where: `${source} (tokenizer)`,
@@ -46,7 +46,7 @@ export function tokenizerEntries(
       : sentencePieceEntries(definition, model, vocabulary, fault)),
     ["tokenizer.ggml.tokens", { strings: vocabulary.tokens }],
     ["tokenizer.ggml.token_type", { int32s: vocabulary.types }],
-    ...specialEntries(definition, settings, vocabulary, ends, fault),
+    ...specialEntries(parts, vocabulary, ends, fault),
   ];
   if (chatTemplate !== undefined)
     entries.push(["tokenizer.chat_template", { string: chatTemplate }]);
@@ -113,14 +113,15 @@ function byteLevelEntries(definition: JsonObject, model: JsonObject, fault: Make
   // llama.cpp normalises nothing; for text in composed form, which nearly all is, NFC does nothing.
   if (normalizer !== null && (normalizer as JsonObject).type !== "NFC")
     throw fault("llama.cpp takes a text as it is", `normalizer ${brief(normalizer)}`);
-  const name = preTokenizerName(preTokenizer);
+  const isIgnoring = model.ignore_merges === true;
+  const name = preTokenizerName(preTokenizer, isIgnoring);
+  if (name === undefined && isIgnoring && preTokenizerName(preTokenizer) !== undefined)
+    throw fault("llama.cpp follows merges where words are cut so", "model.ignore_merges: true");
   if (name === undefined)
     throw fault(
-      "words are cut in one of the ways that llama.cpp has a name for and tunesmith knows: those of GPT-2, SmolLM, Llama 3 and Qwen2",
+      "words are cut in one of the ways that llama.cpp has a name for and tunesmith knows: those of GPT-2, SmolLM, Llama 3, Qwen2, GPT-4o and Falcon",
       `pre_tokenizer ${brief(preTokenizer)}`,
     );
-  if (model.ignore_merges === true && !ignoresMerges(name))
-    throw fault(`"${name}" in llama.cpp follows merges`, "model.ignore_merges: true");
   return [
     ["tokenizer.ggml.pre", { string: name }],
     ["tokenizer.ggml.add_space_prefix", { bool: false }],
@@ -171,8 +172,7 @@ function sentencePieceEntries(
 const SPECIAL_NAMES = { bos: "bos", eos: "eos", unk: "unknown", pad: "padding" } as const;
 
 function specialEntries(
-  definition: JsonObject,
-  settings: JsonObject,
+  { definition, settings, chatTemplate }: TokenizerParts,
   { ids }: Vocabulary,
   ends: readonly number[],
   fault: MakeFault,
@@ -191,7 +191,9 @@ function specialEntries(
   if (turnEnds.length === 1)
     entries.push(["tokenizer.ggml.eot_token_id", { uint32: turnEnds[0]! }]);
   const { before, after } = addedAround(definition.post_processor, fault);
-  for (const [name, added] of Object.entries({ bos: before, eos: after })) {
+  // GLM-4 begins with two tokens of its own, which its chat template writes.
+  const isTemplates = before.length > 1 && chatTemplate?.includes(before.join("")) === true;
+  for (const [name, added] of Object.entries({ bos: isTemplates ? [] : before, eos: after })) {
     if (added.some((token) => token !== tokenOf(name)) || added.length > 1)
       throw fault(
         `llama.cpp puts bos in front of a text and eos behind it, once each`,

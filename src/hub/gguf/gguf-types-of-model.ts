@@ -38,8 +38,8 @@ export function typeOfTensor(
   dtype: GgufDtype,
   model: { readonly layers: number; readonly output: string },
 ): WrittenType {
-  // Norms, biases and routers: small, and llama.cpp computes with them in float32.
-  if (shape.length === 1 || name.includes("ffn_gate_inp")) return "F32";
+  // Norms, biases, routers and positions: small, and llama.cpp computes with them in float32.
+  if (shape.length === 1 || /ffn_gate_inp|^position_embd/.test(name)) return "F32";
   let type = dtype === "q4_k" && isFiner(name, model) ? "Q6_K" : TYPES[dtype];
   while (shape.at(-1)! % GGML_TYPES[type].blockElements !== 0) type = FALLBACKS[type]!;
   return type;
@@ -48,7 +48,8 @@ export function typeOfTensor(
 /** Q4_K_M: the output, and what feeds the residual stream in the outer layers and every third between. */
 function isFiner(name: string, { layers, output }: { layers: number; output: string }): boolean {
   if (name === output) return true;
-  const [, layer] = /^blk\.(\d+)\.(?:attn_v|ffn_down|ffn_down_exps)\.weight$/.exec(name) ?? [];
+  const [, layer] =
+    /^blk\.(\d+)\.(?:attn_v|attn_qkv|ffn_down|ffn_down_exps)\.weight$/.exec(name) ?? [];
   if (layer === undefined) return false;
   const eighth = Math.floor(layers / 8);
   const i = Number(layer);

@@ -79,6 +79,29 @@ it("leaves nothing where a tensor fails on the way, and the file before as it wa
   await file.close();
 });
 
+it("takes every name of a row there and back", () => {
+  let names = 0;
+  for (const architecture of GGUF_ARCHITECTURES) {
+    const { modelNames, blockNames, biases } = architecture;
+    const both = (part: string) => [
+      `${part}.weight`,
+      ...(biases.includes(part) ? [`${part}.bias`] : []),
+    ];
+    for (const name of [
+      ...Object.keys(modelNames).flatMap(both),
+      ...Object.keys(blockNames).flatMap((part) => both(`${part}`).map((one) => `blk.3.${one}`)),
+    ]) {
+      const place = ggufPlace(huggingFaceName(name, architecture)!.replace("#", "2"), architecture);
+      expect(place, architecture.modelType).toEqual({
+        name,
+        ...(name.includes("_exps.") && { expert: 2 }),
+      });
+      names++;
+    }
+  }
+  expect(names).toBeGreaterThan(200);
+});
+
 it("has llama.cpp's name for every tensor, and none for others", () => {
   const of = (type: string) => GGUF_ARCHITECTURES.find(({ modelType }) => modelType === type)!;
   for (const [type, name] of [

@@ -172,7 +172,10 @@ class ChatGlm(Causal):
 
     def run(self, ids, positions, visible):
         x = self.transformer.embedding.word_embeddings(ids)
-        angles = rotations(positions.to(x.dtype), self.c["kv_channels"] // 2, 10000 * self.c["rope_ratio"])
+        ratio, size = self.c["rope_ratio"], self.c["kv_channels"] // 2
+        places = positions.to(x.dtype)
+        is_second = "chatglm2" in self.c.get("_name_or_path", "")
+        angles = rotations(places / ratio, size, 10000) if is_second else rotations(places, size, 10000 * ratio)
         for layer in self.transformer.encoder.layers:
             x = layer(x, angles, visible)
         return self.transformer.output_layer(self.transformer.encoder.final_layernorm(x))
@@ -253,9 +256,21 @@ OWN = {
     "chatglm-biases": (
         "a key and a value for every head, biases everywhere, longer waves",
         ChatGlm,
-        {**CHAT, "num_layers": 1, "multi_query_attention": False, "add_bias_linear": True, "rope_ratio": 50},
+        {
+            **CHAT,
+            "num_layers": 1,
+            "multi_query_attention": False,
+            "add_bias_linear": True,
+            "rope_ratio": 50,
+            "_name_or_path": "tiny-chatglm3",
+        },
     ),
     "glm-130b": ("DeepNorm, a feed-forward gated by GELU", Glm130b, G130),
+    "chatglm-interpolated": (
+        "ChatGLM2's long contexts: positions between positions",
+        ChatGlm,
+        {**CHAT, "rope_ratio": 4, "_name_or_path": "tiny-chatglm2"},
+    ),
 }
 
 
