@@ -9,7 +9,6 @@ import {
   type JsonObject,
   openCheckpoint,
   ownCacheFolder,
-  type QuantizationOptions,
   readAdapter,
   type Tokenizer,
 } from "../hub/index.ts";
@@ -52,7 +51,11 @@ import type { Arithmetic } from "./weights/integer-operands.ts";
 import { isForRunning, MODEL_DTYPES, type ModelDtype } from "./weights/model-dtype.ts";
 import { asClassifier, classifierOfAdapter } from "./weights/new-head.ts";
 import { asksForTokens, type NewTokensOptions, withNewTokens } from "./weights/new-tokens.ts";
-import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
+import {
+  type AskedQuantization,
+  checkMethodOverQuantized,
+  chooseQuantization,
+} from "./weights/quantized-weights.ts";
 import type { RequantizationLoss } from "./weights/requantization.ts";
 import { takeStartingPart } from "./weights/starting-part.ts";
 import { loadWeights, type WeightStore } from "./weights/weights.ts";
@@ -76,7 +79,7 @@ export interface OpenOptions extends DecisionSources {
    */
   readonly dtype?: ModelDtype;
   /** Keeps the linear weights in 4 or 8 bits. Default: as the method wants them. */
-  readonly quantization?: Partial<QuantizationOptions>;
+  readonly quantization?: AskedQuantization;
   /** How products with frozen linear weights are computed; "int8" keeps those weights as int8. */
   readonly arithmetic?: Arithmetic;
   /** Folder where quantised weights of large models are kept for the next start. */
@@ -166,9 +169,10 @@ async function assemble(
     : chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
-  const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
+  const specs = architecture.weights;
+  const frozen = { checkpoint, specs, dtype, quantization, cache: { folder } };
   if (asked) checkMethodOverQuantized(asked, frozen, arithmetic);
-  const weights = await loadWeights(frozen, dtype, arithmetic);
+  const weights = await loadWeights(frozen, arithmetic);
   const frozenParts = { architecture, weights, runtime };
   const decided = probe && (await decide(methodOptions!, probe, description, options, frozenParts));
   const method = decided?.method ?? asked;

@@ -77,12 +77,13 @@ const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
 
 export function createNetwork(options: NetworkOptions): Network {
   const { architecture, method, memory } = options;
+  const weights = withGradients(options.weights);
   const { logitCount, classifier } = architecture;
   const { layers, hiddenSize, vocabularySize } = architecture.dimensions;
   const { pool = createBufferPool() } = options;
-  const bind = createBind(options.weights, options.parameters);
+  const bind = createBind(weights, options.parameters);
   const logitBytes = options.logitBytes ?? LOGIT_BYTES[memory];
-  const parts = { ...options, method, pool, bind };
+  const parts = { ...options, weights, method, pool, bind };
   const head = createHeadRunner({ ...parts, logitBytes });
   const passes = createPasses(parts);
   const blocks = createBlocks({ ...parts, passes });
@@ -193,7 +194,7 @@ export function createNetwork(options: NetworkOptions): Network {
 
   const lossOf = async (given: Batch, training?: GradientOptions): Promise<LossSum> => {
     check(given);
-    if (training) checkTrainable(options.weights);
+    if (training) checkTrainable(weights);
     const batch = withVirtualTokens(given, virtualCount);
     const { rows, labels } = targetsIn(batch);
     const tokenCount = targetsOfBatch(batch);
@@ -323,6 +324,13 @@ function joined(parts: readonly Float32Array[]): Float32Array {
   }
   return whole;
 }
+
+/**
+ * Weights in blocks that can be widened are, unless the model is for running: losses are then of the
+ * same numbers as gradients.
+ */
+const withGradients = (weights: WeightStore): WeightStore =>
+  weights.isForRunning ? weights : { ...weights, blocks: () => undefined };
 
 /** @throws TunesmithError (config) for weights that a gradient cannot go through */
 function checkTrainable({ isForRunning }: WeightStore): void {

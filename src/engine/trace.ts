@@ -234,15 +234,14 @@ export function createTracer(
   const sums = new Map<Tensor, Tensor>();
   const inBlocks = (x: Tensor, name: string, operands: BlockOperands): Tensor => {
     const { parts, bits, blockSize } = operands;
-    const part = (part: keyof BlockWeight) => {
-      const { dims, type } = parts[part]!;
-      return once(`${name} ${part}`, dims, { kind: "blocks", name, part }, type as "uint8");
-    };
-    const weight = {
-      codes: part("codes"),
-      scales: part("scales"),
-      ...(parts.offsets && { offsets: part("offsets") }),
-    };
+    const named = Object.entries(parts).map(([key, { dims, type }]) => {
+      const part = key as keyof BlockWeight;
+      return [
+        part,
+        once(`${name} ${part}`, dims, { kind: "blocks", name, part }, type as "uint8"),
+      ] as const;
+    });
+    const weight = Object.fromEntries(named) as { [Part in keyof BlockWeight]: Tensor };
     if (parts.offsets && !sums.has(x)) sums.set(x, blockSums(x, blockSize));
     return blockLinear(x, weight, { bits, blockSize }, sums.get(x));
   };

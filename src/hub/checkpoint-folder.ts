@@ -6,14 +6,15 @@ import { TunesmithError } from "../errors.ts";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint-types.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 import { isPickle, pickleRefused } from "./pickle.ts";
-import { findQuantized, readQuantized, type StoredQuantized } from "./quantization/bitsandbytes.ts";
+import { findQuantized, readQuantized } from "./quantization/bitsandbytes.ts";
 import {
   findPacked,
-  packedLayout,
+  readInt4,
   readPacked,
   readPackedRaw,
   type StoredPacked,
 } from "./quantization/packed-integers.ts";
+import { packedLayout } from "./quantization/packed-layout.ts";
 import { dequantize } from "./quantization/quantization.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors/safetensors.ts";
 import { readFloat32 } from "./safetensors/safetensors-float32.ts";
@@ -42,7 +43,7 @@ export async function openFolderCheckpoint(
   };
   const findSmall = async () => ({
     quantized: await findQuantized(owner),
-    packed: layout ? findPacked(owner, layout) : new Map<string, StoredPacked>(),
+    packed: layout ? await findPacked(owner, layout) : new Map<string, StoredPacked>(),
   });
   const { quantized, packed } = await findSmall().catch(async (error: unknown) => {
     await close();
@@ -56,21 +57,34 @@ export async function openFolderCheckpoint(
     if (companions.has(name)) continue;
     const stored = quantized.get(name);
     if (stored) {
-      const { shape, original: dtype, type: quantization } = stored;
-      tensors.set(name, { name, shape, dtype, quantization });
+      const { shape, original: dtype, type: quantization, bytes: quantizedBytes } = stored;
+      tensors.set(name, { name, shape, dtype, quantization, quantizedBytes });
       continue;
     }
     const { shape, dtype, byteOffset, byteLength } = shard.tensors.get(name)!;
     const location = { path: shard.path, byteOffset, byteLength };
     tensors.set(name, { name, shape, dtype, location });
   }
-  for (const [name, { shape, dtype }] of packed) tensors.set(name, { name, shape, dtype });
+  for (const [name, { shape, dtype, keeping, bytes }] of packed)
+    tensors.set(name, {
+      name,
+      shape,
+      dtype,
+      ...(typeof keeping === "string"
+        ? { widenedFor: keeping }
+        : { quantization: "int4", quantizedBytes: bytes }),
+    });
   const find = (name: string) => {
     const shard = owner.get(name);
     if (!shard) throw missingTensor(folder, name, owner.keys());
     return shard;
   };
-  const readStored = (name: string, stored: StoredQuantized) => readQuantized(owner, name, stored);
+  const readSmall = (name: string) => {
+    const small = packed.get(name);
+    return small
+      ? readInt4(owner, name, small, layout!)
+      : readQuantized(owner, name, quantized.get(name)!);
+  };
   return {
     source: folder,
     format: "safetensors",
@@ -78,10 +92,9 @@ export async function openFolderCheckpoint(
     ...(generationConfig && { generationConfig }),
     tensors,
     async readFloat32Into(name, target) {
-      const stored = quantized.get(name);
       const small = packed.get(name);
       if (small) await readPacked(owner, name, small, layout!, target);
-      else if (stored) dequantize(await readStored(name, stored), target);
+      else if (quantized.has(name)) dequantize(await readSmall(name), target);
       else await readFloat32(find(name), name, target);
     },
     async readRawInto(name, target) {
@@ -89,7 +102,7 @@ export async function openFolderCheckpoint(
       if (small) await readPackedRaw(owner, name, small, layout!, target);
       else await find(name).readInto(name, target);
     },
-    readQuantized: async (name) => readStored(name, quantized.get(name)!),
+    readQuantized: readSmall,
     loadTokenizer: () => (usesIcetk(files) ? loadIcetkFolder(folder) : loadTokenizerFolder(folder)),
     readTokenizer: () => readTokenizerFolder(folder),
     async writeSideFiles(directory) {

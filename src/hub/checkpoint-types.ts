@@ -12,8 +12,12 @@ export interface CheckpointTensor {
   readonly shape: readonly number[];
   /** Of a weight that bitsandbytes quantised: what it was before; of GPTQ's and AWQ's: that of its scales. */
   readonly dtype: SafetensorsDtype | GgmlType;
-  /** How bitsandbytes quantised it, if it did. */
+  /** How it is quantised, where it can be kept so in memory: by bitsandbytes, or by GPTQ or AWQ as int4. */
   readonly quantization?: QuantizationType;
+  /** Bytes that it then takes in memory. */
+  readonly quantizedBytes?: number;
+  /** Of a weight of GPTQ's or AWQ's that is widened when it is read: why. */
+  readonly widenedFor?: string;
   /** Where the tensor's bytes lie as they are; absent where they must be decoded or reordered first. */
   readonly location?: {
     readonly path: string;
@@ -45,7 +49,7 @@ export interface Checkpoint {
   readFloat32Into(name: string, target: Float32Array): Promise<void>;
   /** Copies the stored bytes of an unquantised tensor, 16-bit ones for F16 and BF16. */
   readRawInto(name: string, target: Uint8Array): Promise<void>;
-  /** A weight that bitsandbytes quantised, as it is; absent where files of this format hold none. */
+  /** A weight that has a `quantization`, as it is; absent where files of this format hold none. */
   readQuantized?(name: string): Promise<QuantizedTensor>;
   loadTokenizer(): Promise<Tokenizer>;
   /** What the tokenizer is made of, as the files of a model folder say it. */

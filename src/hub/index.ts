@@ -55,17 +55,20 @@ export { asFolderFault, makeFolder } from "./make-folder.ts";
 export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";
 export { BLOCK_SIZES } from "./quantization/four-bit.ts";
+export { blockScales, type Int4Tensor } from "./quantization/int4.ts";
 export {
   bytesOf,
   dequantize,
   type Int8Tensor,
-  optionsOf,
+  KEPT_TYPES,
+  type MadeTensor,
   QUANTIZATION_TYPES,
   type QuantizationOptions,
   type QuantizationType,
   type QuantizedTensor,
   quantize,
   quantizedBytes,
+  quantizeLike,
 } from "./quantization/quantization.ts";
 export { openQuantizedCache, type QuantizedCache } from "./quantization/quantized-cache.ts";
 export {

@@ -4,7 +4,8 @@
 import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
-import type { NewTokens, QuantizationOptions, QuantizationType } from "../hub/index.ts";
+import type { KeptQuantization } from "../engine/weights/quantized-weights.ts";
+import type { NewTokens, QuantizationType } from "../hub/index.ts";
 import { methodDefinition } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import { listCheckpoints } from "../train/checkpoint.ts";
@@ -148,9 +149,10 @@ export function deriveRecipe(loaded: LoadedRecipe, facts: Facts): ResolvedRecipe
 }
 
 /** How a recipe keeps its model's linear weights; undefined: as they are. */
-export function quantizationOf({ model }: Recipe): QuantizationOptions | undefined {
+export function quantizationOf({ model }: Recipe): KeptQuantization | undefined {
   const { quantization: type, doubleQuantization, quantizationBlockSize } = model;
   if (type === "none") return undefined;
+  if (type === "int4") return { type };
   return { type, doubleQuantization, blockSize: quantizationBlockSize };
 }
 

@@ -101,8 +101,8 @@ export async function prepare(
       );
     const specs = architecture.weights;
     const quantization = quantizationOf(resolved.recipe);
-    const { arithmetic } = resolved.recipe.model;
-    checkMethodOverQuantized(method, { checkpoint, specs, quantization }, arithmetic);
+    const { arithmetic, dtype } = resolved.recipe.model;
+    checkMethodOverQuantized(method, { checkpoint, specs, dtype, quantization }, arithmetic);
     return {
       ...resolved,
       modelPath,

@@ -9,7 +9,7 @@ import type { LossMode } from "../data/tokenize.ts";
 import type { TruncationRule } from "../data/truncate.ts";
 import { ARITHMETICS } from "../engine/weights/integer-operands.ts";
 import { MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
-import { BLOCK_SIZES, QUANTIZATION_TYPES } from "../hub/index.ts";
+import { BLOCK_SIZES, KEPT_TYPES } from "../hub/index.ts";
 import { count, derived, methodSchemas } from "../methods/index.ts";
 import type { OptimizerName } from "../runtime/optimizer.ts";
 import type { ScheduleName } from "../runtime/schedule.ts";
@@ -46,9 +46,11 @@ const modelSchema = z.strictObject({
       "Frozen weights in memory: as the file has them, or widened to 32 bits; q4 and q8 for eval alone.",
     ),
   quantization: z
-    .enum(["none", ...QUANTIZATION_TYPES])
+    .enum(["none", ...KEPT_TYPES])
     .optional()
-    .describe("Linear weights in memory in 4 bits (nf4, fp4) or 8 (int8), whatever the file has.")
+    .describe(
+      "Linear weights in memory in 4 bits (nf4, fp4) or 8 (int8), whatever the file has; int4 is what GPTQ and AWQ made, as it is.",
+    )
     .meta(
       derived(
         "nf4 for method qlora, int8 for arithmetic in int8, that of a quantised checkpoint, otherwise none",

@@ -3,16 +3,18 @@
 import { bytesInBlocks } from "../engine/weights/block-weights.ts";
 import type { Arithmetic } from "../engine/weights/integer-operands.ts";
 import { blockBits, isForRunning, type ModelDtype } from "../engine/weights/model-dtype.ts";
-import { quantizedSpecs } from "../engine/weights/quantized-weights.ts";
-import { type Checkpoint, type QuantizationOptions, quantizedBytes } from "../hub/index.ts";
+import { type KeptQuantization, quantizedSpecs } from "../engine/weights/quantized-weights.ts";
+import { type Checkpoint, quantizedBytes } from "../hub/index.ts";
 import type { BoundArchitecture, WeightSpec } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 
 /** How weights are kept, as a recipe or a caller says it. */
 export interface Keeping {
   readonly dtype: ModelDtype;
-  readonly quantization?: QuantizationOptions | undefined;
+  readonly quantization?: KeptQuantization | undefined;
   readonly arithmetic?: Arithmetic;
+  /** Whether it only answers: what is in blocks of whole numbers is multiplied so, and not widened. */
+  readonly isRun?: boolean;
 }
 
 export interface WeightBytes {
@@ -24,19 +26,18 @@ export interface WeightBytes {
 }
 
 const FLOAT = 4;
-/** What the weights of a quantised checkpoint are taken to have. */
-const USUAL = { doubleQuantization: true, blockSize: 64 } as const;
 
 /** Bytes of all weights: what `loadWeights` makes of the same arguments, and what running adds. */
 export function weightBytes(
   { weights, outputName, dimensions }: BoundArchitecture,
   checkpoint: Checkpoint,
-  { dtype, quantization, arithmetic = "float32" }: Keeping,
+  { dtype, quantization, arithmetic = "float32", isRun = isForRunning(dtype) }: Keeping,
 ): WeightBytes {
-  const keepsQuantized = !isForRunning(dtype) && (quantization !== undefined || dtype === "auto");
-  const quantized = new Set(
-    keepsQuantized ? quantizedSpecs({ checkpoint, specs: weights, quantization }) : [],
-  );
+  const quantized = new Set(quantizedSpecs({ checkpoint, specs: weights, dtype, quantization }));
+  const isInBlocks = (spec: WeightSpec) =>
+    quantized.has(spec)
+      ? isRun && checkpoint.tensors.get(spec.name)?.quantization === "int4"
+      : blockBits(dtype, spec) !== undefined;
   const total = { held: 0, reordered: 0, widened: 0 };
   for (const spec of weights) {
     const { name, shape, role, share = 1 } = spec;
@@ -51,7 +52,7 @@ export function weightBytes(
       if (isMultiplied) total.widened = Math.max(total.widened, size * FLOAT);
     }
     // ONNX Runtime packs blocks for itself.
-    else if (blockBits(dtype, spec)) total.reordered += isMultiplied ? held : 0;
+    else if (isInBlocks(spec)) total.reordered += isMultiplied ? held : 0;
     // Forward and backward apart; experts one after another, which their share of rows is more than.
     else if (held < size * FLOAT && role === "linear")
       total.widened += (2 * FLOAT * size * share) / dimensions.layers;
@@ -62,8 +63,8 @@ export function weightBytes(
     const { name, shape } = spec;
     const stored = checkpoint.tensors.get(name);
     if (quantized.has(spec)) {
-      const own = stored?.quantization && { ...USUAL, type: stored.quantization };
-      return quantizedBytes(shape, own ?? quantization!);
+      if (stored?.quantizedBytes !== undefined) return stored.quantizedBytes;
+      if (quantization && quantization.type !== "int4") return quantizedBytes(shape, quantization);
     }
     const bits = blockBits(dtype, spec);
     if (bits) return bytesInBlocks(shape, bits);

@@ -2,20 +2,25 @@
 // whole numbers on the way in, so it exists for running a model and has no gradient.
 
 import { node, shapeFault } from "./node.ts";
-import { add, broadcast, concat, constant, linear, reshape, sum } from "./operators.ts";
+import { add, broadcast, concat, constant, linear, reshape, sum, transpose } from "./operators.ts";
+import { gatherRows } from "./selection.ts";
 import type { OperatorAttributes, Tensor } from "./tensor.ts";
 
 /**
- * A weight [out, in], each row in blocks of consecutive elements: (code − half the range) · scale, and
- * what is added to all of a block.
+ * A weight [out, in], each row in blocks of consecutive elements: (code − zero point) · scale, and what is
+ * added to all of a block.
  */
 export interface BlockWeight {
   /** uint8 [out, blocks, bytes]: codes, the lower half of a byte first where they have 4 bits. */
   readonly codes: Tensor;
   /** [out · blocks] */
   readonly scales: Tensor;
+  /** uint8 [out, blocks / 2], two of 4 bits a byte, the lower half first; half the range where absent. */
+  readonly zeros?: Tensor;
   /** [out, blocks]; 0 where absent. */
   readonly offsets?: Tensor;
+  /** int64 [in]: the element of x that each column is multiplied with; its own where absent. */
+  readonly order?: Tensor;
 }
 
 /**
@@ -24,7 +29,7 @@ export interface BlockWeight {
  */
 export function blockLinear(
   x: Tensor,
-  { codes, scales, offsets }: BlockWeight,
+  { codes, scales, zeros, offsets, order }: BlockWeight,
   attributes: OperatorAttributes["blockLinear"],
   sums?: Tensor,
 ): Tensor {
@@ -36,8 +41,10 @@ export function blockLinear(
       x,
       codes,
     ]);
-  const product = node("blockLinear", [x, codes, scales], [rows, output], attributes);
-  return offsets ? add(product, linear(sums ?? blockSums(x, blockSize), offsets)) : product;
+  const ordered = order ? transpose(gatherRows(transpose(x, [1, 0]), order), [1, 0]) : x;
+  const inputs = [ordered, codes, scales, ...(zeros ? [zeros] : [])];
+  const product = node("blockLinear", inputs, [rows, output], attributes);
+  return offsets ? add(product, linear(sums ?? blockSums(ordered, blockSize), offsets)) : product;
 }
 
 /** What an offset is multiplied with: the sum of each block of a row, [rows, blocks]. */

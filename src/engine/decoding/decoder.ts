@@ -49,7 +49,7 @@ function createCachingDecoder(
   model: DecodableModel,
   { batch = 1, capacity = 256, chunk = 512, modelOf = async () => model }: DecoderOptions,
 ): Decoder {
-  const { architecture, method } = model;
+  const { architecture, method, weights } = model;
   const { dimensions } = architecture;
   const { hiddenSize, vocabularySize } = dimensions;
   const virtualCount = method?.virtualTokens?.count ?? 0;
@@ -57,10 +57,16 @@ function createCachingDecoder(
   const inContext = createContextReading(architecture);
   const scratch = createScratchMemory();
   const images = createImageIds(architecture);
-  const readers = new WeakMap<DecodableModel, TokenReader>();
-  const kernels = new WeakMap<object, MethodKernels>();
+  let readers = new WeakMap<DecodableModel, TokenReader>();
+  let kernels = new WeakMap<object, MethodKernels>();
+  let { replacements } = weights;
   const readerOf = async (rows: readonly (number | undefined)[]): Promise<TokenReader> => {
     const own = await modelOf(rows);
+    if (weights.replacements !== replacements) {
+      // Kernels may hold what was there before.
+      [readers, kernels] = [new WeakMap(), new WeakMap()];
+      replacements = weights.replacements;
+    }
     const known = readers.get(own);
     if (known) return known;
     const ofMethod = kernels.get(own.method ?? architecture) ?? createMethodKernels(own);

@@ -3,8 +3,9 @@
 // MatMulNBits; what that has in place of offsets is a whole code for 0, which a file in Q4_1 does not fit
 // (docs/decisions/0008-generation.md).
 
+import { blockScales, type Int4Tensor } from "../../hub/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
-import { bytes, floats } from "../../runtime/values.ts";
+import { bytes, floats, integers } from "../../runtime/values.ts";
 import type { BlockWeight, Shape } from "../../tensor/index.ts";
 
 export type BlockBits = 4 | 8;
@@ -151,6 +152,34 @@ export function blockOperands(matrix: BlockMatrix): BlockOperands {
       ...(offsets && { offsets: floats(offsets, [rows, perRow]) }),
     },
   };
+}
+
+/** A weight that GPTQ or AWQ made: its own codes, scales and zero points. */
+export function int4Operands(tensor: Int4Tensor): BlockOperands {
+  const { packed, blockSize, order } = tensor;
+  const [rows, columns] = tensor.shape as [number, number];
+  const perRow = columns / blockSize;
+  const { scales, zeros } = blockScales(tensor);
+  return {
+    bits: 4,
+    blockSize,
+    parts: {
+      codes: bytes(packed, [rows, perRow, blockSize / 2]),
+      scales: floats(scales, [rows * perRow]),
+      ...(zeros.some((zero) => zero !== HALF_RANGE) && { zeros: packZeros(zeros, rows, perRow) }),
+      ...(order && { order: integers(BigInt64Array.from(order, BigInt), [columns]) }),
+    },
+  };
+}
+
+/** Two a byte, the lower half first; each row has bytes of its own. */
+function packZeros(zeros: Uint8Array, rows: number, perRow: number): Value {
+  const width = Math.ceil(perRow / 2);
+  const packed = new Uint8Array(rows * width);
+  for (let row = 0; row < rows; row++)
+    for (let block = 0; block < perRow; block++)
+      packed[row * width + (block >> 1)]! |= zeros[row * perRow + block]! << (4 * (block & 1));
+  return bytes(packed, [rows, width]);
 }
 
 export const blockBytes = ({ codes, scales, offsets }: BlockMatrix): number =>

@@ -25,9 +25,12 @@ export function checkpointView(
   const nameIn = new Map<string, string>();
   const turned = new Set<string>();
   for (const { name, isTransposed } of weights) {
-    nameIn.set(name, storedName(checkpoint, name, basePrefix));
-    // A GGUF file's matrices are never the other way round.
-    if (isTransposed && checkpoint.format === "safetensors") turned.add(name);
+    const fileName = storedName(checkpoint, name, basePrefix);
+    nameIn.set(name, fileName);
+    const { quantization, widenedFor } = stored.get(fileName) ?? {};
+    // A GGUF file's matrices are never the other way round, nor are those that were quantised.
+    const isAsWritten = checkpoint.format === "safetensors" && !quantization && !widenedFor;
+    if (isTransposed && isAsWritten) turned.add(name);
   }
   const renamed = new Set(nameIn.values());
   const tensors = new Map<string, CheckpointTensor>();

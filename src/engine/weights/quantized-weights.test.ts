@@ -178,6 +178,7 @@ describe("quantised weights on disk", () => {
     return loadQuantized({
       checkpoint: counted,
       specs,
+      dtype: "auto",
       quantization,
       cache: { folder: at, leastBytes: 0 },
     });

@@ -5,6 +5,7 @@ import { type Fault, TunesmithError } from "../../errors.ts";
 import {
   BLOCK_SIZES,
   type Checkpoint,
+  type MadeTensor,
   openQuantizedCache,
   QUANTIZATION_TYPES,
   type QuantizationOptions,
@@ -17,15 +18,26 @@ import type { BoundMethod } from "../../methods/index.ts";
 import type { WeightSpec } from "../../models/index.ts";
 import { sizeOf } from "../../tensor/index.ts";
 import type { Arithmetic } from "./integer-operands.ts";
+import { isForRunning, type ModelDtype } from "./model-dtype.ts";
 
 /** Models that take less are quantised at every start: that is as quick as reading them. */
 const LEAST_CACHED_BYTES = 16 * 2 ** 20;
 
+/** What weights are kept as: made here, or taken over from a checkpoint that has them so. */
+export type KeptQuantization = QuantizationOptions | { readonly type: "int4" };
+
+/** The same as a caller may leave it open. */
+export type AskedQuantization = Partial<Omit<QuantizationOptions, "type">> & {
+  readonly type?: QuantizationType | undefined;
+};
+
 export interface QuantizedSource {
   readonly checkpoint: Checkpoint;
   readonly specs: readonly WeightSpec[];
+  /** How the other weights are kept; what `quantization` asks for goes before. */
+  readonly dtype: ModelDtype;
   /** What to quantise the linear weights to; absent: only what the checkpoint has quantised. */
-  readonly quantization?: QuantizationOptions;
+  readonly quantization?: KeptQuantization | undefined;
   /** Folder to keep quantised weights in, and from how many bytes on. */
   readonly cache?: { readonly folder: string; readonly leastBytes?: number };
 }
@@ -37,22 +49,23 @@ export interface QuantizedSource {
  *   of weights that are to be kept otherwise than as int8
  */
 export function chooseQuantization(
-  asked: Partial<QuantizationOptions> = {},
+  asked: AskedQuantization = {},
   checkpoint: Checkpoint,
   usual: QuantizationOptions | undefined,
   arithmetic: Arithmetic = "float32",
-): QuantizationOptions | undefined {
+): KeptQuantization | undefined {
   if (arithmetic === "int8") return forIntegers(asked, checkpoint, usual);
   if (asked.type === undefined && isQuantized(checkpoint)) return undefined;
   const type = asked.type ?? usual?.type;
   if (type === undefined) return undefined;
+  if (type === "int4") return { type };
   const { doubleQuantization = true, blockSize = 64 } = { ...usual, ...asked };
   checkOptions(type, blockSize);
   return { type, doubleQuantization, blockSize };
 }
 
 function forIntegers(
-  asked: Partial<QuantizationOptions>,
+  asked: AskedQuantization,
   { tensors }: Checkpoint,
   usual: QuantizationOptions | undefined,
 ): QuantizationOptions | undefined {
@@ -70,7 +83,7 @@ function forIntegers(
   });
 }
 
-function checkOptions(type: QuantizationType, blockSize: number): void {
+function checkOptions(type: QuantizationOptions["type"], blockSize: number): void {
   const faults: Fault[] = [];
   if (!QUANTIZATION_TYPES.includes(type))
     faults.push({
@@ -96,13 +109,19 @@ function isQuantized({ tensors }: Checkpoint): boolean {
 
 /**
  * The weights that are kept quantised: those of a quantised checkpoint, else, where it is asked for,
- * the linear layers but the output matrix, as bitsandbytes has it.
+ * the linear layers but the output matrix, as bitsandbytes has it. For running a model, what is in whole
+ * numbers already.
  * @throws TunesmithError (config) for a checkpoint that is quantised otherwise than asked for
  */
-export function quantizedSpecs({ checkpoint, specs, quantization }: QuantizedSource) {
-  if (!isQuantized(checkpoint))
+export function quantizedSpecs({ checkpoint, specs, dtype, quantization }: QuantizedSource) {
+  const typeOf = ({ name }: WeightSpec) => checkpoint.tensors.get(name)?.quantization;
+  if (isForRunning(dtype)) return specs.filter((spec) => typeOf(spec) === "int4");
+  if (dtype === "float32" && !quantization) return [];
+  if (!isQuantized(checkpoint)) {
+    if (quantization?.type === "int4") throw notInt4(checkpoint);
     return quantization ? specs.filter(({ role }) => role === "linear") : [];
-  const stored = specs.filter(({ name }) => checkpoint.tensors.get(name)?.quantization);
+  }
+  const stored = specs.filter(typeOf);
   if (quantization) checkSameType(checkpoint, stored, quantization);
   return stored;
 }
@@ -113,7 +132,8 @@ export async function loadQuantized(
 ): Promise<ReadonlyMap<string, QuantizedTensor>> {
   const { checkpoint, quantization } = source;
   const specs = quantizedSpecs(source);
-  if (quantization && !isQuantized(checkpoint)) return quantizeAll(specs, source, quantization);
+  if (quantization && quantization.type !== "int4" && !isQuantized(checkpoint))
+    return quantizeAll(specs, source, quantization);
   const weights = new Map<string, QuantizedTensor>();
   for (const { name } of specs) weights.set(name, await checkpoint.readQuantized!(name));
   return weights;
@@ -123,7 +143,7 @@ async function quantizeAll(
   linear: readonly WeightSpec[],
   { checkpoint, cache }: QuantizedSource,
   options: QuantizationOptions,
-): Promise<ReadonlyMap<string, QuantizedTensor>> {
+): Promise<ReadonlyMap<string, MadeTensor>> {
   const bytes = linear.reduce((sum, { shape }) => sum + quantizedBytes(shape, options), 0);
   const isKept = cache && bytes >= (cache.leastBytes ?? LEAST_CACHED_BYTES);
   const kept = isKept ? await openQuantizedCache(cache.folder, checkpoint, options) : undefined;
@@ -132,7 +152,7 @@ async function quantizeAll(
   if (known) return known;
 
   const scratch = new Float32Array(Math.max(0, ...linear.map(({ shape }) => sizeOf(shape))));
-  const weights = new Map<string, QuantizedTensor>();
+  const weights = new Map<string, MadeTensor>();
   for (const { name, shape } of linear) {
     const data = scratch.subarray(0, sizeOf(shape));
     await checkpoint.readFloat32Into(name, data);
@@ -145,7 +165,7 @@ async function quantizeAll(
 function checkSameType(
   checkpoint: Checkpoint,
   stored: readonly WeightSpec[],
-  { type }: QuantizationOptions,
+  { type }: KeptQuantization,
 ): void {
   const other = stored.find(({ name }) => checkpoint.tensors.get(name)!.quantization !== type);
   if (!other) return;
@@ -156,6 +176,14 @@ function checkSameType(
     fix: "leave quantization out, or use the unquantised model",
   });
 }
+
+const notInt4 = ({ source }: Checkpoint) =>
+  new TunesmithError("config", {
+    where: "model.quantization",
+    rule: "int4 is taken over from checkpoints that GPTQ or AWQ made, and not made here",
+    seen: `${source}, which has no such weights`,
+    fix: `use one of ${QUANTIZATION_TYPES.join(", ")}, or leave it out`,
+  });
 
 /**
  * Refuses methods that change weights which are kept quantised.
@@ -170,7 +198,9 @@ export function checkMethodOverQuantized(
   const trained = [...method.replaces.keys()].filter((name) => quantized.has(name));
   const taken = [...(method.takenFromBase?.keys() ?? [])].filter((name) => quantized.has(name));
   const plain =
-    arithmetic === "float32" ? "load the model without quantization" : "leave arithmetic out";
+    arithmetic === "float32"
+      ? "load the model without quantization (one that has it: with dtype float32)"
+      : "leave arithmetic out";
   const faults: Fault[] = [];
   const named = (names: readonly string[]) =>
     names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0]!;

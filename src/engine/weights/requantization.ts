@@ -1,7 +1,7 @@
 // What would be lost if a model that was merged over quantised weights were quantised again: the merge
 // itself keeps the numbers, but small changes snap back to the codes that they came from.
 
-import { dequantize, optionsOf, type QuantizationType, quantize } from "../../hub/index.ts";
+import { dequantize, type QuantizationType, quantizeLike } from "../../hub/index.ts";
 import type { WeightStore } from "./weights.ts";
 
 /** Root mean squares over all weights that were quantised, as shares of those weights' own. */
@@ -31,7 +31,7 @@ export function createRequantizationMeter(weights: WeightStore): RequantizationM
       type = stored.type;
       const base = weights.copy(name);
       const again = new Float32Array(merged.length);
-      dequantize(quantize(merged, stored.shape, optionsOf(stored)), again);
+      dequantize(quantizeLike(merged, stored), again);
       for (let i = 0; i < merged.length; i++) {
         const value = merged[i]!;
         errors += (again[i]! - value) ** 2;

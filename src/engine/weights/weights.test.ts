@@ -21,7 +21,9 @@ it("starts no read behind one that failed, and tells its fault", async () => {
       if (name === specs[2]!.name) throw new Error("the disk is gone");
     },
   };
-  await expect(loadWeights({ checkpoint: failing, specs }, "float32")).rejects.toThrow("is gone");
+  await expect(loadWeights({ checkpoint: failing, specs, dtype: "float32" })).rejects.toThrow(
+    "is gone",
+  );
   expect(underWay).toBe(0);
   expect(begun.length).toBeLessThan(specs.length / 2);
   await checkpoint.close();

@@ -24,6 +24,7 @@ import {
   blockOperands,
   decodeBlockRow,
   decodeBlocks,
+  int4Operands,
   toBlocks,
 } from "./block-weights.ts";
 import {
@@ -33,7 +34,7 @@ import {
   type RowOperands,
   rowOperands,
 } from "./integer-operands.ts";
-import { blockBits, isForRunning, type ModelDtype } from "./model-dtype.ts";
+import { blockBits, isForRunning } from "./model-dtype.ts";
 import { loadQuantized, type QuantizedSource } from "./quantized-weights.ts";
 
 export interface WeightStore {
@@ -57,7 +58,10 @@ export interface WeightStore {
   integers(name: string): IntegerOperands | undefined;
   /** Any matrix in whole numbers, row by row, for products with its columns alone. */
   integerRows(name: string): RowOperands;
-  /** A matrix in blocks of few bits, where the model was opened to be run in them. */
+  /**
+   * A matrix in blocks of few bits, where the model was opened to be run in them, or its checkpoint has
+   * such blocks. Products with it are rounded and have no gradient.
+   */
   blocks(name: string): BlockOperands | undefined;
   /** The weight as it is kept, where that is quantised. */
   quantized(name: string): QuantizedTensor | undefined;
@@ -66,6 +70,8 @@ export interface WeightStore {
    * @returns what puts back the weight as it was
    */
   replace(name: string, data: Float32Array): () => void;
+  /** How often weights were replaced or put back: kernels that hold some are then to be made anew. */
+  readonly replacements: number;
   /** Forgets weights that are trained and therefore live elsewhere. */
   drop(name: string): void;
   /** Bytes of all weights. */
@@ -82,22 +88,19 @@ type Narrow = Exclude<Stored, { readonly floats: Value }>;
 
 /**
  * Reads all weights of a checkpoint.
- * @param dtype "auto" keeps 16-bit and quantised tensors as they are, "float32" widens them once; "q4"
- *   and "q8" put matrices in blocks; what `quantization` asks for goes before
+ * @param source `dtype` "auto" keeps 16-bit and quantised tensors as they are, "float32" widens them once;
+ *   "q4" and "q8" put matrices in blocks, but for those that a checkpoint has in 4 bits of whole numbers
  * @param arithmetic "int8" has `integers` for linear weights
  * @throws TunesmithError (checkpoint) naming every tensor that is missing or has the wrong shape,
  *   (config) for a checkpoint that is quantised otherwise than asked for
  */
 export async function loadWeights(
   source: QuantizedSource,
-  dtype: ModelDtype,
   arithmetic: Arithmetic = "float32",
 ): Promise<WeightStore> {
-  const { checkpoint, specs, quantization } = source;
+  const { checkpoint, specs, dtype } = source;
   checkTensors(checkpoint, specs);
-  const staysQuantized = quantization !== undefined || dtype === "auto";
-  const quantized =
-    staysQuantized && !isForRunning(dtype) ? await loadQuantized(source) : new Map<string, never>();
+  const quantized = await loadQuantized(source);
   const readOne = async (spec: WeightSpec): Promise<Stored> => {
     const small = quantized.get(spec.name);
     if (small) return { spec, quantized: small };
@@ -121,6 +124,7 @@ export async function loadWeights(
   const blockCache = new Map<string, BlockOperands>();
   const integers = new Map<string, IntegerOperands>();
   const integerRows = new Map<string, RowOperands>();
+  let replacements = 0;
   const get = (name: string): Stored => {
     const entry = stored.get(name);
     if (!entry) throw new Error(`weight ${name} is not in the store`);
@@ -181,9 +185,8 @@ export async function loadWeights(
     },
     blocks(name) {
       const entry = stored.get(name);
-      if (!entry || !("blocks" in entry)) return undefined;
-      const operands = blockCache.get(name) ?? blockOperands(entry.blocks);
-      blockCache.set(name, operands);
+      const operands = blockCache.get(name) ?? (entry && operandsOf(entry));
+      if (operands) blockCache.set(name, operands);
       return operands;
     },
     quantized(name) {
@@ -194,6 +197,7 @@ export async function loadWeights(
       const before = get(name);
       const { spec } = before;
       const put = (entry: Stored) => {
+        replacements++;
         stored.set(name, entry);
         integers.delete(name);
         integerRows.delete(name);
@@ -201,6 +205,9 @@ export async function loadWeights(
       };
       put({ spec, floats: floats(data, spec.shape) });
       return () => put(before);
+    },
+    get replacements() {
+      return replacements;
     },
     drop(name) {
       stored.delete(name);
@@ -248,6 +255,13 @@ function widen(entry: Narrow, target: Float32Array): void {
   if ("half" in entry) decodeHalf(entry.half, entry.kind, target);
   else if ("blocks" in entry) decodeBlocks(entry.blocks, target);
   else dequantize(entry.quantized, target);
+}
+
+function operandsOf(entry: Stored): BlockOperands | undefined {
+  if ("blocks" in entry) return blockOperands(entry.blocks);
+  return "quantized" in entry && entry.quantized.type === "int4"
+    ? int4Operands(entry.quantized)
+    : undefined;
 }
 
 function asInt8(entry: Stored): Int8Tensor {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { openSafetensors } from "../safetensors/safetensors.ts";
 import { type TensorToWrite, writeSafetensors } from "../safetensors/safetensors-writer.ts";
 import { findQuantized, quantizedTensors, readQuantized } from "./bitsandbytes.ts";
-import { type QuantizationOptions, type QuantizedTensor, quantize } from "./quantization.ts";
+import { type MadeTensor, type QuantizationOptions, quantize } from "./quantization.ts";
 
 const NAME = "layer.weight";
 const data = Float32Array.from({ length: 6 * 64 }, (_, i) => Math.sin(i));
@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-async function readBack(tensors: readonly TensorToWrite[]): Promise<QuantizedTensor> {
+async function readBack(tensors: readonly TensorToWrite[]): Promise<MadeTensor> {
   const path = join(folder, "model.safetensors");
   await writeSafetensors(path, tensors);
   const file = await openSafetensors(path);

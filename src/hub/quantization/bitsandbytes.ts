@@ -8,7 +8,7 @@ import type { SafetensorsFile } from "../safetensors/safetensors.ts";
 import type { TensorToWrite } from "../safetensors/safetensors-writer.ts";
 import { dynamicMap } from "./double-quantization.ts";
 import { BLOCK_SIZES, FOUR_BIT_CODES, type FourBitType } from "./four-bit.ts";
-import type { QuantizationType, QuantizedTensor } from "./quantization.ts";
+import { type MadeTensor, type QuantizationOptions, quantizedBytes } from "./quantization.ts";
 
 /** For every tensor the open file that holds it. */
 type Files = ReadonlyMap<string, SafetensorsFile>;
@@ -18,9 +18,11 @@ export type OriginalType = "F32" | "F16" | "BF16";
 
 /** A quantised weight, seen but not read. */
 export interface StoredQuantized {
-  readonly type: QuantizationType;
+  readonly type: QuantizationOptions["type"];
   readonly shape: readonly number[];
   readonly original: OriginalType;
+  /** Bytes that it takes in memory. */
+  readonly bytes: number;
   /** Other tensors that belong to it. */
   readonly companions: readonly string[];
   /** Of a 4-bit one: what its JSON says. */
@@ -56,7 +58,8 @@ export async function findQuantized(files: Files): Promise<Map<string, StoredQua
       const format = `${path}.weight_format`;
       await checkRowOrder(files, format);
       const companions = [key, format];
-      found.set(`${path}.weight`, { type: "int8", shape, original: "F16", companions });
+      const bytes = quantizedBytes(shape, { type: "int8" });
+      found.set(`${path}.weight`, { type: "int8", shape, original: "F16", bytes, companions });
     }
   }
   return found;
@@ -97,7 +100,9 @@ function fourBitFacts(
   const companions = [...names, `quant_state.bitsandbytes__${type}`]
     .map((name) => `${weight}.${name}`)
     .filter((name) => files.has(name));
-  return { type, shape, original, companions, state };
+  const doubleQuantization = offset !== undefined;
+  const bytes = quantizedBytes(shape, { type, doubleQuantization, blockSize: Number(blocksize) });
+  return { type, shape, original, bytes, companions, state };
 }
 
 /** @throws TunesmithError (checkpoint) where parts are missing or of another size than they should be */
@@ -105,7 +110,7 @@ export async function readQuantized(
   files: Files,
   name: string,
   { type, shape, state }: StoredQuantized,
-): Promise<QuantizedTensor> {
+): Promise<MadeTensor> {
   const size = shape.reduce((product, length) => product * length, 1);
   if (type === "int8") {
     const values = new Int8Array((await readBytes(files, name, size)).buffer);
@@ -133,7 +138,7 @@ export async function readQuantized(
 /** A quantised weight as the tensors that bitsandbytes would save. */
 export function quantizedTensors(
   name: string,
-  tensor: QuantizedTensor,
+  tensor: MadeTensor,
   original: OriginalType,
 ): TensorToWrite[] {
   const { type, shape, scales } = tensor;

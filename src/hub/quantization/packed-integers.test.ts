@@ -10,6 +10,8 @@ import { readFloat32 } from "../safetensors/safetensors-float32.ts";
 import { type TensorToWrite, writeSafetensors } from "../safetensors/safetensors-writer.ts";
 import { casePath } from "../testing/cases.ts";
 import { expectFault, temporaryFolder } from "../testing/files.ts";
+import { keptGroups } from "./input-groups.ts";
+import { bytesOf, dequantize, quantizeLike } from "./quantization.ts";
 
 const NAME = "layer.weight";
 const SHAPE = [32, 64];
@@ -26,7 +28,13 @@ describe.each(["gptq", "gptq-v2", "gptq-desc-act", "awq"])("%s", (name) => {
 
     const checkpoint = await openCheckpoint(folder);
     expect([...checkpoint.tensors.keys()].sort()).toEqual(["layer.bias", NAME]);
-    expect(checkpoint.tensors.get(NAME)).toEqual({ name: NAME, shape: SHAPE, dtype: "F16" });
+    expect(checkpoint.tensors.get(NAME)).toEqual({
+      name: NAME,
+      shape: SHAPE,
+      dtype: "F16",
+      quantization: "int4",
+      quantizedBytes: 32 * (32 + 4 * 3) + (name === "gptq-desc-act" ? 4 * 64 : 0),
+    });
     const raw = new Uint8Array(32 * 64 * 2);
     await checkpoint.readRawInto(NAME, raw);
     expect(raw).toEqual(halves);
@@ -35,6 +43,12 @@ describe.each(["gptq", "gptq-v2", "gptq-desc-act", "awq"])("%s", (name) => {
     await checkpoint.readFloat32Into(NAME, exact);
     for (let i = 0; i < exact.length; i++)
       expect(Math.abs(exact[i]! - expected[i]!)).toBeLessThanOrEqual(Math.abs(exact[i]!) / 2048);
+    const kept = await checkpoint.readQuantized!(NAME);
+    const numbers = new Float32Array(32 * 64);
+    dequantize(kept, numbers);
+    expect(numbers).toEqual(exact);
+    expect(bytesOf(kept)).toBe(checkpoint.tensors.get(NAME)!.quantizedBytes);
+    expect(quantizeLike(exact, kept)).toEqual(kept);
     await checkpoint.close();
   });
 });
@@ -79,10 +93,41 @@ it("takes inputs in turn where the file does not say their groups", async () => 
   await Promise.all([bare.close(), full.close()]);
 });
 
+describe("groups of inputs", () => {
+  const groups = (...sizes: number[]) =>
+    Int32Array.from(sizes.flatMap((size, group) => new Array<number>(size).fill(group)));
+
+  it.each<[string, Int32Array, number, object]>([
+    ["in turn", groups(64, 64), 2, { groupSize: 64, blockSize: 64 }],
+    ["of a whole row", groups(576), 1, { groupSize: 576, blockSize: 64 }],
+    ["of which the last is cut short", groups(128, 128, 64), 3, { groupSize: 128, blockSize: 64 }],
+    ["larger than any block", groups(1024, 1024), 2, { groupSize: 1024, blockSize: 256 }],
+  ])("are kept %s", (_, groupOf, count, kept) => {
+    expect(keptGroups(groupOf, count)).toEqual(kept);
+  });
+
+  it("are sorted where inputs were taken by importance", () => {
+    const shuffled = Int32Array.from({ length: 64 }, (_, i) => i % 2);
+    const kept = keptGroups(shuffled, 2);
+    expect(kept).toMatchObject({ groupSize: 32, blockSize: 32 });
+    const { order } = kept as { order: Int32Array };
+    expect([...order.subarray(0, 3), ...order.subarray(32, 35)]).toEqual([0, 2, 4, 1, 3, 5]);
+  });
+
+  it.each<[string, Int32Array, number, RegExp]>([
+    ["of different sizes", groups(32, 16, 32), 3, /different sizes/],
+    ["without inputs", groups(32, 32), 3, /different sizes/],
+    ["of 8", groups(8, 8, 8, 8), 4, /groups of 8 among 32 inputs/],
+    ["in rows of 40", groups(32, 8), 2, /groups of 32 among 40 inputs/],
+  ])("are not kept %s", (_, groupOf, count, why) => {
+    expect(keptGroups(groupOf, count)).toMatch(why);
+  });
+});
+
 describe("is refused", () => {
   it.each<[string, string, object, RegExp]>([
-    ["3 bits", "gptq", { bits: 3 }, /have 4 bits[\s\S]*3/],
-    ["8 bits", "awq", { bits: 8 }, /have 4 bits[\s\S]*8/],
+    ["5 bits", "gptq", { bits: 5 }, /have 2, 3, 4, 8 bits[\s\S]*5/],
+    ["8 bits of AWQ", "awq", { bits: 8 }, /have 4 bits[\s\S]*8/],
     ["a layout for one kernel", "awq", { version: "gemv" }, /"gemm"[\s\S]*"gemv"/],
     ["Marlin's", "gptq", { checkpoint_format: "marlin" }, /"gptq_v2"[\s\S]*"marlin"/],
     ["another method", "gptq", { quant_method: "hqq" }, /GPTQ, AWQ[\s\S]*"hqq"/],
@@ -110,11 +155,6 @@ describe("is refused", () => {
           ? { ...tensor, data: new Uint8Array(new Int32Array(64).fill(4).buffer) }
           : tensor,
       );
-    const checkpoint = await openCheckpoint(await changed("gptq", {}, strays));
-    await expectFault(
-      checkpoint.readFloat32Into(NAME, new Float32Array(32 * 64)),
-      /numbered from 0 to 3/,
-    );
-    await checkpoint.close();
+    await expectFault(changed("gptq", {}, strays).then(openCheckpoint), /numbered from 0 to 3/);
   });
 });

@@ -10,8 +10,8 @@ import { nestScales } from "./double-quantization.ts";
 import {
   bytesOf,
   dequantize,
+  type MadeTensor,
   type QuantizationOptions,
-  type QuantizedTensor,
   quantize,
   quantizedBytes,
 } from "./quantization.ts";
@@ -23,7 +23,7 @@ const cases = Object.entries(
 
 describe.each(cases)("%s", (name, options) => {
   let file: SafetensorsFile;
-  let stored: QuantizedTensor;
+  let stored: MadeTensor;
   let original: Float32Array;
   let shape: readonly number[];
   let expected: Float32Array;

@@ -10,7 +10,7 @@ import type { Checkpoint } from "../checkpoint-types.ts";
 import { openSafetensors } from "../safetensors/safetensors.ts";
 import { writeSafetensors } from "../safetensors/safetensors-writer.ts";
 import { findQuantized, quantizedTensors, readQuantized } from "./bitsandbytes.ts";
-import type { QuantizationOptions, QuantizedTensor } from "./quantization.ts";
+import type { MadeTensor, QuantizationOptions } from "./quantization.ts";
 
 /** Raised whenever quantising gives other numbers than before. */
 const VERSION = 1;
@@ -19,9 +19,9 @@ export interface QuantizedCache {
   /** The file that holds or would hold the weights. */
   readonly path: string;
   /** What was kept for all of these names; undefined where any is missing or damaged. */
-  read(names: readonly string[]): Promise<Map<string, QuantizedTensor> | undefined>;
+  read(names: readonly string[]): Promise<Map<string, MadeTensor> | undefined>;
   /** Keeps weights. Where the disk does not let it, nothing is kept and nothing is wrong. */
-  write(weights: ReadonlyMap<string, QuantizedTensor>): Promise<void>;
+  write(weights: ReadonlyMap<string, MadeTensor>): Promise<void>;
 }
 
 /** The place in `folder` for the weights of a checkpoint, as its files are now. */
@@ -57,7 +57,7 @@ async function readAll(path: string, names: readonly string[]) {
   try {
     const files = new Map([...file.tensors.keys()].map((name) => [name, file]));
     const found = await findQuantized(files);
-    const weights = new Map<string, QuantizedTensor>();
+    const weights = new Map<string, MadeTensor>();
     for (const name of names) {
       const stored = found.get(name);
       if (!stored) return undefined;

@@ -88,6 +88,7 @@ export const v128 = {
   shiftBytesRight: vector(109),
   shiftLeft32: vector(171),
   isGreater32: vector(59),
+  subtractFloats: vector(229),
   multiplyFloats: vector(230),
   toFloats: vector(250),
   widenLowBytes: vector(135),

@@ -13,17 +13,19 @@ import {
 } from "./assembler.ts";
 
 /** How numbers are stored: in blocks that share a scale, or as 16-bit floats. */
-export type StoredKind = "nf4" | "fp4" | "int8" | "F16" | "BF16";
+export type StoredKind = "nf4" | "fp4" | "int4" | "int8" | "F16" | "BF16";
 
 export interface Loop {
   /** Takes `LOOP_PARAMETERS`. */
   readonly routine: Routine;
   readonly numbersPerByte: number;
+  /** Floats that a block has beside its numbers: a scale, of int4 a zero point too. */
+  readonly floatsPerBlock: number;
 }
 
 /**
- * From bytes at `source`, before `end`, to floats at `target`; every `blockBytes` of them have a scale, at
- * `scales`. The last block is always done as a whole, and up to 15 bytes more.
+ * From bytes at `source`, before `end`, to floats at `target`; every `blockBytes` of them have floats of
+ * their own, at `scales`. The last block is always done as a whole, and up to 15 bytes more.
  */
 const LOOP_PARAMETERS = ["source", "end", "target", "scales", "blockBytes"] as const;
 
@@ -32,6 +34,8 @@ type Body = (step: {
   readonly bytes: Code;
   /** The block's scale, four times. */
   readonly scale: Code;
+  /** What stands for 0 in the block, four times, where blocks have such. */
+  readonly zero: Code;
   readonly constants: readonly Code[];
   /** Computes a value that is used more than once. */
   readonly keep: (value: Code) => Code;
@@ -53,6 +57,20 @@ const fourBit: Body = ({ bytes, scale, constants: [lowerHalf, ...planes], keep, 
       const low = keep(interleave(1, four, first!, second!));
       const high = keep(interleave(1, four, third!, fourth!));
       for (const two of HALVES) emit(multiplyFloats(interleave(2, two, low, high), scale));
+    }
+  }
+};
+
+/** Two codes a byte, the lower half first, as whole numbers above or below their zero point. */
+const int4: Body = ({ bytes, scale, zero, constants: [lowerHalf], keep, emit }) => {
+  const lower = keep(and(bytes, lowerHalf!));
+  const upper = keep(v128.shiftBytesRight(bytes, i32.constant(4)));
+  for (const half of HALVES) {
+    const codes = keep(interleave(1, half, lower, upper));
+    for (const widen of [v128.widenLowBytes, v128.widenHighBytes]) {
+      const eight = keep(widen(codes));
+      for (const widenAgain of [v128.widenLow16, v128.widenHigh16])
+        emit(multiplyFloats(v128.subtractFloats(v128.toFloats(widenAgain(eight)), zero), scale));
     }
   }
 };
@@ -100,14 +118,15 @@ export function createLoops(): {
   readonly constants: Uint8Array;
 } {
   const all: Uint8Array[] = [];
-  const define = (body: Body, constants: readonly Uint8Array[]): Loop => {
+  const define = (body: Body, constants: readonly Uint8Array[], floatsPerBlock = 1): Loop => {
     const addresses = constants.map((constant) => 16 * (all.push(constant) - 1));
-    return defineLoop(body, addresses);
+    return defineLoop(body, addresses, floatsPerBlock);
   };
   const lowerHalf = word(0x0f0f0f0f);
   const loops = {
     nf4: define(fourBit, [lowerHalf, ...planes(FOUR_BIT_CODES.nf4)]),
     fp4: define(fourBit, [lowerHalf, ...planes(FOUR_BIT_CODES.fp4)]),
+    int4: define(int4, [lowerHalf], 2),
     // 1 / 127 as bitsandbytes writes it.
     int8: define(int8, [float(0.007874015718698502)]),
     F16: define(float16, [0x7fff, 0x77800000, 0x7bff, 0x7f800000].map(word)),
@@ -117,16 +136,22 @@ export function createLoops(): {
 }
 
 /** Constants are loaded once: V8 builds one that is part of the code anew at each use. */
-function defineLoop(body: Body, constantAddresses: readonly number[]): Loop {
+function defineLoop(
+  body: Body,
+  constantAddresses: readonly number[],
+  floatsPerBlock: number,
+): Loop {
   let written = 0;
   const routine = defineRoutine(LOOP_PARAMETERS, (local, parameters) => {
     const { source, end, target, scales, blockBytes } = parameters;
     const constants = constantAddresses.map(() => local("v128"));
-    const [scale, bytes, blockEnd] = [local("v128"), local("v128"), local("i32")];
+    const ofBlock = Array.from({ length: floatsPerBlock }, () => local("v128"));
+    const [bytes, blockEnd] = [local("v128"), local("i32")];
     const statements: Code[] = [];
     body({
       bytes: bytes.get,
-      scale: scale.get,
+      scale: ofBlock[0]!.get,
+      zero: ofBlock.at(-1)!.get,
       constants: constants.map(({ get }) => get),
       keep(value) {
         const kept = local("v128");
@@ -147,8 +172,7 @@ function defineLoop(body: Body, constantAddresses: readonly number[]): Loop {
         constant.set(v128.load(i32.constant(constantAddresses[i]!))),
       ),
       repeatWhileLess(source, end, [
-        scale.set(v128.load32Splat(scales.get)),
-        advance(scales, 4),
+        ...ofBlock.flatMap((each) => [each.set(v128.load32Splat(scales.get)), advance(scales, 4)]),
         blockEnd.set(i32.add(source.get, blockBytes.get)),
         repeatWhileLess(source, blockEnd, [
           bytes.set(v128.load(source.get)),
@@ -161,5 +185,5 @@ function defineLoop(body: Body, constantAddresses: readonly number[]): Loop {
       ]),
     ];
   });
-  return { routine, numbersPerByte: written / 64 };
+  return { routine, numbersPerByte: written / 64, floatsPerBlock };
 }

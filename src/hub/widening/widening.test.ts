@@ -6,8 +6,8 @@ import { BLOCK_SIZES, FOUR_BIT_CODES } from "../quantization/four-bit.ts";
 import type { StoredKind } from "./loops.ts";
 import { createWideArray, widen } from "./widening.ts";
 
-/** A number of a source, and the scale of its block. */
-type Plain = (source: Uint8Array, index: number, scale: number) => number;
+/** A number of a source, with the scale of its block and, where that has one, the zero point. */
+type Plain = (source: Uint8Array, index: number, scale: number, zero: number) => number;
 
 const fourBit =
   (values: Float32Array): Plain =>
@@ -34,6 +34,8 @@ const half =
 const PLAIN: Record<StoredKind, Plain> = {
   nf4: fourBit(FOUR_BIT_CODES.nf4),
   fp4: fourBit(FOUR_BIT_CODES.fp4),
+  int4: (source, index, scale, zero) =>
+    Math.fround((((source[index >> 1]! >> (4 * (index & 1))) & 15) - zero) * scale),
   int8: (source, index, scale) =>
     Math.fround(((source[index]! << 24) >> 24) * scale) * Math.fround(0.007874015718698502),
   F16: half(5),
@@ -51,22 +53,26 @@ function check(kind: StoredKind, length: number, blockNumbers?: number): void {
   const source = shifted.subarray(1);
   for (let i = 0; i < bytes; i++) source[i] = PATTERNS[i % PATTERNS.length]!;
   const random = createRandom(length);
-  const scales = Float32Array.from({ length: Math.ceil(length / (blockNumbers ?? length)) }, () =>
-    random.uniform(),
+  const blockCount = Math.ceil(length / (blockNumbers ?? length));
+  const perBlock = kind === "int4" ? 2 : 1;
+  const scales = Float32Array.from({ length: perBlock * blockCount }, (_, i) =>
+    i % perBlock === 0 ? random.uniform() : random.below(16),
   );
   const around = new Float32Array(length + 2).fill(GUARD);
   const blocks = blockNumbers && {
     bytes: blockNumbers / perByte,
     scales: (first: number, into: Float32Array) =>
-      into.set(scales.subarray(first, first + into.length)),
+      into.set(scales.subarray(perBlock * first, perBlock * first + into.length)),
   };
   widen(kind, source, around.subarray(1, -1), blocks || undefined);
   const wide = createWideArray(length);
   widen(kind, source, wide, blocks || undefined);
   expect(wide.every((value, i) => Object.is(value, around[i + 1]))).toBe(true);
   const expected = new Float32Array(length + 2).fill(GUARD);
-  for (let i = 0; i < length; i++)
-    expected[i + 1] = PLAIN[kind](source, i, scales[Math.floor(i / (blockNumbers ?? length))]!);
+  for (let i = 0; i < length; i++) {
+    const block = perBlock * Math.floor(i / (blockNumbers ?? length));
+    expected[i + 1] = PLAIN[kind](source, i, scales[block]!, scales[block + 1]!);
+  }
   const wrong = expected.findIndex((value, i) => !Object.is(value, around[i]));
   if (wrong >= 0)
     expect.unreachable(
@@ -79,6 +85,12 @@ const LENGTHS = [1, 2, 31, 65, 4095, 4097, 2 ** 17 + 33];
 describe.each(["nf4", "fp4"] as const)("%s", (kind) => {
   it.each(BLOCK_SIZES)("has the number of every code in blocks of %i, wherever it ends", (size) => {
     for (const length of LENGTHS) check(kind, length, size);
+  });
+});
+
+describe("int4", () => {
+  it.each([16, 64, 128, 256])("has every number in blocks of %i", (size) => {
+    for (const blocks of [1, 2, 33, 600]) check("int4", blocks * size, size);
   });
 });
 

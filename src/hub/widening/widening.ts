@@ -18,7 +18,7 @@ const NUMBERS_AT = BYTES_AT + 2 * PART + SLACK;
 export interface Blocks {
   /** How many bytes of the source they are. */
   readonly bytes: number;
-  /** Writes the scales from one block on, as many as there is room for. */
+  /** Writes the scales (of int4: each with its zero point) from one block on, as many as there is room for. */
   readonly scales: (first: number, into: Float32Array) => void;
 }
 
@@ -63,11 +63,12 @@ export function widen(
   blocks = UNSCALED,
 ): void {
   machine ??= start();
-  const { numbersPerByte } = machine.loops[kind];
+  const { numbersPerByte, floatsPerBlock } = machine.loops[kind];
   const own = instances.get(target);
   const { buffer, functions } = own ?? machine.common;
   const partBytes = PART / numbersPerByte;
-  const scales = new Float32Array(buffer, SCALES_AT, Math.ceil(partBytes / blocks.bytes));
+  const blocksOfPart = Math.ceil(partBytes / blocks.bytes);
+  const scales = new Float32Array(buffer, SCALES_AT, floatsPerBlock * blocksOfPart);
   const bytes = new Uint8Array(buffer, BYTES_AT, partBytes);
   const numbers = new Float32Array(buffer, NUMBERS_AT, PART);
   const wholeBlocks = partBytes - (partBytes % blocks.bytes);
