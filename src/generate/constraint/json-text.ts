@@ -1,14 +1,7 @@
 // JSON as text: strings, spaces and values as RFC 8259 has them, a little narrower where a model could
 // otherwise go on forever with what means nothing.
 
-import {
-  ANY_CHARACTER,
-  type CodePoints,
-  charactersOf,
-  codePoints,
-  complement,
-  intersection,
-} from "./code-points.ts";
+import { type CodePoints, charactersOf, complement, intersection } from "./code-points.ts";
 import {
   call,
   character,
@@ -21,6 +14,7 @@ import {
   sequence,
 } from "./expression.ts";
 import { numbersBetween } from "./json-numbers.ts";
+import { PLAIN } from "./plain-text.ts";
 
 /** Nothing, one space, or a line break with an indentation; behind what opens or separates. */
 export const SPACE: Expression = call(
@@ -33,9 +27,7 @@ export const SPACE: Expression = call(
 );
 
 const QUOTE = literal('"');
-const CONTROL: CodePoints = [[0, 0x1f]];
-const ESCAPED = codePoints([...charactersOf('"\\'), ...CONTROL]);
-const PLAIN = intersection(ANY_CHARACTER, complement(ESCAPED));
+const ESCAPED = complement(PLAIN);
 const hexadecimal = (digits: string): Expression => ({
   kind: "character",
   set: charactersOf(digits),

@@ -4,7 +4,7 @@
 
 import { type Fault, TunesmithError } from "../../errors.ts";
 import type { Expression, Rule } from "./expression.ts";
-import { utf8Ranges } from "./utf8-ranges.ts";
+import { type ByteRange, utf8Ranges } from "./utf8-ranges.ts";
 
 export interface NetworkNode {
   /** Where a byte of an inclusive range leads. */
@@ -68,20 +68,22 @@ export function buildNetwork(expression: Expression, where: string): Network {
     }
   };
   const linkBytes = ({ set }: Extract<Expression, { kind: "character" }>, next: number): number => {
-    const start = node();
-    const continued = new Map<string, number>();
-    for (const ranges of utf8Ranges(set)) {
-      // Characters that end alike share the nodes of their ends.
-      const to = ranges.slice(1).reduceRight((behind, [low, high]) => {
-        const key = `${behind} ${low} ${high}`;
-        const shared = continued.get(key) ?? node({ edges: [{ low, high, to: behind }] });
-        continued.set(key, shared);
-        return shared;
-      }, next);
-      const [low, high] = ranges[0]!;
-      nodes[start]!.edges.push({ low, high, to });
-    }
-    return start;
+    /** Nodes by what they lead to: characters that end alike share their ends. */
+    const made = new Map<string, number>();
+    const nodeOf = (encodings: readonly (readonly ByteRange[])[]): number => {
+      // Ranges of first bytes are equal or apart, so each byte has one way.
+      const byFirst = Map.groupBy(encodings, ([first]) => first!.join());
+      const edges = [...byFirst.values()].map((alike) => {
+        const [low, high] = alike[0]![0]!;
+        const rests = alike.map((encoding) => encoding.slice(1));
+        return { low, high, to: rests[0]!.length === 0 ? next : nodeOf(rests) };
+      });
+      const key = edges.map(({ low, high, to }) => `${low} ${high} ${to}`).join();
+      const known = made.get(key) ?? node({ edges });
+      made.set(key, known);
+      return known;
+    };
+    return nodeOf(utf8Ranges(set));
   };
   const linkRepeat = (
     { part, least, most }: Extract<Expression, { kind: "repeat" }>,

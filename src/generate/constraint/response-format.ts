@@ -11,7 +11,7 @@ import { type JsonSchema, schemaExpression } from "./json-schema.ts";
 import { buildNetwork } from "./network.ts";
 import { regexExpression } from "./regex.ts";
 import { createTokenMasks } from "./token-masks.ts";
-import { createTokenTrie, type TokenTrie } from "./token-trie.ts";
+import { spellTokens, type TokenSpellings } from "./token-spellings.ts";
 
 export type ResponseFormat =
   /** Any text. */
@@ -41,7 +41,7 @@ const TRANSLATIONS: Translations = {
 };
 
 const automata = new WeakMap<ResponseFormat, Automaton>();
-const tries = new WeakMap<Tokenizer, TokenTrie>();
+const spelled = new WeakMap<Tokenizer, TokenSpellings>();
 const constraints = new WeakMap<Tokenizer, WeakMap<ResponseFormat, TokenConstraint>>();
 
 /**
@@ -85,9 +85,9 @@ export function constraintOf(
   constraints.set(tokenizer, ofTokenizer);
   const known = ofTokenizer.get(format);
   if (known) return known;
-  const trie = tries.get(tokenizer) ?? createTokenTrie(tokenizer);
-  tries.set(tokenizer, trie);
-  const constraint = { trie, automaton, maskOf: createTokenMasks(trie, automaton) };
+  const spellings = spelled.get(tokenizer) ?? spellTokens(tokenizer);
+  spelled.set(tokenizer, spellings);
+  const constraint = { spellings, automaton, maskOf: createTokenMasks(spellings, automaton) };
   ofTokenizer.set(format, constraint);
   return constraint;
 }
