@@ -13,6 +13,7 @@ const UNKNOWN = -2;
 const MOST_PLACES = 20_000;
 
 export interface Automaton {
+  /** DEAD where nothing fits. */
   readonly start: number;
   /** For each byte its class: bytes of one class lead from each state to the same one. */
   readonly classOf: Uint8Array;

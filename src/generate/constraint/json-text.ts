@@ -62,12 +62,13 @@ export const stringOfLength = (least = 0, most = Number.POSITIVE_INFINITY): Expr
 
 export const quoted = (content: Expression): Expression => sequence(QUOTE, content, QUOTE);
 
+/** A text as it is written in a string, each character in one spelling. */
+export const spelled = (text: string): Expression => literal(JSON.stringify(text).slice(1, -1));
+
 /** A character of a set as it is written in a string, each in one spelling. */
 export function inString(set: CodePoints): Expression {
   const escaped = intersection(set, ESCAPED).flatMap(([first, last]) =>
-    Array.from({ length: last - first + 1 }, (_, i) =>
-      literal(JSON.stringify(String.fromCodePoint(first + i)).slice(1, -1)),
-    ),
+    Array.from({ length: last - first + 1 }, (_, i) => spelled(String.fromCodePoint(first + i))),
   );
   return choice({ kind: "character", set: intersection(set, PLAIN) }, ...escaped);
 }

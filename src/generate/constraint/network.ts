@@ -30,8 +30,8 @@ const COPIES_WITHOUT_RULE = 2;
 
 /**
  * @param where what the expression was made from, for errors
- * @throws TunesmithError (config) for an expression that matches nothing, is larger than memory
- *   should hold, or has a rule that begins with itself
+ * @throws TunesmithError (config) for an expression that is larger than memory should hold, or has a
+ *   rule that begins with itself
  */
 export function buildNetwork(expression: Expression, where: string): Network {
   const nodes: NetworkNode[] = [];
@@ -57,6 +57,8 @@ export function buildNetwork(expression: Expression, where: string): Network {
     switch (part.kind) {
       case "character":
         return linkBytes(part, next);
+      case "bytes":
+        return node({ edges: part.ranges.map(([low, high]) => ({ low, high, to: next })) });
       case "sequence":
         return part.parts.reduceRight((behind, each) => link(each, behind), next);
       case "choice":
@@ -112,14 +114,6 @@ export function buildNetwork(expression: Expression, where: string): Network {
     nodes[entries.get(rule)!]!.skips.push(body);
   }
   removeDeadEnds(nodes);
-  const { edges, skips, calls, isEnd } = nodes[start]!;
-  if (edges.length + skips.length + calls.length === 0 && !isEnd)
-    throw new TunesmithError("config", {
-      where,
-      rule: "some answer fits",
-      seen: "rules that no text can fulfil",
-      fix: "look for a rule without an end, an empty set of characters, or bounds that exclude each other",
-    });
   refuseLeftRecursion(nodes, entries, where);
   return { nodes, start };
 }

@@ -4,7 +4,7 @@
 import { nearest, TunesmithError } from "../../errors.ts";
 import type { Tokenizer } from "../../hub/index.ts";
 import type { TokenConstraint } from "./answer-constraint.ts";
-import { type Automaton, createAutomaton } from "./automaton.ts";
+import { type Automaton, createAutomaton, DEAD } from "./automaton.ts";
 import type { Expression } from "./expression.ts";
 import { gbnfExpression } from "./gbnf.ts";
 import { type JsonSchema, schemaExpression } from "./json-schema.ts";
@@ -49,7 +49,7 @@ const constraints = new WeakMap<Tokenizer, WeakMap<ResponseFormat, TokenConstrai
  * object that is changed afterwards must be another one.
  *
  * @param where for errors: the option, or the file that the format comes from
- * @throws TunesmithError (config) for a format that cannot be read or kept to
+ * @throws TunesmithError (config) for a format that cannot be read or kept to, or that no text has
  */
 export function readFormat(
   format: ResponseFormat,
@@ -65,6 +65,7 @@ export function readFormat(
   const expression = translate(format, where);
   if (expression === undefined) return undefined;
   const automaton = createAutomaton(buildNetwork(expression, where), where);
+  if (automaton.start === DEAD) throw nothingFits(where);
   automata.set(format, automaton);
   return automaton;
 }
@@ -102,3 +103,11 @@ function unknownType(format: { readonly type: string }, where: string): Tunesmit
     fix: close ? `write ${close}` : 'for JSON: { type: "json_schema", schema: { … } }',
   });
 }
+
+const nothingFits = (where: string) =>
+  new TunesmithError("config", {
+    where,
+    rule: "some answer fits",
+    seen: "rules that no text can fulfil",
+    fix: "look for a rule without an end, an empty set of characters, or bounds that exclude each other",
+  });
