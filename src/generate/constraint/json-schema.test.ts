@@ -187,6 +187,14 @@ it.each<[JsonSchema, string[], string[]]>([
     // Two others may have one name.
     ["{}", '{"a":null}', '{"b":null,"c":null}'],
   ],
+  [
+    {
+      allOf: [{ prefixItems: [{ minimum: 3 }] }, { prefixItems: [true, { type: "null" }] }],
+      items: { type: ["integer", "null"] },
+    },
+    ["[3,null,4]", "[5,null]"],
+    ["[2,null]", "[3.5,null]", "[3,4]"],
+  ],
   [{ enum: ["a", 1] }, ['"a"', "1"], ['"b"', "a"]],
   [{ const: { a: [1, null] } }, ['{"a":[1,null]}', '{ "a": [ 1, null ] }'], ['{"a":[1]}']],
   [
@@ -234,7 +242,7 @@ describe("a schema that cannot be kept to", () => {
     [{ type: "object", minProperties: 2, maxProperties: 1 }, "#/minProperties", /lower/],
     [{ type: "object", requird: ["a"] }, "#/requird", /write required/],
     [{ type: "strin" }, "#/type", /correct/],
-    [{ type: "string", format: "ipv6" }, "#/format", /correct/],
+    [{ type: "string", format: "idn-email" }, "#/format", /correct/],
     [{ type: "string", maxLength: -1 }, "#/maxLength", /correct/],
     [{ type: "string", pattern: "(?=a)b" }, "#/pattern", /without it/],
     [{ type: "string", pattern: "[" }, "#/pattern", /correct the pattern/],

@@ -84,9 +84,12 @@ const KEYWORD_RULES: Readonly<Record<string, keyof typeof RULES>> = Object.assig
 
 /** Keywords that say nothing about which values are valid, and where schemas for references lie. */
 export const ANNOTATIONS: ReadonlySet<string> = new Set(
-  "title description default examples deprecated readOnly writeOnly $schema $id $comment $defs definitions".split(
-    " ",
-  ),
+  [
+    "title description default examples deprecated readOnly writeOnly $comment",
+    "contentMediaType contentEncoding contentSchema $schema $id $anchor $defs definitions",
+  ]
+    .join(" ")
+    .split(" "),
 );
 
 /** Keywords that no answer can be held to while it is written, and what to write instead. */
@@ -107,7 +110,6 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
   ["minContains", "describe every item with items or prefixItems"],
   ["maxContains", "describe every item with items or prefixItems"],
   ["$dynamicRef", "write $ref"],
-  ["$anchor", "refer by #/$defs/…"],
   ["nullable", 'write type: [..., "null"]'],
 ]);
 

@@ -37,6 +37,7 @@ const MERGES: Readonly<Record<string, Merge>> = {
   properties: propertyMaps,
   patternProperties: propertyMaps,
   items: both,
+  prefixItems: (a: unknown[]) => a, // made below, of what both say
   minimum: larger,
   exclusiveMinimum: larger,
   minLength: larger,
@@ -63,9 +64,28 @@ export function mergeSchemas(left: JsonObject, right: JsonObject): JsonObject | 
     if (value === undefined) return keyword;
     merged[keyword] = value;
   }
+  if ("prefixItems" in left || "prefixItems" in right)
+    merged.prefixItems = bothPrefixes(left, right);
   // What one allows besides its own properties must allow the other's.
   if (closes(left, right) || closes(right, left)) return "additionalProperties";
   return merged;
+}
+
+/** First items as both describe them: each by its place, or with those behind. */
+function bothPrefixes(left: JsonObject, right: JsonObject): unknown[] {
+  const [ofLeft, ofRight] = [left, right].map(({ prefixItems, items = true }) => {
+    const first = (prefixItems ?? []) as unknown[];
+    return { length: first.length, at: (place: number) => first[place] ?? items };
+  }) as [PrefixItems, PrefixItems];
+  return Array.from({ length: Math.max(ofLeft.length, ofRight.length) }, (_, place) =>
+    both(ofLeft.at(place), ofRight.at(place)),
+  );
+}
+
+interface PrefixItems {
+  readonly length: number;
+  /** The schema of the item at a place, whichever keyword says it. */
+  at(place: number): unknown;
 }
 
 /** Whether `schema` says of a property of `other` only what it says of those it does not name. */
