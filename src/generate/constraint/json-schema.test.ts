@@ -118,6 +118,13 @@ describe("every answer that comes to its end is valid", () => {
     for (const text of texts) expect(validate(JSON.parse(text)), text).toBe(true);
   });
 
+  it.each(Object.keys(STRING_FORMATS))("format %s within a length", (format) => {
+    const schema = { type: "string", format, minLength: 8, maxLength: 36 };
+    const texts = randomAnswers(formatOf(schema), 30);
+    expect(texts.length).toBeGreaterThan(5);
+    for (const text of texts) expect(judge(schema)(JSON.parse(text)), text).toBe(true);
+  });
+
   it("without a schema it is an object", () => {
     const texts = randomAnswers({ type: "json_object" }, 60);
     expect(texts.length).toBeGreaterThan(5);

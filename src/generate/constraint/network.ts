@@ -135,23 +135,28 @@ function removeDeadEnds(nodes: readonly NetworkNode[]): void {
   }
 }
 
-/**
- * The smallest set of nodes that is closed under a condition on what lies behind them. Nodes are made
- * from the end to the beginning, so few passes are needed.
- */
+/** The smallest set of nodes that is closed under a condition on what lies behind them. */
 function closeUpwards(
   nodes: readonly NetworkNode[],
   condition: (node: NetworkNode, holds: (node: number) => boolean) => boolean,
 ): Uint8Array {
   const members = new Uint8Array(nodes.length);
   const holds = (node: number) => members[node] === 1;
-  for (let changed = true; changed; ) {
-    changed = false;
-    nodes.forEach((node, i) => {
-      if (holds(i) || !condition(node, holds)) return;
-      members[i] = 1;
-      changed = true;
-    });
+  /** Before each node those that it lies behind, which may belong where it does. */
+  const before = nodes.map((): number[] => []);
+  nodes.forEach(({ edges, skips, calls }, i) => {
+    for (const { to } of edges) before[to]!.push(i);
+    for (const to of skips) before[to]!.push(i);
+    for (const { start, back } of calls) {
+      before[start]!.push(i);
+      before[back]!.push(i);
+    }
+  });
+  const open = [...nodes.keys()];
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    if (holds(at) || !condition(nodes[at]!, holds)) continue;
+    members[at] = 1;
+    for (const node of before[at]!) if (!holds(node)) open.push(node);
   }
   return members;
 }

@@ -49,7 +49,6 @@ function multiplesAmong(
 
 /** Bounds within which a double holds numbers of so many places exactly enough to be told apart. */
 function exactWith(places: number, bounds: NumberBounds): NumberBounds {
-  if (places === 0) return bounds;
   const farthest = 10 ** (EXACT_DIGITS - places) - 1;
   return {
     ...bounds,

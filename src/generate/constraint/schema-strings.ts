@@ -6,7 +6,7 @@ import { ANY_OF_TYPE, inString, quoted, stringOfLength } from "./json-text.ts";
 import { regexExpression } from "./regex.ts";
 import { both } from "./regular.ts";
 import type { TypeReader } from "./schema-reader.ts";
-import { STRING_FORMATS } from "./string-formats.ts";
+import { MEASURED_FORMATS, STRING_FORMATS } from "./string-formats.ts";
 
 export const readString: TypeReader = (part, { faults }) => {
   const { pattern, format } = part as { pattern?: string; format?: string };
@@ -23,11 +23,14 @@ export const readString: TypeReader = (part, { faults }) => {
     const contents: Expression[] = [];
     if (pattern !== undefined)
       contents.push(regexExpression(pattern, { ...options, searches: true }));
-    if (format !== undefined) contents.push(regexExpression(STRING_FORMATS[format]!, options));
+    const measured = isOfAnyLength || format === undefined ? undefined : MEASURED_FORMATS[format];
+    if (format !== undefined)
+      contents.push(regexExpression(measured?.pattern ?? STRING_FORMATS[format]!, options));
     if (contents.length === 0)
       return isOfAnyLength ? ANY_OF_TYPE.string : stringOfLength(least, most);
     // Each character is spelled in one way, so that spellings fit both where texts do.
-    if (!isOfAnyLength) contents.push(repeat(inString(ANY_CHARACTER), least, most));
+    if (!isOfAnyLength)
+      contents.push(repeat(inString(ANY_CHARACTER), least, Math.min(most, measured?.most ?? most)));
     return quoted(contents.reduce((all, each) => both(all, each, faults.placeOf(part))));
   }, NOTHING);
 };
