@@ -38,6 +38,8 @@ export interface GenerateFileProgress {
   /** Replies so far, and their tokens. */
   readonly replies: number;
   readonly tokens: number;
+  /** Of the replies, those that `maxNewTokens` or the end of the model's context cut off. */
+  readonly cutOff: number;
   readonly seconds: number;
 }
 
@@ -71,12 +73,13 @@ export async function generateFile(options: GenerateFileOptions): Promise<Genera
   };
 
   const began = performance.now();
-  let progress: GenerateFileProgress = { records, replies: 0, tokens: 0, seconds: 0 };
+  let progress: GenerateFileProgress = { records, replies: 0, tokens: 0, cutOff: 0, seconds: 0 };
   const count = (reply: FinishedReply) => {
     progress = {
       records,
       replies: progress.replies + 1,
       tokens: progress.tokens + reply.tokenIds.length,
+      cutOff: progress.cutOff + (reply.stoppedBecause === "length" ? 1 : 0),
       seconds: (performance.now() - began) / 1000,
     };
     onReply?.(progress);

@@ -125,9 +125,11 @@ async function answerFile(
     }
   });
   if (!done) return;
-  const { replies, records, tokens, seconds } = done;
+  const { replies, records, tokens, cutOff, seconds } = done;
   const speed = Math.round(tokens / Math.max(seconds, 1e-3));
-  console.out(`${replies} of ${records} records answered in ${out}, ${speed} tokens/s\n`);
+  // Each record says why its reply ended, so the file is as it should be though some are not whole.
+  const cut = cutOff > 0 ? `, ${cutOff} cut off` : "";
+  console.out(`${replies} of ${records} records answered in ${out}${cut}, ${speed} tokens/s\n`);
 }
 
 function readBatch(text: string): number {

@@ -2,12 +2,12 @@
 
 import { TunesmithError } from "../../errors.ts";
 import { type Automaton, DEAD } from "./automaton.ts";
-import type { TokenMask } from "./token-masks.ts";
-import type { TokenTrie } from "./token-trie.ts";
+import { keepMasked, type TokenMask } from "./token-mask.ts";
+import type { TokenSpellings } from "./token-spellings.ts";
 
 /** A form, ready for answers of one tokenizer; any number of answers share it. */
 export interface TokenConstraint {
-  readonly trie: TokenTrie;
+  readonly spellings: TokenSpellings;
   readonly automaton: Automaton;
   maskOf(state: number): TokenMask;
 }
@@ -28,7 +28,7 @@ export interface AnswerConstraint {
 
 /** @param stops ids that end the answer: never within it, only where it may end */
 export function constrainAnswer(
-  { trie, automaton, maskOf }: TokenConstraint,
+  { spellings, automaton, maskOf }: TokenConstraint,
   stops: ReadonlySet<number>,
 ): AnswerConstraint {
   let state = automaton.start;
@@ -36,13 +36,14 @@ export function constrainAnswer(
     restrict(scores) {
       const mayEnd = automaton.isAccepting(state);
       const kept = [...stops].map((id) => [id, mayEnd ? scores[id]! : Number.NEGATIVE_INFINITY]);
-      keep(scores, maskOf(state));
+      const masked = keepMasked(scores, maskOf(state));
       for (const [id, score] of kept) scores[id!] = score!;
-      if (!scores.some((score) => score > Number.NEGATIVE_INFINITY)) throw unspellable();
+      const isPossible = (score: number | undefined) => score! > Number.NEGATIVE_INFINITY;
+      if (!isPossible(scores[masked]) && !scores.some(isPossible)) throw unspellable();
     },
     accept(tokenId) {
       if (stops.has(tokenId)) return;
-      for (const byte of trie.bytesOf(tokenId)!)
+      for (const byte of spellings.bytesOf(tokenId)!)
         state = automaton.next(state, automaton.classOf[byte]!);
       if (state === DEAD) throw new Error(`token ${tokenId} does not fit`);
     },
@@ -50,18 +51,6 @@ export function constrainAnswer(
       return automaton.isFinal(state);
     },
   };
-}
-
-/** -Infinity for what the mask lacks, ids beyond it included. */
-function keep(scores: Float32Array, mask: TokenMask): void {
-  for (let word = 0; word < mask.length; word++) {
-    const bits = mask[word]!;
-    if (bits === 0xffffffff) continue;
-    const end = Math.min(scores.length, 32 * word + 32);
-    for (let id = 32 * word; id < end; id++)
-      if (((bits >>> (id & 31)) & 1) === 0) scores[id] = Number.NEGATIVE_INFINITY;
-  }
-  scores.fill(Number.NEGATIVE_INFINITY, Math.min(scores.length, 32 * mask.length));
 }
 
 const unspellable = () =>

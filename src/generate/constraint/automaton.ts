@@ -13,6 +13,7 @@ const UNKNOWN = -2;
 const MOST_PLACES = 20_000;
 
 export interface Automaton {
+  /** DEAD where nothing fits. */
   readonly start: number;
   /** For each byte its class: bytes of one class lead from each state to the same one. */
   readonly classOf: Uint8Array;
@@ -86,25 +87,35 @@ export function createAutomaton({ nodes, start }: Network, where: string): Autom
     return id;
   };
 
+  /** States by the one place that a byte led to, which most bytes do; what lies about it is the same. */
+  const ofPlace = new Map<number, number>();
+
   const find = (state: number, byteClass: number): number => {
     const byte = firstOfClass[byteClass]!;
-    const seen = new Set<number>();
-    const places = new Set<number>();
-    let accepting = false;
+    const reached: number[] = [];
     const from = states[state]!.places;
     for (let i = 0; i < from.length; i += 2)
       for (const { low, high, to } of nodes[from[i]!]!.edges)
-        if (low <= byte && byte <= high)
-          accepting = spread(to, from[i + 1]!, seen, places) || accepting;
-    const found = intern(places, accepting);
+        if (low <= byte && byte <= high) reached.push(to, from[i + 1]!);
+    const place = reached.length === 2 ? reached[1]! * nodes.length + reached[0]! : undefined;
+    const known = place === undefined ? undefined : ofPlace.get(place);
+    const found = known ?? stateAround(reached);
+    if (place !== undefined && known === undefined) ofPlace.set(place, found);
     table[state * classes + byteClass] = found;
     return found;
   };
+  /** The state of everything that one is at together with given nodes and their frames. */
+  const stateAround = (reached: readonly number[]): number => {
+    const seen = new Set<number>();
+    const places = new Set<number>();
+    let accepting = false;
+    for (let i = 0; i < reached.length; i += 2)
+      accepting = spread(reached[i]!, reached[i + 1]!, seen, places) || accepting;
+    return intern(places, accepting);
+  };
 
-  const places = new Set<number>();
-  const accepting = spread(start, frames.outermost, new Set(), places);
   return {
-    start: intern(places, accepting),
+    start: stateAround([start, frames.outermost]),
     classOf,
     next(state, byteClass) {
       const known = table[state * classes + byteClass]!;

@@ -2,10 +2,13 @@
 // schemas are all translated to.
 
 import { type CodePointRange, type CodePoints, codePoints } from "./code-points.ts";
+import type { ByteRange } from "./utf8-ranges.ts";
 
 export type Expression =
   /** One character of a set. */
   | { readonly kind: "character"; readonly set: CodePoints }
+  /** One byte of several ranges, where characters have been taken apart already. */
+  | { readonly kind: "bytes"; readonly ranges: readonly ByteRange[] }
   | { readonly kind: "sequence"; readonly parts: readonly Expression[] }
   | { readonly kind: "choice"; readonly options: readonly Expression[] }
   | {

@@ -1,6 +1,7 @@
 // Numbers between bounds, digit by digit. Integers stay where a double holds them exactly; decimals
 // between bounds have no exponent, and as few digits as tell every one of them from the bounds.
 
+import { decimal } from "./decimal.ts";
 import {
   character,
   choice,
@@ -22,7 +23,7 @@ export interface NumberBounds {
 }
 
 /** Decimal digits that a double always keeps apart. */
-const EXACT_DIGITS = 15;
+export const EXACT_DIGITS = 15;
 
 const digits = (low: number, high: number): Expression => character([0x30 + low, 0x30 + high]);
 const DIGIT = digits(0, 9);
@@ -201,17 +202,4 @@ function mayEnd(low: Rest | undefined, high: Rest | undefined): boolean {
     (low === undefined || (isZero(low) && !low.exclusive)) &&
     (high === undefined || !(isZero(high) && high.exclusive))
   );
-}
-
-/** The digits before and behind the point of a number that is not below 0. */
-function decimal(value: number): { readonly whole: string; readonly fraction: string } {
-  const [mantissa, exponent = "0"] = String(value).split("e");
-  const [before, after = ""] = mantissa!.split(".");
-  const shift = Number(exponent);
-  const all = "0".repeat(Math.max(0, -shift)) + before + after + "0".repeat(Math.max(0, shift));
-  const point = before!.length + shift + Math.max(0, -shift);
-  return {
-    whole: all.slice(0, point).replace(/^0+(?=\d)/, ""),
-    fraction: all.slice(point).replace(/0+$/, ""),
-  };
 }

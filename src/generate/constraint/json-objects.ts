@@ -1,7 +1,6 @@
-// Objects of a schema: the named properties in the order in which the schema names them, then others
-// where it speaks of others.
+// Objects as text: the named properties in the order in which a schema names them, then others; as many
+// of them as there may be.
 
-import { ANY_CHARACTER, type CodePoints, charactersOf, complement } from "./code-points.ts";
 import {
   call,
   choice,
@@ -13,7 +12,7 @@ import {
   rule,
   sequence,
 } from "./expression.ts";
-import { COMMA, inString, list, member, quoted } from "./json-text.ts";
+import { COMMA, list, member } from "./json-text.ts";
 
 export interface ObjectParts {
   readonly properties: readonly {
@@ -21,40 +20,44 @@ export interface ObjectParts {
     readonly value: Expression;
     readonly required: boolean;
   }[];
-  /** The value of properties without a name here; undefined where there are none. */
-  readonly others: Expression | undefined;
+  /** A member with none of these names; undefined where there are none. */
+  readonly other: Expression | undefined;
+  /** Properties at least; of members with other names one counts, which may all have the same name. */
+  readonly least: number;
+  /** Properties at most; may be Infinity. */
+  readonly most: number;
 }
 
-export function objectExpression({ properties, others }: ObjectParts): Expression {
-  const names = properties.map(({ name }) => [...name]);
-  const other = others && call(rule("other", member(quoted(anyBut(names)), others)));
-  const following = other ? repeat(sequence(COMMA, other)) : EMPTY;
-  const first = other ? sequence(other, following) : NOTHING;
-
-  // From the last property to the first: what may follow where none has been written, and where one has.
-  let [none, some] = [first, following];
-  for (const { name, value, required } of properties.toReversed()) {
-    const written = call(rule(name, member(literal(JSON.stringify(name)), value)));
-    const here = call(rule(`after ${name}`, some));
-    const ifNone = sequence(written, here);
-    const ifSome = sequence(COMMA, written, here);
-    [none, some] = required ? [ifNone, ifSome] : [choice(ifNone, none), choice(ifSome, here)];
-  }
-  const members = list("{", none, "}");
-  return properties.some(({ required }) => required) ? members : choice(literal("{}"), members);
-}
-
-const ANYTHING = repeat(inString(ANY_CHARACTER));
-
-/** Every text but the given ones, each with one spelling: a name written otherwise is the same name. */
-function anyBut(names: readonly (readonly string[])[]): Expression {
-  const begun = new Map<string, string[][]>();
-  for (const [letter, ...rest] of names)
-    if (letter !== undefined) begun.set(letter, [...(begun.get(letter) ?? []), rest]);
-  const unnamed: CodePoints = complement(charactersOf([...begun.keys()].join("")));
-  return choice(
-    names.some((name) => name.length === 0) ? NOTHING : EMPTY,
-    sequence(inString(unnamed), ANYTHING),
-    ...[...begun].map(([letter, rests]) => sequence(inString(charactersOf(letter)), anyBut(rests))),
+export function objectExpression({ properties, other, least, most }: ObjectParts): Expression {
+  /** Numbers of written properties that are told apart; the last one stands for all above it. */
+  const counted = Math.min(
+    properties.length,
+    most === Number.POSITIVE_INFINITY ? Math.max(least, 1) : most,
   );
+  const anyOther = other && call(rule("other", other));
+  /** What may follow the named properties of which so many have been written. */
+  const others = (written: number): Expression => {
+    const room = most - written;
+    const lacking = Math.max(0, least - written);
+    const none = written > 0 && lacking === 0 ? EMPTY : NOTHING;
+    if (anyOther === undefined || room === 0 || lacking > 1) return none;
+    if (written > 0) return repeat(sequence(COMMA, anyOther), lacking, room);
+    return choice(none, sequence(anyOther, repeat(sequence(COMMA, anyOther), 0, room - 1)));
+  };
+
+  // From the last property to the first: what may follow, by how many have been written.
+  let following = Array.from({ length: counted + 1 }, (_, written) => others(written));
+  for (const { name, value, required } of properties.toReversed()) {
+    const property = call(rule(name, member(literal(JSON.stringify(name)), value)));
+    const behind = following.map((each) => call(rule(`after ${name}`, each)));
+    following = behind.map((without, written) => {
+      const isFull = written === most;
+      const next = behind[Math.min(written + 1, counted)]!;
+      const here = isFull ? NOTHING : sequence(...(written > 0 ? [COMMA] : []), property, next);
+      return required ? here : choice(here, without);
+    });
+  }
+  const members = list("{", following[0]!, "}");
+  const mayBeEmpty = least === 0 && !properties.some(({ required }) => required);
+  return mayBeEmpty ? choice(literal("{}"), members) : members;
 }

@@ -11,6 +11,9 @@ import { STRING_FORMATS } from "./string-formats.ts";
 import { fits, randomAnswers } from "./testing/random-answer.ts";
 
 const addFormats = addFormatsModule.default;
+/** Another library's measure; multiples of decimals are judged as decimals. */
+const judge = (schema: JsonSchema) =>
+  addFormats(new Ajv2020({ strict: false, multipleOfPrecision: 9 })).compile(schema);
 const formatOf = (schema: JsonSchema) => ({ type: "json_schema", schema }) as const;
 const object = (properties: object, more: object = {}): JsonSchema => ({
   type: "object",
@@ -65,6 +68,32 @@ const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
       { properties: { a: { minimum: 5 }, b: { type: ["null", "string"] } }, required: ["b"] },
     ],
   },
+  "names by pattern": object(
+    { x_a: { maximum: 10 }, b: { type: "string", maxLength: 3 } },
+    {
+      patternProperties: { "^x_": { type: "integer" }, _y$: { type: "number", minimum: 0 } },
+      additionalProperties: { type: "null" },
+      minProperties: 2,
+      maxProperties: 3,
+    },
+  ),
+  "some property, and not too many": {
+    type: "object",
+    minProperties: 1,
+    maxProperties: 2,
+    additionalProperties: { type: "integer" },
+  },
+  "one of three properties": object(
+    { a: { type: "null" }, b: { type: "null" }, c: { type: "null" } },
+    { minProperties: 2, required: ["b"] },
+  ),
+  "a pattern of some length": { type: "string", pattern: "é.*b", minLength: 4, maxLength: 6 },
+  "a format of some length": { type: "string", format: "email", maxLength: 9 },
+  "multiples between bounds": {
+    type: "array",
+    items: { type: "number", multipleOf: 0.25, minimum: -2, maximum: 12.6 },
+  },
+  "whole multiples": { type: "integer", multipleOf: 60, exclusiveMinimum: -600 },
   "a tuple": {
     type: "array",
     prefixItems: [{ type: "boolean" }, { const: "–" }],
@@ -76,19 +105,24 @@ const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
 
 describe("every answer that comes to its end is valid", () => {
   it.each(Object.entries(SCHEMAS))("%s", (_, schema) => {
-    const validate = new Ajv2020({ strict: false }).compile(schema);
+    const validate = judge(schema);
     const texts = randomAnswers(formatOf(schema), 30);
     expect(texts.length).toBeGreaterThan(5);
     for (const text of texts) expect(validate(JSON.parse(text)), text).toBe(true);
   });
 
   it.each(Object.keys(STRING_FORMATS))("format %s", (format) => {
-    const ajv = new Ajv2020({ strict: false });
-    addFormats(ajv);
-    const validate = ajv.compile({ type: "string", format });
+    const validate = judge({ type: "string", format });
     const texts = randomAnswers(formatOf({ type: "string", format }), 30);
     expect(texts.length).toBeGreaterThan(5);
     for (const text of texts) expect(validate(JSON.parse(text)), text).toBe(true);
+  });
+
+  it.each(Object.keys(STRING_FORMATS))("format %s within a length", (format) => {
+    const schema = { type: "string", format, minLength: 8, maxLength: 36 };
+    const texts = randomAnswers(formatOf(schema), 30);
+    expect(texts.length).toBeGreaterThan(5);
+    for (const text of texts) expect(judge(schema)(JSON.parse(text)), text).toBe(true);
   });
 
   it("without a schema it is an object", () => {
@@ -128,6 +162,46 @@ it.each<[JsonSchema, string[], string[]]>([
     ["5", "9"],
     ["4", "10"],
   ],
+  [
+    { type: "integer", multipleOf: 60, maximum: 3600 },
+    ["0", "60", "-120", "3600", "540"],
+    ["50", "61", "3660", "6", "060", "1e60"],
+  ],
+  [
+    { type: "number", multipleOf: 0.05 },
+    ["0.05", "3", "3.5", "19.95", "-7.10"],
+    ["0.01", "3.57", "1.050", "5e-2"],
+  ],
+  [{ type: "integer", multipleOf: 1.5 }, ["3", "-6", "0"], ["1", "4", "1.5"]],
+  [
+    { type: "string", pattern: "a|b", minLength: 2, maxLength: 3 },
+    ['"xa"', '"éb\\n"', '"bbb"'],
+    ['"a"', '"xyz"', '"abcd"'],
+  ],
+  [
+    object({ xa: { minimum: 1 } }, { patternProperties: { "^x": { type: "integer" } } }),
+    ["{}", '{"xa":3,"xb":0}', '{"x":0}'],
+    ['{"xa":0}', '{"xa":1.5}', '{"y":1}', '{"xb":null}'],
+  ],
+  [
+    { type: "object", maxProperties: 1, additionalProperties: { type: "null" } },
+    ["{}", '{"a":null}'],
+    ['{"a":null,"b":null}'],
+  ],
+  [
+    object({ a: { type: "null" } }, { minProperties: 2, additionalProperties: { type: "null" } }),
+    ['{"a":null,"b":null}', '{"a":null,"b":null,"c":null}'],
+    // Two others may have one name.
+    ["{}", '{"a":null}', '{"b":null,"c":null}'],
+  ],
+  [
+    {
+      allOf: [{ prefixItems: [{ minimum: 3 }] }, { prefixItems: [true, { type: "null" }] }],
+      items: { type: ["integer", "null"] },
+    },
+    ["[3,null,4]", "[5,null]"],
+    ["[2,null]", "[3.5,null]", "[3,4]"],
+  ],
   [{ enum: ["a", 1] }, ['"a"', "1"], ['"b"', "a"]],
   [{ const: { a: [1, null] } }, ['{"a":[1,null]}', '{ "a": [ 1, null ] }'], ['{"a":[1]}']],
   [
@@ -163,22 +237,24 @@ describe("a schema that cannot be kept to", () => {
   };
 
   it.each<[JsonSchema, string, RegExp]>([
-    [object({ a: { multipleOf: 2 } }), "#/properties/a/multipleOf", /enum/],
+    [object({ a: { multipleOf: 997 } }), "#/properties/a/multipleOf", /enum/],
+    [{ type: "number", multipleOf: 0 }, "#/multipleOf", /correct/],
     [{ not: { type: "null" } }, "#/not", /what is valid/],
     [{ type: "array", items: { if: true } }, "#/items/if", /anyOf/],
     [{ type: "array", uniqueItems: true }, "#/uniqueItems", /check the answer/],
-    [
-      object({ "a/b~": { patternProperties: {} } }),
-      "#/properties/a~1b~0/patternProperties",
-      /name/,
-    ],
+    [object({ "a/b~": { propertyNames: {} } }), "#/properties/a~1b~0/propertyNames", /name/],
+    [{ patternProperties: { "a(?=b)": true } }, "#/patternProperties", /without it/],
+    [{ patternProperties: { "[": true } }, "#/patternProperties", /correct the pattern/],
+    [object({ a: true }, { minProperties: 2 }), "#/minProperties", /name more/],
+    [{ type: "object", minProperties: 2, maxProperties: 1 }, "#/minProperties", /lower/],
     [{ type: "object", requird: ["a"] }, "#/requird", /write required/],
     [{ type: "strin" }, "#/type", /correct/],
-    [{ type: "string", format: "ipv6" }, "#/format", /correct/],
+    [{ type: "string", format: "idn-email" }, "#/format", /correct/],
     [{ type: "string", maxLength: -1 }, "#/maxLength", /correct/],
     [{ type: "string", pattern: "(?=a)b" }, "#/pattern", /without it/],
     [{ type: "string", pattern: "[" }, "#/pattern", /correct the pattern/],
-    [{ type: "string", pattern: "a", maxLength: 3 }, "#/pattern", /into the pattern/],
+    [{ type: "string", minLength: 4, maxLength: 3 }, "#/minLength", /correct/],
+    [{ type: "string", pattern: "^[a-z]*$", maxLength: 90_000 }, "#", /lower/],
     [{ type: "array", minItems: 3, maxItems: 2 }, "#/minItems", /correct/],
     [{ enum: ["a"], type: "null" }, "#/enum", /type or the values/],
     [{ $ref: "#/$defs/nowhere" }, "#/$ref", /\$defs/],

@@ -1,14 +1,7 @@
 // JSON as text: strings, spaces and values as RFC 8259 has them, a little narrower where a model could
 // otherwise go on forever with what means nothing.
 
-import {
-  ANY_CHARACTER,
-  type CodePoints,
-  charactersOf,
-  codePoints,
-  complement,
-  intersection,
-} from "./code-points.ts";
+import { type CodePoints, charactersOf, complement, intersection } from "./code-points.ts";
 import {
   call,
   character,
@@ -21,6 +14,7 @@ import {
   sequence,
 } from "./expression.ts";
 import { numbersBetween } from "./json-numbers.ts";
+import { PLAIN } from "./plain-text.ts";
 
 /** Nothing, one space, or a line break with an indentation; behind what opens or separates. */
 export const SPACE: Expression = call(
@@ -33,9 +27,7 @@ export const SPACE: Expression = call(
 );
 
 const QUOTE = literal('"');
-const CONTROL: CodePoints = [[0, 0x1f]];
-const ESCAPED = codePoints([...charactersOf('"\\'), ...CONTROL]);
-const PLAIN = intersection(ANY_CHARACTER, complement(ESCAPED));
+const ESCAPED = complement(PLAIN);
 const hexadecimal = (digits: string): Expression => ({
   kind: "character",
   set: charactersOf(digits),
@@ -70,12 +62,13 @@ export const stringOfLength = (least = 0, most = Number.POSITIVE_INFINITY): Expr
 
 export const quoted = (content: Expression): Expression => sequence(QUOTE, content, QUOTE);
 
+/** A text as it is written in a string, each character in one spelling. */
+export const spelled = (text: string): Expression => literal(JSON.stringify(text).slice(1, -1));
+
 /** A character of a set as it is written in a string, each in one spelling. */
 export function inString(set: CodePoints): Expression {
   const escaped = intersection(set, ESCAPED).flatMap(([first, last]) =>
-    Array.from({ length: last - first + 1 }, (_, i) =>
-      literal(JSON.stringify(String.fromCodePoint(first + i)).slice(1, -1)),
-    ),
+    Array.from({ length: last - first + 1 }, (_, i) => spelled(String.fromCodePoint(first + i))),
   );
   return choice({ kind: "character", set: intersection(set, PLAIN) }, ...escaped);
 }

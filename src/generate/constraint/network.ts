@@ -4,7 +4,7 @@
 
 import { type Fault, TunesmithError } from "../../errors.ts";
 import type { Expression, Rule } from "./expression.ts";
-import { utf8Ranges } from "./utf8-ranges.ts";
+import { type ByteRange, utf8Ranges } from "./utf8-ranges.ts";
 
 export interface NetworkNode {
   /** Where a byte of an inclusive range leads. */
@@ -30,8 +30,8 @@ const COPIES_WITHOUT_RULE = 2;
 
 /**
  * @param where what the expression was made from, for errors
- * @throws TunesmithError (config) for an expression that matches nothing, is larger than memory
- *   should hold, or has a rule that begins with itself
+ * @throws TunesmithError (config) for an expression that is larger than memory should hold, or has a
+ *   rule that begins with itself
  */
 export function buildNetwork(expression: Expression, where: string): Network {
   const nodes: NetworkNode[] = [];
@@ -57,6 +57,8 @@ export function buildNetwork(expression: Expression, where: string): Network {
     switch (part.kind) {
       case "character":
         return linkBytes(part, next);
+      case "bytes":
+        return node({ edges: part.ranges.map(([low, high]) => ({ low, high, to: next })) });
       case "sequence":
         return part.parts.reduceRight((behind, each) => link(each, behind), next);
       case "choice":
@@ -68,20 +70,22 @@ export function buildNetwork(expression: Expression, where: string): Network {
     }
   };
   const linkBytes = ({ set }: Extract<Expression, { kind: "character" }>, next: number): number => {
-    const start = node();
-    const continued = new Map<string, number>();
-    for (const ranges of utf8Ranges(set)) {
-      // Characters that end alike share the nodes of their ends.
-      const to = ranges.slice(1).reduceRight((behind, [low, high]) => {
-        const key = `${behind} ${low} ${high}`;
-        const shared = continued.get(key) ?? node({ edges: [{ low, high, to: behind }] });
-        continued.set(key, shared);
-        return shared;
-      }, next);
-      const [low, high] = ranges[0]!;
-      nodes[start]!.edges.push({ low, high, to });
-    }
-    return start;
+    /** Nodes by what they lead to: characters that end alike share their ends. */
+    const made = new Map<string, number>();
+    const nodeOf = (encodings: readonly (readonly ByteRange[])[]): number => {
+      // Ranges of first bytes are equal or apart, so each byte has one way.
+      const byFirst = Map.groupBy(encodings, ([first]) => first!.join());
+      const edges = [...byFirst.values()].map((alike) => {
+        const [low, high] = alike[0]![0]!;
+        const rests = alike.map((encoding) => encoding.slice(1));
+        return { low, high, to: rests[0]!.length === 0 ? next : nodeOf(rests) };
+      });
+      const key = edges.map(({ low, high, to }) => `${low} ${high} ${to}`).join();
+      const known = made.get(key) ?? node({ edges });
+      made.set(key, known);
+      return known;
+    };
+    return nodeOf(utf8Ranges(set));
   };
   const linkRepeat = (
     { part, least, most }: Extract<Expression, { kind: "repeat" }>,
@@ -110,14 +114,6 @@ export function buildNetwork(expression: Expression, where: string): Network {
     nodes[entries.get(rule)!]!.skips.push(body);
   }
   removeDeadEnds(nodes);
-  const { edges, skips, calls, isEnd } = nodes[start]!;
-  if (edges.length + skips.length + calls.length === 0 && !isEnd)
-    throw new TunesmithError("config", {
-      where,
-      rule: "some answer fits",
-      seen: "rules that no text can fulfil",
-      fix: "look for a rule without an end, an empty set of characters, or bounds that exclude each other",
-    });
   refuseLeftRecursion(nodes, entries, where);
   return { nodes, start };
 }
@@ -139,23 +135,28 @@ function removeDeadEnds(nodes: readonly NetworkNode[]): void {
   }
 }
 
-/**
- * The smallest set of nodes that is closed under a condition on what lies behind them. Nodes are made
- * from the end to the beginning, so few passes are needed.
- */
+/** The smallest set of nodes that is closed under a condition on what lies behind them. */
 function closeUpwards(
   nodes: readonly NetworkNode[],
   condition: (node: NetworkNode, holds: (node: number) => boolean) => boolean,
 ): Uint8Array {
   const members = new Uint8Array(nodes.length);
   const holds = (node: number) => members[node] === 1;
-  for (let changed = true; changed; ) {
-    changed = false;
-    nodes.forEach((node, i) => {
-      if (holds(i) || !condition(node, holds)) return;
-      members[i] = 1;
-      changed = true;
-    });
+  /** Before each node those that it lies behind, which may belong where it does. */
+  const before = nodes.map((): number[] => []);
+  nodes.forEach(({ edges, skips, calls }, i) => {
+    for (const { to } of edges) before[to]!.push(i);
+    for (const to of skips) before[to]!.push(i);
+    for (const { start, back } of calls) {
+      before[start]!.push(i);
+      before[back]!.push(i);
+    }
+  });
+  const open = [...nodes.keys()];
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    if (holds(at) || !condition(nodes[at]!, holds)) continue;
+    members[at] = 1;
+    for (const node of before[at]!) if (!holds(node)) open.push(node);
   }
   return members;
 }

@@ -4,14 +4,14 @@
 import { nearest, TunesmithError } from "../../errors.ts";
 import type { Tokenizer } from "../../hub/index.ts";
 import type { TokenConstraint } from "./answer-constraint.ts";
-import { type Automaton, createAutomaton } from "./automaton.ts";
+import { type Automaton, createAutomaton, DEAD } from "./automaton.ts";
 import type { Expression } from "./expression.ts";
 import { gbnfExpression } from "./gbnf.ts";
 import { type JsonSchema, schemaExpression } from "./json-schema.ts";
 import { buildNetwork } from "./network.ts";
 import { regexExpression } from "./regex.ts";
 import { createTokenMasks } from "./token-masks.ts";
-import { createTokenTrie, type TokenTrie } from "./token-trie.ts";
+import { spellTokens, type TokenSpellings } from "./token-spellings.ts";
 
 export type ResponseFormat =
   /** Any text. */
@@ -41,7 +41,7 @@ const TRANSLATIONS: Translations = {
 };
 
 const automata = new WeakMap<ResponseFormat, Automaton>();
-const tries = new WeakMap<Tokenizer, TokenTrie>();
+const spelled = new WeakMap<Tokenizer, TokenSpellings>();
 const constraints = new WeakMap<Tokenizer, WeakMap<ResponseFormat, TokenConstraint>>();
 
 /**
@@ -49,7 +49,7 @@ const constraints = new WeakMap<Tokenizer, WeakMap<ResponseFormat, TokenConstrai
  * object that is changed afterwards must be another one.
  *
  * @param where for errors: the option, or the file that the format comes from
- * @throws TunesmithError (config) for a format that cannot be read or kept to
+ * @throws TunesmithError (config) for a format that cannot be read or kept to, or that no text has
  */
 export function readFormat(
   format: ResponseFormat,
@@ -65,6 +65,7 @@ export function readFormat(
   const expression = translate(format, where);
   if (expression === undefined) return undefined;
   const automaton = createAutomaton(buildNetwork(expression, where), where);
+  if (automaton.start === DEAD) throw nothingFits(where);
   automata.set(format, automaton);
   return automaton;
 }
@@ -85,9 +86,9 @@ export function constraintOf(
   constraints.set(tokenizer, ofTokenizer);
   const known = ofTokenizer.get(format);
   if (known) return known;
-  const trie = tries.get(tokenizer) ?? createTokenTrie(tokenizer);
-  tries.set(tokenizer, trie);
-  const constraint = { trie, automaton, maskOf: createTokenMasks(trie, automaton) };
+  const spellings = spelled.get(tokenizer) ?? spellTokens(tokenizer);
+  spelled.set(tokenizer, spellings);
+  const constraint = { spellings, automaton, maskOf: createTokenMasks(spellings, automaton) };
   ofTokenizer.set(format, constraint);
   return constraint;
 }
@@ -102,3 +103,11 @@ function unknownType(format: { readonly type: string }, where: string): Tunesmit
     fix: close ? `write ${close}` : 'for JSON: { type: "json_schema", schema: { … } }',
   });
 }
+
+const nothingFits = (where: string) =>
+  new TunesmithError("config", {
+    where,
+    rule: "some answer fits",
+    seen: "rules that no text can fulfil",
+    fix: "look for a rule without an end, an empty set of characters, or bounds that exclude each other",
+  });

@@ -22,6 +22,7 @@ const isType = (value: unknown) => isText(value) && TYPE_NAMES.includes(value);
 const RULES = {
   count: ["a whole number of at least 0", isCount],
   number: ["a number", isNumber],
+  step: ["a number above 0", (value: unknown) => isNumber(value) && (value as number) > 0],
   text: ["a text", isText],
   texts: ["a list of texts", (value: unknown) => Array.isArray(value) && value.every(isText)],
   values: ["a list of values", (value: unknown) => Array.isArray(value) && value.length > 0],
@@ -57,7 +58,14 @@ const GENERAL_KEYWORDS = {
 
 /** Keywords that hold values of one type to something. */
 export const TYPE_KEYWORDS = {
-  object: { properties: "map", required: "texts", additionalProperties: "schema" },
+  object: {
+    properties: "map",
+    required: "texts",
+    additionalProperties: "schema",
+    patternProperties: "map",
+    minProperties: "count",
+    maxProperties: "count",
+  },
   array: { items: "schema", prefixItems: "schemas", minItems: "count", maxItems: "count" },
   string: { minLength: "count", maxLength: "count", pattern: "text", format: "format" },
   number: {
@@ -65,6 +73,7 @@ export const TYPE_KEYWORDS = {
     maximum: "number",
     exclusiveMinimum: "number",
     exclusiveMaximum: "number",
+    multipleOf: "step",
   },
 } as const satisfies Record<string, Record<string, keyof typeof RULES>>;
 
@@ -75,23 +84,22 @@ const KEYWORD_RULES: Readonly<Record<string, keyof typeof RULES>> = Object.assig
 
 /** Keywords that say nothing about which values are valid, and where schemas for references lie. */
 export const ANNOTATIONS: ReadonlySet<string> = new Set(
-  "title description default examples deprecated readOnly writeOnly $schema $id $comment $defs definitions".split(
-    " ",
-  ),
+  [
+    "title description default examples deprecated readOnly writeOnly $comment",
+    "contentMediaType contentEncoding contentSchema $schema $id $anchor $defs definitions",
+  ]
+    .join(" ")
+    .split(" "),
 );
 
 /** Keywords that no answer can be held to while it is written, and what to write instead. */
 const REFUSED: ReadonlyMap<string, string> = new Map([
-  ["multipleOf", "take it out and check the answer, or list the values in enum"],
   ["uniqueItems", "take it out and check the answer"],
   ["not", "say what is valid instead"],
   ["if", "write the cases as anyOf"],
   ["then", "write the cases as anyOf"],
   ["else", "write the cases as anyOf"],
-  ["patternProperties", "name the properties, or describe the others with additionalProperties"],
   ["propertyNames", "name the properties, or describe the others with additionalProperties"],
-  ["minProperties", "say which properties are required"],
-  ["maxProperties", "name the properties and leave additionalProperties out"],
   ["dependentRequired", "write the cases as anyOf"],
   ["dependentSchemas", "write the cases as anyOf"],
   ["dependencies", "write the cases as anyOf"],
@@ -102,7 +110,6 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
   ["minContains", "describe every item with items or prefixItems"],
   ["maxContains", "describe every item with items or prefixItems"],
   ["$dynamicRef", "write $ref"],
-  ["$anchor", "refer by #/$defs/…"],
   ["nullable", 'write type: [..., "null"]'],
 ]);
 

@@ -12,6 +12,13 @@ const larger = (a: number, b: number) => Math.max(a, b);
 const smaller = (a: number, b: number) => Math.min(a, b);
 const both = (a: unknown, b: unknown) => ({ allOf: [a, b] });
 
+/** Schemas by name, or by pattern. */
+function propertyMaps(a: JsonObject, b: JsonObject): JsonObject {
+  const shared = Object.keys(b).filter((name) => Object.hasOwn(a, name));
+  const joined = shared.map((name) => [name, both(a[name], b[name])]);
+  return { ...a, ...b, ...Object.fromEntries(joined) };
+}
+
 const MERGES: Readonly<Record<string, Merge>> = {
   type(a: string | string[], b: string | string[]) {
     const [left, right] = [[a].flat(), [b].flat()];
@@ -27,23 +34,21 @@ const MERGES: Readonly<Record<string, Merge>> = {
     return kept.length > 0 ? kept : undefined;
   },
   required: (a: string[], b: string[]) => [...new Set([...a, ...b])],
-  properties(a: JsonObject, b: JsonObject) {
-    const shared = Object.keys(b).filter((name) => Object.hasOwn(a, name));
-    return {
-      ...a,
-      ...b,
-      ...Object.fromEntries(shared.map((name) => [name, both(a[name], b[name])])),
-    };
-  },
+  properties: propertyMaps,
+  patternProperties: propertyMaps,
   items: both,
+  prefixItems: (a: unknown[]) => a, // made below, of what both say
   minimum: larger,
   exclusiveMinimum: larger,
   minLength: larger,
   minItems: larger,
+  minProperties: larger,
   maximum: smaller,
   exclusiveMaximum: smaller,
   maxLength: smaller,
   maxItems: smaller,
+  maxProperties: smaller,
+  multipleOf: (a: number, b: number) => [a, b].find((step) => step % a === 0 && step % b === 0),
 } satisfies Record<string, (a: never, b: never) => unknown>;
 
 /** The schema that both make, or the keyword that says two things that are not one. */
@@ -59,15 +64,38 @@ export function mergeSchemas(left: JsonObject, right: JsonObject): JsonObject | 
     if (value === undefined) return keyword;
     merged[keyword] = value;
   }
+  if ("prefixItems" in left || "prefixItems" in right)
+    merged.prefixItems = bothPrefixes(left, right);
   // What one allows besides its own properties must allow the other's.
   if (closes(left, right) || closes(right, left)) return "additionalProperties";
   return merged;
 }
 
+/** First items as both describe them: each by its place, or with those behind. */
+function bothPrefixes(left: JsonObject, right: JsonObject): unknown[] {
+  const [ofLeft, ofRight] = [left, right].map(({ prefixItems, items = true }) => {
+    const first = (prefixItems ?? []) as unknown[];
+    return { length: first.length, at: (place: number) => first[place] ?? items };
+  }) as [PrefixItems, PrefixItems];
+  return Array.from({ length: Math.max(ofLeft.length, ofRight.length) }, (_, place) =>
+    both(ofLeft.at(place), ofRight.at(place)),
+  );
+}
+
+interface PrefixItems {
+  readonly length: number;
+  /** The schema of the item at a place, whichever keyword says it. */
+  at(place: number): unknown;
+}
+
 /** Whether `schema` says of a property of `other` only what it says of those it does not name. */
-function closes({ additionalProperties, properties }: JsonObject, other: JsonObject): boolean {
+function closes(schema: JsonObject, other: JsonObject): boolean {
+  const { additionalProperties } = schema;
   if (additionalProperties === undefined || additionalProperties === true) return false;
-  const named = isJsonObject(properties) ? properties : {};
-  const others = isJsonObject(other.properties) ? other.properties : {};
-  return Object.keys(others).some((name) => !Object.hasOwn(named, name));
+  return ["properties", "patternProperties"].some((keyword) => {
+    const [own, others] = [schema, other].map(({ [keyword]: map }) =>
+      isJsonObject(map) ? Object.keys(map) : [],
+    ) as [string[], string[]];
+    return others.some((name) => !own.includes(name));
+  });
 }

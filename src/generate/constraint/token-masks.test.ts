@@ -7,12 +7,16 @@ import { constrainAnswer } from "./answer-constraint.ts";
 import { DEAD } from "./automaton.ts";
 import { constraintOf, type ResponseFormat, readFormat } from "./response-format.ts";
 import { embedded } from "./testing/random-answer.ts";
+import { emptyMask, keepMasked } from "./token-mask.ts";
 
 const FORMATS: readonly ResponseFormat[] = [
   { type: "json_object" },
   { type: "json_schema", schema: { type: "array", items: { type: "string", maxLength: 6 } } },
   { type: "regex", pattern: "(\\p{L}+[ ,]){3}[^\\x00-\\x7f]+" },
   { type: "grammar", grammar: 'root ::= "(" root ")" | [a-z ]{9,}' },
+  { type: "json_schema", schema: { type: "string", minLength: 4, maxLength: 24 } },
+  { type: "regex", pattern: '[^"\\\\]{3,6}"?' },
+  { type: "regex", pattern: '([a-m][^"]|[^a-m"]){2,6}' },
 ];
 
 it.each(FORMATS)("masks agree with stepping byte by byte: %j", (format) => {
@@ -21,7 +25,7 @@ it.each(FORMATS)("masks agree with stepping byte by byte: %j", (format) => {
   const states = [automaton.start];
   for (let walk = 0; walk < 8; walk++) {
     let state = automaton.start;
-    for (let step = 0; step < 5; step++) {
+    for (let step = 0; step < 8; step++) {
       const mask = maskOf(state);
       const stepped = Array.from({ length: embedded.vocabularySize }, (_, id) => {
         const bytes = embedded.tokenBytes!(id);
@@ -39,6 +43,27 @@ it.each(FORMATS)("masks agree with stepping byte by byte: %j", (format) => {
     }
   }
   expect(new Set(states).size).toBeGreaterThan(3);
+});
+
+it("scores are cut down to a mask, token by token", () => {
+  const random = createRandom(2);
+  for (const [tokens, share] of [
+    [70, 2],
+    [70, 40],
+    [200, 90],
+    [64, 1],
+    [31, 1000],
+  ] as const) {
+    const mask = emptyMask(tokens);
+    const kept = Array.from({ length: tokens }, (_, id) => id).filter(
+      () => random.below(share) === 0,
+    );
+    for (const id of kept) mask[id >> 5]! |= 1 << (id & 31);
+    const scores = new Float32Array(tokens + 40).fill(1);
+    expect(keepMasked(scores, mask)).toBe(kept[0] ?? -1);
+    expect([...scores.keys()].filter((id) => scores[id] === 1)).toEqual(kept);
+    expect([...scores].every((score) => score === 1 || score === -Infinity)).toBe(true);
+  }
 });
 
 it("stop tokens come where the answer may end and nowhere else", () => {

@@ -1,50 +1,66 @@
 // Which tokens may come in a state: one walk through the tree of tokens beside the automaton, kept for
-// when the state comes again.
+// when the state comes again. Where any plain text may follow, the tokens of plain text are known before.
 
 import { type Automaton, DEAD } from "./automaton.ts";
+import { createPlainRoom } from "./plain-text.ts";
+import { emptyMask, type TokenMask } from "./token-mask.ts";
+import { LONGEST_PLAIN, type TokenSpellings } from "./token-spellings.ts";
 import type { TokenTrie } from "./token-trie.ts";
 
-/** One bit for each id, 32 in a word. */
-export type TokenMask = Uint32Array;
-
-/** Masks kept; the oldest goes first. 256 of a vocabulary of 256k tokens are 8 MB. */
-const KEPT = 256;
+/** Bytes of masks kept, the oldest of which go first: 256 of a vocabulary of 256k tokens. */
+const KEPT_BYTES = 8 << 20;
 
 /** For a state, the tokens all of whose bytes lead on from it. */
 export function createTokenMasks(
-  trie: TokenTrie,
+  { vocabularySize, all, plainUpTo, others }: TokenSpellings,
   automaton: Automaton,
 ): (state: number) => TokenMask {
   const masks = new Map<number, TokenMask>();
-  const states = new Int32Array(trie.deepest + 1);
-  const { bytes, depths, behind, tokenIds, tokenEnds, vocabularySize } = trie;
-  const { classOf } = automaton;
-  const classes = bytes.map((byte) => classOf[byte]!);
+  const roomOf = createPlainRoom(automaton, LONGEST_PLAIN);
+  const path = new Int32Array(all.deepest + 1);
+  const kept = Math.max(1, Math.floor(KEPT_BYTES / emptyMask(vocabularySize).byteLength));
 
-  const walk = (state: number): TokenMask => {
-    const mask = new Uint32Array(Math.ceil(vocabularySize / 32));
-    states[0] = state;
-    for (let node = 0; node < bytes.length; ) {
-      const depth = depths[node]!;
-      const next = automaton.next(states[depth - 1]!, classes[node]!);
-      if (next === DEAD) {
-        node = behind[node]!;
-        continue;
-      }
-      states[depth] = next;
-      for (let i = node === 0 ? 0 : tokenEnds[node - 1]!; i < tokenEnds[node]!; i++) {
-        const id = tokenIds[i]!;
-        mask[id >> 5]! |= 1 << (id & 31);
-      }
-      node++;
-    }
+  const make = (state: number): TokenMask => {
+    const room = roomOf(state);
+    const mask = room === undefined ? emptyMask(vocabularySize) : plainUpTo[room]!.slice();
+    addWalked(mask, state, room === undefined ? all : others, automaton, path);
     return mask;
   };
   return (state) => {
-    const mask = masks.get(state) ?? walk(state);
+    const mask = masks.get(state) ?? make(state);
     masks.delete(state);
     masks.set(state, mask);
-    if (masks.size > KEPT) masks.delete(masks.keys().next().value!);
+    if (masks.size > kept) masks.delete(masks.keys().next().value!);
     return mask;
   };
+}
+
+/**
+ * Adds the tokens of a tree that may come.
+ *
+ * @param path room for the states behind each byte of the deepest token, and one before them
+ */
+function addWalked(
+  mask: TokenMask,
+  state: number,
+  { bytes, depths, behind, tokenIds, tokenEnds }: TokenTrie,
+  automaton: Automaton,
+  path: Int32Array,
+): void {
+  const { classOf } = automaton;
+  path[0] = state;
+  for (let node = 0; node < bytes.length; ) {
+    const depth = depths[node]!;
+    const next = automaton.next(path[depth - 1]!, classOf[bytes[node]!]!);
+    if (next === DEAD) {
+      node = behind[node]!;
+      continue;
+    }
+    path[depth] = next;
+    for (let i = node === 0 ? 0 : tokenEnds[node - 1]!; i < tokenEnds[node]!; i++) {
+      const id = tokenIds[i]!;
+      mask[id >> 5]! |= 1 << (id & 31);
+    }
+    node++;
+  }
 }

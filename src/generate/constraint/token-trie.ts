@@ -1,13 +1,7 @@
-// The bytes of all tokens as one tree, laid out in the order of a walk through it, so that what a
-// beginning rules out is left out for all tokens that begin so.
-
-import { TunesmithError } from "../../errors.ts";
-import type { Tokenizer } from "../../hub/index.ts";
+// The bytes of tokens as one tree, laid out in the order of a walk through it, so that what a beginning
+// rules out is left out for all tokens that begin so.
 
 export interface TokenTrie {
-  /** Ids lie below it. */
-  readonly vocabularySize: number;
-  bytesOf(tokenId: number): Uint8Array | undefined;
   /** Of each node: the last byte of what it stands for. */
   readonly bytes: Uint8Array;
   /** Of each node: how many bytes lead to it. */
@@ -20,56 +14,54 @@ export interface TokenTrie {
   readonly deepest: number;
 }
 
-const LONGEST = 0xffff;
+export interface SpelledToken {
+  readonly id: number;
+  /** Its bytes as Latin-1: as text they sort quickly. */
+  readonly text: string;
+}
 
-/** @throws TunesmithError (config) for a tokenizer whose tokens do not stand for bytes */
-export function createTokenTrie(tokenizer: Tokenizer): TokenTrie {
-  const { vocabularySize } = tokenizer;
-  const bytesOf = tokenizer.tokenBytes?.bind(tokenizer);
-  if (bytesOf === undefined)
-    throw new TunesmithError("config", {
-      where: "generate: responseFormat",
-      rule: "an answer is held to a form by the bytes that each token stands for",
-      seen: "a tokenizer whose decoder is neither byte-level nor SentencePiece's",
-      fix: "leave responseFormat out with this model",
-    });
-  // As Latin-1 text bytes sort quickly.
-  const texts: { text: string; id: number }[] = [];
-  for (let id = 0; id < vocabularySize; id++) {
-    const text = Buffer.from(bytesOf(id) ?? []).toString("latin1");
-    if (text !== "" && text.length <= LONGEST) texts.push({ text, id });
-  }
-  texts.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : a.id - b.id));
-
-  const bytes: number[] = [];
-  const depths: number[] = [];
-  const tokenEnds: number[] = [];
+/** @param tokens sorted by their bytes; none is empty or longer than 65,535 bytes */
+export function createTokenTrie(tokens: readonly SpelledToken[]): TokenTrie {
+  let size = 0;
   let before = "";
-  texts.forEach(({ text }, position) => {
-    let depth = 0;
-    while (depth < before.length && before[depth] === text[depth]) depth++;
-    for (; depth < text.length; depth++) {
-      bytes.push(text.charCodeAt(depth));
-      depths.push(depth + 1);
-      tokenEnds.push(position);
+  for (const { text } of tokens) {
+    size += text.length - shared(before, text);
+    before = text;
+  }
+  const bytes = new Uint8Array(size);
+  const depths = new Uint16Array(size);
+  const tokenEnds = new Int32Array(size);
+  let node = -1;
+  before = "";
+  tokens.forEach(({ text }, position) => {
+    for (let depth = shared(before, text); depth < text.length; depth++) {
+      node++;
+      bytes[node] = text.charCodeAt(depth);
+      depths[node] = depth + 1;
+      tokenEnds[node] = position;
     }
-    tokenEnds[tokenEnds.length - 1] = position + 1;
+    tokenEnds[node] = position + 1;
     before = text;
   });
   return {
-    vocabularySize,
-    bytesOf,
-    bytes: Uint8Array.from(bytes),
-    depths: Uint16Array.from(depths),
+    bytes,
+    depths,
     behind: nodesBehind(depths),
-    tokenIds: Int32Array.from(texts, ({ id }) => id),
-    tokenEnds: Int32Array.from(tokenEnds),
+    tokenIds: Int32Array.from(tokens, ({ id }) => id),
+    tokenEnds,
     deepest: depths.reduce((most, depth) => Math.max(most, depth), 0),
   };
 }
 
+/** How many bytes two tokens begin with alike. */
+function shared(a: string, b: string): number {
+  let count = 0;
+  while (count < a.length && a.charCodeAt(count) === b.charCodeAt(count)) count++;
+  return count;
+}
+
 /** For each node the next one that is not deeper. */
-function nodesBehind(depths: readonly number[]): Int32Array {
+function nodesBehind(depths: Uint16Array): Int32Array {
   const behind = new Int32Array(depths.length);
   const open: number[] = [];
   for (let node = 0; node <= depths.length; node++) {
