@@ -13,6 +13,7 @@ export {
   STREAMING_SIZE,
 } from "./load.ts";
 export {
+  describeImages,
   type PreviewedSample,
   type PreviewPiece,
   previewSample,
@@ -23,6 +24,6 @@ export { PROMPT_COLUMNS, readPrompt } from "./prompts.ts";
 export { type DatasetSide, findFiles, READERS, type ResolveDataset, readRecords } from "./read.ts";
 export type { Row } from "./row.ts";
 export type { Sample } from "./sample.ts";
-export type { DatasetCounts, LengthBucket } from "./tally.ts";
+export type { DatasetCounts, ImageCounts, LengthBucket } from "./tally.ts";
 export { createTokenize, type EncodeChat, type LossMode } from "./tokenize.ts";
 export { TRUNCATION_RULES, type TruncationRule } from "./truncate.ts";

@@ -1,7 +1,7 @@
 // A model that looks at images through whole commands: data with images are read and trained on, the adapter
 // answers about an image, and what does not fit is told.
 
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -43,12 +43,30 @@ describe("a model that looks at images", () => {
   it("reads them in data, and tells what is trained on", async () => {
     const { report, samples } = await previewRecipeData(recipe(data()), { samples: 2 });
     expect(report.samples).toBe(2);
+    expect(report.images).toMatchObject({ images: 2, files: 2, least: 12, most: 12, squares: 2 });
     const [first] = samples;
+    expect(first!.pieces.map(({ text }) => text).join("")).toContain("<wide.png: 12 tokens>");
     const tokens = first!.pieces.flatMap(({ tokenIds }) => tokenIds);
     expect(tokens.filter((id) => id === 96)).toHaveLength(9);
     const trained = first!.pieces.filter((piece) => piece.trained).map(({ text }) => text);
     expect(trained.join("")).toContain("wide");
     expect(trained.join("")).not.toContain("<image>");
+  });
+
+  it("cuts what stands behind an image, and counts samples that lose one", async () => {
+    const cut = async (truncation: "keep_start" | "keep_end", maxLength: number) => {
+      const from = recipe(data());
+      const given = { ...from, data: { ...from.data, truncation, maxLength } };
+      return previewRecipeData(given, { samples: 1 });
+    };
+    const { report, samples } = await cut("keep_start", 40);
+    expect(report).toMatchObject({ truncated: 2, images: { images: 2, tokens: 24 } });
+    expect(samples[0]!.pieces.map(({ text }) => text).join("")).toContain("<wide.png: 12 tokens>");
+    for (const [rule, length] of [
+      ["keep_start", 12],
+      ["keep_end", 30],
+    ] as const)
+      await expect(cut(rule, length)).rejects.toThrow(/at least one record must have a token/);
   });
 
   it("learns from them, and answers about one with what it learned", async () => {
@@ -107,10 +125,28 @@ describe("what does not fit", () => {
     expect(samples[0]!.pieces.map((piece) => piece.text).join("")).toContain("what is it?");
   });
 
-  it("a file that is not there", async () => {
-    await expect(previewOf("gone.jsonl", record("gone.png", "none"))).rejects.toThrow(
-      "an image is a file of a known kind",
-    );
+  it("files that are no images, by the record that names them", async () => {
+    const told = async (image: string) =>
+      previewOf("faulty.jsonl", [record("wide.png", "wide"), record(image, "none")].join("\n"));
+    await writeFile(join(folder, "text.png"), "hello");
+    for (const [image, seen] of [
+      ["wade.png", /faulty.jsonl:2 \(.*wade.png\)[^]*no file of that name[^]*wide.png/],
+      ["text.png", /faulty.jsonl:2 \(.*text.png\)[^]*a whole file of a known kind/],
+      ["https://example.org/a.png", /faulty.jsonl:2 \(https:..example.org.a.png\)[^]*an address/],
+    ] as const)
+      await expect(told(image)).rejects.toThrow(seen);
+  });
+
+  it("a file that is broken where only decoding shows it, in training", async () => {
+    const bytes = await readFile(join(folder, "wide.png"));
+    bytes[bytes.length >> 1]! ^= 255;
+    await writeFile(join(folder, "broken.png"), bytes);
+    await writeFile(join(folder, "broken.jsonl"), record("broken.png", "none"));
+    const events = train({ ...recipe(join(folder, "broken.jsonl")), output: join(folder, "no") });
+    const toEnd = async () => {
+      for await (const _ of events);
+    };
+    await expect(toEnd()).rejects.toThrow(/broken.jsonl:1 \(.*broken.png\)[^]*libpng/);
   });
 
   it("images for a model that reads text alone", async () => {

@@ -69,6 +69,14 @@ export async function loadImageProcessor(
 
 /** See `loadImageProcessor`. */
 export function createImageProcessor(settings: ImageSettings): ImageProcessor {
+  // Images have few forms, and a prompt of a large one is long: all of a form share theirs.
+  const prompts = new Map<string, string>();
+  const promptFor = (plan: Plan) => {
+    const form = `${plan.lines} × ${plan.columns}`;
+    const prompt = prompts.get(form) ?? promptOf(plan, settings);
+    prompts.set(form, prompt);
+    return prompt;
+  };
   return {
     placeholder: PLACEHOLDER,
     async open(path) {
@@ -76,7 +84,7 @@ export function createImageProcessor(settings: ImageSettings): ImageProcessor {
       const { square } = settings;
       const data = async () => toPixelValues(await decodeImage(path), settings);
       const shape = [plan.lines * plan.columns + 1, 3, square, square];
-      return { prompt: promptOf(plan, settings), pixelValues: { shape, data } };
+      return { prompt: promptFor(plan), pixelValues: { shape, data } };
     },
   };
 }
