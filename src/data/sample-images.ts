@@ -1,5 +1,6 @@
 // A sample's images: their files opened, and where among its tokens each of them stands.
 
+import { TunesmithError } from "../errors.ts";
 import type { ImageProcessor, ImagePrompts, OpenedImage } from "../hub/index.ts";
 import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import { ofRecord } from "./record-fault.ts";
@@ -27,6 +28,14 @@ export interface ImageOpener {
   place(sample: Sample, images: readonly NamedImage[]): Sample;
 }
 
+const withoutToken = (placeholder: string) =>
+  new TunesmithError("checkpoint", {
+    where: "tokenizer",
+    rule: "the tokenizer of a model that looks at images has a token for them",
+    seen: `no ${placeholder}`,
+    fix: "fetch the model with all files of its folder",
+  });
+
 export function createImageOpener(processor: ImageProcessor, tokenizer: Tokenizer): ImageOpener {
   const { placeholder } = processor;
   const imageToken = tokenizer.tokenToId(placeholder);
@@ -37,7 +46,8 @@ export function createImageOpener(processor: ImageProcessor, tokenizer: Tokenize
     const known = lengths.get(prompt);
     if (known) return known;
     const ids = tokenizer.encode(prompt, { addSpecialTokens: false });
-    const lead = ids.findIndex((id) => id === imageToken);
+    if (imageToken === undefined) throw withoutToken(placeholder);
+    const lead = ids.indexOf(imageToken);
     const rows = ids.filter((id) => id === imageToken).length;
     const found = { lead, tokens: ids.length, rows };
     lengths.set(prompt, found);

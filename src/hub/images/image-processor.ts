@@ -82,12 +82,24 @@ export function createImageProcessor(settings: ImageSettings): ImageProcessor {
     async open(path) {
       const plan = planOf(await imageSize(path), settings);
       const { square } = settings;
-      const data = async () => toPixelValues(await decodeImage(path), settings);
       const shape = [plan.lines * plan.columns + 1, 3, square, square];
+      const data = async () => {
+        const values = toPixelValues(await decodeImage(path), settings);
+        if (values.length !== shape.reduce((size, length) => size * length, 1)) throw changed(path);
+        return values;
+      };
       return { prompt: promptFor(plan), pixelValues: { shape, data } };
     },
   };
 }
+
+const changed = (path: string) =>
+  new TunesmithError("data", {
+    where: path,
+    rule: "a file stays what it is while it is used",
+    seen: "an image of another size than before",
+    fix: "start again, and leave the file alone meanwhile",
+  });
 
 /** @throws TunesmithError (checkpoint) with everything that is not implemented */
 export function readSettings(
