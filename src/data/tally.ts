@@ -19,6 +19,8 @@ export interface ImageCounts {
   readonly tokens: number;
   readonly least: number;
   readonly most: number;
+  /** Pixels of a square's side. */
+  readonly side: number;
   /** What the encoder looks at one by one: squares of images, and views of the whole. */
   readonly squares: number;
   /** The same of files that differ. */
@@ -63,6 +65,7 @@ class ImageTally {
     tokens: 0,
     least: Number.POSITIVE_INFINITY,
     most: 0,
+    side: 0,
     squares: 0,
     fileSquares: 0,
     sampleSquares: 0,
@@ -72,7 +75,8 @@ class ImageTally {
     const counts = this.#counts;
     let ofSample = 0;
     for (const { start, end, pixelValues } of images) {
-      const [squares = 0] = pixelValues.shape;
+      const [squares = 0, , side = 0] = pixelValues.shape;
+      counts.side = side;
       const tokens = end - start;
       counts.images++;
       counts.tokens += tokens;
