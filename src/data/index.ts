@@ -15,7 +15,6 @@ export {
 } from "./load.ts";
 export { readMessages } from "./messages.ts";
 export {
-  describeImages,
   type PreviewedSample,
   type PreviewPiece,
   previewSample,

@@ -138,16 +138,18 @@ export function renderReport(report: DatasetReport, options: RenderOptions = {})
 }
 
 /** How many images, and what each of them takes. */
-export function describeImages(counts: ImageCounts): string {
+function describeImages(counts: ImageCounts): string {
   const { images, files, tokens, least, most, squares } = counts;
   const each = least === most ? `${most} tokens each` : `${least} to ${most} tokens each`;
+  const named = files < images ? ` in ${plural(files, "file")}` : "";
   return [
-    `${images} images`,
-    ...(files < images ? [`${files} files`] : []),
+    `${plural(images, "image")}${named}`,
     `${each} (${tokens} in all)`,
-    `${squares} squares to encode`,
+    `${plural(squares, "square")} to encode`,
   ].join(", ");
 }
+
+const plural = (count: number, one: string) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
 const BAR_WIDTH = 40;
 

@@ -85,7 +85,7 @@ describe("a model that looks at images", () => {
         { type: "text", text: "what?" },
       ] as const;
       let text = "";
-      const message = { role: "user", content: "what?", parts };
+      const message = { role: "user", content: parts };
       for await (const piece of conversation.answer([message], { maxNewTokens: 4 })) text += piece;
       return text;
     };
@@ -93,6 +93,37 @@ describe("a model that looks at images", () => {
     await about("photo.jpg");
     expect(await about("wide.png")).toBe(first);
     await conversation.dispose();
+  });
+});
+
+describe("batches", () => {
+  it("have the loss of their rows one by one: with several images, with none, with one", async () => {
+    const image = { type: "image" };
+    const several = [image, { type: "text", text: "or" }, image];
+    const rows = [
+      { content: several, images: ["wide.png", "photo.jpg"] },
+      { content: "nothing", images: [] },
+      { content: [image], images: ["photo.jpg"] },
+    ].map(({ content, images }, index) => {
+      const answer = { role: "assistant", content: `${index}` };
+      return JSON.stringify({ messages: [{ role: "user", content }, answer], images });
+    });
+    const path = join(folder, "mixed.jsonl");
+    await writeFile(path, rows.join("\n"));
+    const { report } = await previewRecipeData(recipe(path), { samples: 0 });
+    expect(report.images).toMatchObject({ images: 3, files: 2, squares: 3, sampleSquares: 2 });
+    const first = async (batchSize: number, targets: string[]) => {
+      const method = { name: "lora" as const, rank: 4, targets };
+      const batches = { batchSize, gradientAccumulation: 3 / batchSize, maxSteps: 1 };
+      const from = { ...recipe(path), method, train: batches, output: join(folder, "mixed") };
+      for await (const event of train(from, { overwrite: true }))
+        if (event.type === "step-finished") return [event.loss, event.gradientNorm];
+      return [];
+    };
+    for (const targets of [["q_proj"], ["proj", "out_proj", "down_proj"]]) {
+      const [together, alone] = [await first(3, targets), await first(1, targets)];
+      for (const [i, value] of together.entries()) expect(value).toBeCloseTo(alone[i]!, 4);
+    }
   });
 });
 

@@ -82,7 +82,8 @@ function describeImageCost({ images, estimate, steps }: Plan): string[][] {
   const { encodings, why, floatingPointOperations: own } = images;
   if (steps === undefined) return [["images", `squares encoded ${why}`]];
   const part = `${Math.round((100 * own) / estimate.floatingPointOperations)} % of the time`;
-  return [["images", `${formatCount(Math.round(encodings))} squares encoded ${why}; ${part}`]];
+  const count = formatCount(Math.round(encodings));
+  return [["images", `${count} ${count === "1" ? "square" : "squares"} encoded ${why}; ${part}`]];
 }
 
 function describeValues(values: readonly PlanValue[], colors: Colors): string {

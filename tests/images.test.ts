@@ -1,4 +1,4 @@
-// Conversations and files of prompts with images, by the command.
+// Images by the command: in conversations, in files of prompts, and in what a plan tells of a recipe.
 
 import { spawn } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
@@ -97,4 +97,21 @@ it("answers a file of prompts with images, each as alone", async () => {
   const both = ["--data", "asked.jsonl", "--out", "x.jsonl", "--image", "photo.jpg"];
   const crossed = await sandbox.tunesmith("generate", ...MODEL, ...both);
   expect(crossed.err).toMatch(/images stand in front of one prompt/);
+}, 120_000);
+
+it("a plan tells what images take, and why they are encoded as often as they are", async () => {
+  const planOf = async (targets: string) => {
+    const method = `{ name: lora, targets: ${targets} }`;
+    const recipe = `model: my-vision-model\ndata: photos.jsonl\nmethod: ${method}\ntrain: { epochs: 3 }\n`;
+    await writeFile(join(sandbox.folder, "seeing.yaml"), recipe);
+    const { code, out, err } = await sandbox.tunesmith("plan", "seeing.yaml");
+    expect(code, err).toBe(0);
+    return out;
+  };
+  const alone = await planOf('".*text_model.*q_proj"');
+  expect(alone).toMatch(/images +2 images in 1 file, 12 tokens each \(24 in all\), 2 squares/);
+  expect(alone).toContain("<photo.jpg: 12 tokens>");
+  expect(alone).toMatch(/images +1 squares? encoded once each/);
+  expect(alone).toMatch(/one block of the encoder at work +\d/);
+  expect(await planOf("[q_proj]")).toMatch(/images +\d+ squares encoded in every step/);
 }, 120_000);
