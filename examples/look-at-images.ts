@@ -29,10 +29,8 @@ for await (const event of train(
 }
 
 const conversation = await openConversation({ model, ...(adapter && { adapter }) });
-const question = "What is it?";
-const parts = [{ type: "image", image } as const, { type: "text", text: question } as const];
-const message = { role: "user", content: question, parts };
-for await (const piece of conversation.answer([message], { maxNewTokens: 12 }))
+const content = [{ type: "image", image } as const, { type: "text", text: "What is it?" } as const];
+for await (const piece of conversation.answer([{ role: "user", content }], { maxNewTokens: 12 }))
   process.stdout.write(piece);
 process.stdout.write("\n");
 await conversation.dispose();

@@ -48,7 +48,7 @@ export type {
   TextPiece,
   TokenLogProbability,
 } from "./generate/index.ts";
-export type { ChatMessage, ContentPart, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
+export type { ContentPart, Tokenizer } from "./hub/tokenizers/tokenizer-types.ts";
 export type { FullOptions, LoraOptions, MethodOptions } from "./methods/index.ts";
 export type { Problem } from "./models/index.ts";
 export type { Verdict } from "./objectives/index.ts";
@@ -61,6 +61,7 @@ export type { MergeOptions } from "./recipe/merge.ts";
 export type { Override } from "./recipe/overrides.ts";
 export type { Plan } from "./recipe/plan.ts";
 export type { RecipeSource } from "./recipe/prepare.ts";
+export type { Message as ChatMessage } from "./recipe/prompts.ts";
 export type { RecipeInput } from "./recipe/schema.ts";
 export type { TrainOptions } from "./recipe/train.ts";
 export type {

@@ -30,7 +30,9 @@ export function collate(rows: readonly (readonly Sample[])[], options: CollateOp
       while (result.length < width) result.push(fill);
       return result;
     });
-  const pixelValues = rows.flat().flatMap((sample) => sample.pixelValues ?? []);
+  const pixelValues = rows
+    .flat()
+    .flatMap(({ images = [] }) => images.map((image) => image.pixelValues));
   return {
     ...(pixelValues.length > 0 && { pixelValues }),
     inputIds: padded(padTokenId, ({ inputIds }) => inputIds),

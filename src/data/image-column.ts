@@ -3,6 +3,7 @@
 
 import { dirname, resolve } from "node:path";
 import { TunesmithError } from "../errors.ts";
+import { isElsewhere } from "../hub/index.ts";
 import type { ChatMessage } from "../hub/tokenizers/tokenizer-types.ts";
 import type { TextOrMessages } from "./example.ts";
 import type { Row } from "./row.ts";
@@ -25,14 +26,14 @@ export function placeImages<Content extends readonly TextOrMessages[]>(
     const parts = message.parts.map((part) => {
       if (part.type === "text") return part;
       const path = part.image === "" ? listed[next++] : part.image;
-      return { ...part, image: path === undefined ? "" : resolve(folder, path) };
+      return { ...part, image: path === undefined ? "" : placed(folder, path) };
     });
     return { ...message, parts };
   };
-  const placed = contents.map((content) =>
+  const all = contents.map((content) =>
     typeof content === "string" ? content : content.map(place),
   );
-  if (next === listed.length) return placed as readonly TextOrMessages[] as Content;
+  if (next === listed.length) return all as readonly TextOrMessages[] as Content;
   throw new TunesmithError("data", {
     where: row.where,
     rule: `the column ${IMAGE_COLUMN} has a path for every {"type": "image"} in the messages`,
@@ -40,6 +41,8 @@ export function placeImages<Content extends readonly TextOrMessages[]>(
     fix: "write an image part where each image belongs, and name every file",
   });
 }
+
+const placed = (folder: string, path: string) => (isElsewhere(path) ? path : resolve(folder, path));
 
 function readColumn({ record, where }: Row): readonly string[] {
   const value = record[IMAGE_COLUMN] ?? [];

@@ -4,6 +4,7 @@ export type { BatchSource } from "./batch-source.ts";
 export { openBlank } from "./blanks.ts";
 export type { Example } from "./example.ts";
 export { type ColumnMapping, FORMATS, type FormatName } from "./formats.ts";
+export { imagesIn } from "./image-column.ts";
 export { labelsIn, type ReadLabel } from "./label-column.ts";
 export {
   type Dataset,
@@ -12,6 +13,7 @@ export {
   loadDataset,
   STREAMING_SIZE,
 } from "./load.ts";
+export { readMessages } from "./messages.ts";
 export {
   type PreviewedSample,
   type PreviewPiece,
@@ -21,8 +23,9 @@ export {
 } from "./preview.ts";
 export { PROMPT_COLUMNS, readPrompt } from "./prompts.ts";
 export { type DatasetSide, findFiles, READERS, type ResolveDataset, readRecords } from "./read.ts";
+export { ofRecord } from "./record-fault.ts";
 export type { Row } from "./row.ts";
 export type { Sample } from "./sample.ts";
-export type { DatasetCounts, LengthBucket } from "./tally.ts";
+export type { DatasetCounts, ImageCounts, LengthBucket } from "./tally.ts";
 export { createTokenize, type EncodeChat, type LossMode } from "./tokenize.ts";
 export { TRUNCATION_RULES, type TruncationRule } from "./truncate.ts";

@@ -15,6 +15,7 @@ import { labelOf, type ReadLabel, withoutLabel } from "./label-column.ts";
 import { readRecords } from "./read.ts";
 import type { Row } from "./row.ts";
 import type { Sample } from "./sample.ts";
+import { createImageOpener } from "./sample-images.ts";
 import { contentHash, HASHES } from "./split.ts";
 import { createTokenize, type EncodeChat, type LossMode } from "./tokenize.ts";
 import { ruleFor, type Truncated, type TruncationRule, truncate } from "./truncate.ts";
@@ -72,6 +73,7 @@ export function createPipeline(
   // A classifier fills none.
   const blanks = readLabel ? undefined : options.blanks;
   const { imageProcessor } = options;
+  const imageOpener = imageProcessor && createImageOpener(imageProcessor, tokenizer);
   const tokenize = readLabel
     ? createTokenize({ tokenizer, encodeChat, loss: "all", ends: false })
     : createTokenize({ tokenizer, encodeChat, loss, blanks });
@@ -94,22 +96,15 @@ export function createPipeline(
         }
       : sample;
 
-  /** An example as tokens, and its pictures as what reads them when they are needed. */
-  const withPictures = async (example: Example, where: string): Promise<Sample> => {
+  /** An example as tokens, with its images. */
+  const withImages = async (example: Example, where: string): Promise<Sample> => {
     const paths = imagesIn(contentsOf(example));
-    if (!imageProcessor) {
+    if (!imageOpener) {
       if (paths.length > 0) throw withoutProcessor(where, paths[0]!);
       return tokenize(example, where);
     }
-    const opened = [];
-    for (const path of paths) opened.push(await imageProcessor.open(path));
-    const { placeholder } = imageProcessor;
-    const sample = tokenize(example, where, {
-      placeholder,
-      prompts: opened.map(({ prompt }) => prompt),
-    });
-    const pixelValues = opened.map((image) => image.pixelValues);
-    return pixelValues.length > 0 ? { ...sample, pixelValues } : sample;
+    const images = await imageOpener.open(paths, where);
+    return imageOpener.place(tokenize(example, where, imageOpener.prompts(images)), images);
   };
 
   async function* examples(files: readonly string[]) {
@@ -130,10 +125,8 @@ export function createPipeline(
       for await (const { example, row, format } of examples(side.files)) {
         const hash = contentHash(example);
         if (!side.accepts(hash)) continue;
-        const whole = labelled(await withPictures(example, row.where), row);
-        const chosen = ruleFor(truncation, example.kind, readLabel !== undefined);
-        // A picture cut in two is none: such samples are refused, or dropped where that is asked for.
-        const rule = whole.pixelValues && chosen !== "drop" ? "error" : chosen;
+        const whole = labelled(await withImages(example, row.where), row);
+        const rule = ruleFor(truncation, example.kind, readLabel !== undefined);
         const inText = example.kind === "text" ? blanks : undefined;
         const limit = inText ? roomForText(maxLength) : maxLength;
         const cut = truncate(whole, limit, rule);

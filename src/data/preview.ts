@@ -1,14 +1,15 @@
 // What a model will be trained on, to be looked at before training: every token's text and whether it
 // is a target, the counts, and the lengths. Data first, then its rendering for a terminal.
 
+import { basename } from "node:path";
 import pc from "picocolors";
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
 import type { DatasetReport } from "./load.ts";
-import { type Sample, targetsOf } from "./sample.ts";
-import type { DatasetCounts } from "./tally.ts";
+import { type Sample, type SampleImage, targetsOf } from "./sample.ts";
+import type { DatasetCounts, ImageCounts } from "./tally.ts";
 
-/** A token's text; where a character takes several tokens, those together. */
+/** A token's text; where a character takes several tokens, those together, and so all tokens of an image. */
 export interface PreviewPiece {
   readonly tokenIds: readonly number[];
   readonly text: string;
@@ -39,11 +40,13 @@ export function previewSample(
   tokenizer: Tokenizer,
   label?: string,
 ): PreviewedSample {
-  const { inputIds, labels, where } = sample;
+  const { inputIds, labels, where, images = [] } = sample;
   const pieces: PreviewPiece[] = [];
   let start = 0;
   for (let end = 1; end <= inputIds.length; end++) {
-    const text = textBetween(inputIds, start, end, tokenizer);
+    const image = images.find((one) => one.start === start);
+    if (image) end = image.end;
+    const text = image ? describeImage(image) : textBetween(inputIds, start, end, tokenizer);
     const incomplete = text.endsWith("\ufffd") && end - start < MAX_TOKENS_OF_CHARACTER;
     if (incomplete && end < inputIds.length) continue;
     // The first position of a row is predicted from nothing, whatever its label says.
@@ -61,6 +64,13 @@ export function previewSample(
     pieces,
     ...(label !== undefined && { label }),
   };
+}
+
+/** In the place of tokens that say nothing to a reader. */
+function describeImage({ path, start, end, pixelValues }: SampleImage): string {
+  const [squares = 0] = pixelValues.shape;
+  const read = squares === 1 ? "" : ` of ${squares} squares`;
+  return `<${basename(path)}: ${end - start} tokens${read}>`;
 }
 
 export interface RenderOptions {
@@ -115,6 +125,7 @@ export function renderReport(report: DatasetReport, options: RenderOptions = {})
     `${paint.bold("train")}    ${describeCounts(report, report)}${report.complete ? "" : " (in the first records)"}`,
   ];
   if (report.eval) lines.push(`${paint.bold("eval")}     ${describeCounts(report.eval, report)}`);
+  if (report.images) lines.push(`${paint.bold("images")}   ${describeImages(report.images)}`);
   if (report.evalInTrain > 0)
     lines.push(
       paint.yellow(
@@ -125,6 +136,20 @@ export function renderReport(report: DatasetReport, options: RenderOptions = {})
   lines.push(`${paint.bold("longest")}  ${longest.tokens} tokens at ${longest.where}`);
   return [...lines, ...histogram(report, paint.dim)].join("\n");
 }
+
+/** How many images, and what each of them takes. */
+function describeImages(counts: ImageCounts): string {
+  const { images, files, tokens, least, most, squares } = counts;
+  const each = least === most ? `${most} tokens each` : `${least} to ${most} tokens each`;
+  const named = files < images ? ` in ${plural(files, "file")}` : "";
+  return [
+    `${plural(images, "image")}${named}`,
+    `${each} (${tokens} in all)`,
+    `${plural(squares, "square")} to encode`,
+  ].join(", ");
+}
+
+const plural = (count: number, one: string) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
 const BAR_WIDTH = 40;
 

@@ -2,6 +2,7 @@
 
 import { TunesmithError } from "../errors.ts";
 import type { TextOrMessages } from "./example.ts";
+import { placeImages } from "./image-column.ts";
 import { isMessageList, readMessages, readTextOrMessages } from "./messages.ts";
 import type { Row } from "./row.ts";
 
@@ -9,7 +10,8 @@ import type { Row } from "./row.ts";
 export const PROMPT_COLUMNS = ["prompt", "messages", "conversations", "text"] as const;
 
 /**
- * The prompt of a record; of a conversation that ends with an answer, what comes before it.
+ * The prompt of a record, its images with their paths; of a conversation that ends with an answer, what comes
+ * before it.
  * @throws TunesmithError (data) for a record without one
  */
 export function readPrompt(row: Row): TextOrMessages {
@@ -17,7 +19,7 @@ export function readPrompt(row: Row): TextOrMessages {
   const value = column && row.record[column];
   if (!column || value === "") throw noPrompt(row);
   if (!isMessageList(value)) return readTextOrMessages(row, column);
-  const messages = readMessages(row, column);
+  const [messages] = placeImages(row, [readMessages(row, column)] as const);
   const asked = messages.at(-1)!.role === "assistant" ? messages.slice(0, -1) : messages;
   if (asked.length === 0) throw noPrompt(row);
   return asked;

@@ -15,11 +15,26 @@ export interface Sample {
   readonly positionIds?: number[];
   /** For classifiers, what is right of the whole, as `Batch.rowLabels` has it. */
   readonly rowLabel?: readonly number[];
-  /** Its pictures, in the order of their tokens. */
-  readonly pixelValues?: readonly PixelValues[];
+  /** Its images, in the order of their tokens. */
+  readonly images?: readonly SampleImage[];
   /** The record it came from, as Row.where. */
   readonly where: string;
 }
+
+/** An image, and its tokens: those that it gives its rows to, and what stands around them. */
+export interface SampleImage {
+  /** Its file. */
+  readonly path: string;
+  /** From this position of `inputIds` … */
+  readonly start: number;
+  /** … up to this one. */
+  readonly end: number;
+  readonly pixelValues: PixelValues;
+}
+
+/** Tokens of images. */
+export const imageTokensOf = ({ images = [] }: Sample): number =>
+  images.reduce((sum, { start, end }) => sum + end - start, 0);
 
 /**
  * What is trained on: the label of the whole, or positions. Labels of tokens are shifted by one in the

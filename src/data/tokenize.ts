@@ -8,6 +8,7 @@ import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.t
 import type { BlankTokens } from "../models/index.ts";
 import { answeredBlank } from "./blanks.ts";
 import type { Example } from "./example.ts";
+import { withRecord } from "./record-fault.ts";
 import type { Sample } from "./sample.ts";
 
 /** Renders and encodes a conversation; `encodeChat` of src/hub/tokenizers/chat-template.ts. */
@@ -77,12 +78,7 @@ export function createTokenize(
     try {
       return encodeChat(tokenizer, messages, images && { images });
     } catch (cause) {
-      if (!(cause instanceof TunesmithError)) throw cause;
-      const faults = cause.faults.map((fault) => ({
-        ...fault,
-        where: `${where} (${fault.where})`,
-      }));
-      throw new TunesmithError(cause.code, faults, { cause });
+      throw withRecord(where, cause);
     }
   };
 

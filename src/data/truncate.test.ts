@@ -52,6 +52,47 @@ describe("truncate", () => {
     expect(pieces.map(targetsOf)).toEqual([2]);
   });
 
+  describe("of samples with images", () => {
+    const pixelValues = { data: new Float32Array(), shape: [1] };
+    const image = (start: number, end: number) => ({ path: "photo.jpg", start, end, pixelValues });
+    /** Ten tokens, all trained on but those of images. */
+    const seeing = (...spans: readonly [number, number][]): Sample => {
+      const whole = sample(10);
+      for (const [start, end] of spans) whole.labels.fill(IGNORED_LABEL, start, end);
+      return { ...whole, images: spans.map(([start, end]) => image(start, end)) };
+    };
+
+    it("keep_start cuts what is behind an image, and never an image", () => {
+      const [behind] = truncate(seeing([1, 4], [8, 10]), 7, "keep_start").samples;
+      expect(behind).toMatchObject({ inputIds: [1, 2, 3, 4, 5, 6, 7], images: [image(1, 4)] });
+      for (const cut of [3, 4, 5, 6]) {
+        const [before] = truncate(seeing([1, 3], [3, 7]), cut, "keep_start").samples;
+        expect(before ?? {}).not.toHaveProperty("images.1");
+      }
+      const [none] = truncate(seeing([2, 7]), 6, "keep_start").samples;
+      expect(none!.inputIds).toEqual([1, 2]);
+      expect(none).not.toHaveProperty("images");
+      expect(truncate(seeing([1, 7]), 6, "keep_start").outcome).toBe("untargeted");
+    });
+
+    it("keep_end cuts in front of all images, or leaves the sample out", () => {
+      const [kept] = truncate(seeing([4, 8]), 7, "keep_end").samples;
+      expect(kept).toMatchObject({ inputIds: [4, 5, 6, 7, 8, 9, 10], images: [image(1, 5)] });
+      for (const [start, end] of [
+        [0, 2],
+        [2, 6],
+      ] as const)
+        expect(truncate(seeing([start, end]), 7, "keep_end")).toEqual({
+          outcome: "dropped",
+          samples: [],
+        });
+    });
+
+    it("split leaves them out", () => {
+      expect(truncate(seeing([1, 3]), 7, "split").outcome).toBe("dropped");
+    });
+  });
+
   it("drops or refuses", () => {
     expect(truncate(sample(8), 5, "drop")).toEqual({ outcome: "dropped", samples: [] });
     expect(truncate(sample(8), 5, "error")).toEqual({ outcome: "refused", samples: [] });

@@ -14,6 +14,9 @@ import { type Sample, targetsOf } from "./sample.ts";
  * - "split": it becomes several samples, each token trained on once; meant for plain text
  * - "drop": it is left out
  * - "auto": "split" for plain texts without a label, "error" for the rest
+ *
+ * Images are kept whole, and nothing is trained on behind an image that is not there: "keep_start" ends in
+ * front of one that it would cut, and a sample that "keep_end" or "split" would take one from is left out.
  */
 export const TRUNCATION_RULES = [
   "auto",
@@ -44,6 +47,8 @@ export interface Truncated {
   readonly samples: readonly Sample[];
 }
 
+const DROPPED: Truncated = { outcome: "dropped", samples: [] };
+
 /** Applies a rule. A sample left without targets, by the cut or from the start, is left out. */
 export function truncate(
   sample: Sample,
@@ -55,27 +60,32 @@ export function truncate(
     case "error":
       return { outcome: "refused", samples: [] };
     case "drop":
-      return { outcome: "dropped", samples: [] };
+      return DROPPED;
     case "keep_start":
-      return targeted("cut", [slice(sample, 0, maxLength)]);
-    case "keep_end":
-      return targeted("cut", [slice(sample, sample.inputIds.length - maxLength, undefined)]);
+      return targeted("cut", [slice(sample, 0, beforeImage(sample, maxLength))]);
+    case "keep_end": {
+      const start = sample.inputIds.length - maxLength;
+      if (sample.images?.some((image) => image.start < start)) return DROPPED;
+      return targeted("cut", [slice(sample, start, undefined)]);
+    }
     case "split":
-      return targeted("split", split(sample, maxLength));
+      return sample.images ? DROPPED : targeted("split", split(sample, maxLength));
   }
 }
 
 /** The fault of samples that truncation "error" refuses. */
 export function tooLong(
-  refused: { count: number; longest: { where: string; tokens: number } },
+  refused: { count: number; longest: { where: string; tokens: number; imageTokens?: number } },
   maxLength: number,
 ): TunesmithError {
   const { count, longest } = refused;
+  const { imageTokens = 0 } = longest;
+  const ofImages = imageTokens > 0 ? `, ${imageTokens} of them for images` : "";
   const others = count > 1 ? `; ${count} samples are too long, this is the longest` : "";
   return new TunesmithError("data", {
     where: longest.where,
     rule: `a sample is at most ${maxLength} tokens long`,
-    seen: `${longest.tokens} tokens${others}`,
+    seen: `${longest.tokens} tokens${ofImages}${others}`,
     fix: "raise the maximum length, or choose a truncation: keep_start, keep_end, split or drop",
   });
 }
@@ -94,15 +104,23 @@ function split(sample: Sample, maxLength: number): Sample[] {
   return pieces;
 }
 
+/** Where to end at the latest so that no image is cut. */
+const beforeImage = ({ images = [] }: Sample, end: number): number =>
+  images.find((image) => image.start < end && image.end > end)?.start ?? end;
+
 /** The first label of a slice has nothing before it to be predicted from. */
 function slice(sample: Sample, start: number, end: number | undefined): Sample {
   const labels = sample.labels.slice(start, end);
   if (start > 0) labels[0] = IGNORED_LABEL;
-  const { contextLength, positionIds } = sample;
+  const { contextLength, positionIds, images, ...rest } = sample;
+  const kept = images
+    ?.filter((image) => image.start >= start && image.end <= start + labels.length)
+    .map((image) => ({ ...image, start: image.start - start, end: image.end - start }));
   return {
-    ...sample,
+    ...rest,
     inputIds: sample.inputIds.slice(start, end),
     labels,
+    ...(kept && kept.length > 0 && { images: kept }),
     ...(contextLength !== undefined && {
       contextLength: Math.min(Math.max(0, contextLength - start), labels.length),
     }),

@@ -27,17 +27,9 @@ const BEHIND_WINDOWS: Exception = {
   reason: /every position sees the keys that are put in front/,
 };
 
-const ON_ENCODERS: Exception = {
-  models: ["idefics3", "smolvlm"],
-  reason: /what looks at all positions of a text adapts the decoder/,
-};
-
 const EXCEPTIONS: Readonly<Partial<Record<MethodName, readonly Exception[]>>> = {
   prefix: [BEHIND_WINDOWS, { ...BEHIND_WINDOWS, models: ["phi3"] }],
-  adalora: [ON_ENCODERS],
-  "x-lora": [ON_ENCODERS],
   unipelt: [
-    ON_ENCODERS,
     BEHIND_WINDOWS,
     // AdapterHub's LoRA knows its places by name.
     {
@@ -66,7 +58,11 @@ const NAMES_TARGETS: ReadonlySet<MethodName> = new Set(["adalora", "boft"]);
 const OVER_ADAPTERS: Readonly<
   Partial<Record<MethodName, { of: (name: string) => MethodOptions; learningRate: number }>>
 > = {
-  "x-lora": { of: () => ({ name: "lora", rank: 2, init: false }), learningRate: 3e-2 },
+  // Its shares are those of a text's tokens: where there is an encoder of images, it is left out.
+  "x-lora": {
+    of: () => ({ name: "lora", rank: 2, init: false, exclude: ".*(vision_model|connector).*" }),
+    learningRate: 3e-2,
+  },
   "adapter-fusion": {
     of: (adapterName) => ({ name: "adapter", reductionFactor: 8, adapterName }),
     learningRate: 1e-2,

@@ -1,7 +1,11 @@
 // Images in the engine: which of them are looked at again, and what is told where they do not fit. What they
 // compute is held against Transformers in tests/parity.
 
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, it } from "vitest";
+import type { MethodOptions } from "../methods/index.ts";
 import { patchPositions } from "../models/siglip.ts";
 import { arrayDifference } from "../runtime/testing/array-difference.ts";
 import type { PixelValues } from "./batch.ts";
@@ -9,7 +13,6 @@ import { createDecoder } from "./decoding/decoder.ts";
 import { createReadImages } from "./decoding/read-images.ts";
 import { createRereadingDecoder } from "./decoding/rereading-decoder.ts";
 import { createKeptStates } from "./kept-states.ts";
-import type { OpenOptions } from "./load.ts";
 import { contractBatches } from "./testing/contract-batches.ts";
 import { differentiate, openTiny } from "./testing/tiny-models.ts";
 
@@ -120,13 +123,38 @@ it("decoders that keep nothing, and that are cut back, see the same images", asy
   await model.dispose();
 });
 
-const REFUSED: OpenOptions["method"][] = [
-  { name: "adalora", totalSteps: 100, targets: "all-linear" },
-  { name: "lora", init: "eva", targets: ["q_proj"] },
-];
-it.each(REFUSED)("what looks at whole texts adapts the decoder: %o", async (method) => {
+const OF_TEXTS = "adapts the decoder, which reads texts";
+
+it("what is initialised by a look at texts adapts the decoder", async () => {
+  const method = { name: "lora", init: "eva", targets: ["q_proj"] } as const;
   const data = { batches: () => alone };
-  await expect(openTiny("idefics3", { method, data })).rejects.toThrow(
-    "adapts the decoder, which reads texts",
-  );
+  await expect(openTiny("idefics3", { method, data })).rejects.toThrow(OF_TEXTS);
+});
+
+it("what has a share for every token of a text adapts the decoder", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tunesmith-encoder-"));
+  const model = await openTiny("idefics3", { method: { name: "lora", rank: 2 } });
+  await model.saveAdapter(folder);
+  await model.dispose();
+  const method: MethodOptions = { name: "x-lora", adapters: [folder, folder] };
+  await expect(openTiny("idefics3", { method })).rejects.toThrow(OF_TEXTS);
+  await rm(folder, { recursive: true });
+});
+
+it("AdaLoRA's factors in the encoder count once in its loss, whatever number of images there is", async () => {
+  const targets = ".*vision_model.*q_proj";
+  const method = { name: "adalora", totalSteps: 100, targets, orthogonality: 0.5 } as const;
+  const model = await openTiny("idefics3", { method });
+  const lossOf = async (count: number) => {
+    const [ids = []] = batch.inputIds;
+    const more = Array.from({ length: count - 1 }, () => [96, 96, 96, 96]).flat();
+    const inputIds = [[...more, ...ids]];
+    const pixelValues = Array.from({ length: count }, () => picture!);
+    const options = { scale: 1 };
+    return model.accumulateGradients({ inputIds, labels: inputIds, pixelValues }, options);
+  };
+  const { auxiliaryLoss } = await lossOf(1);
+  expect(auxiliaryLoss).toBeGreaterThan(0);
+  expect((await lossOf(3)).auxiliaryLoss).toBe(auxiliaryLoss);
+  await model.dispose();
 });

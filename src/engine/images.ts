@@ -10,7 +10,7 @@ import { type PixelValues, pixelsOf } from "./batch.ts";
 import type { RunValues } from "./bind.ts";
 import { type BlockPassed, createBlocks } from "./blocks.ts";
 import { createKeptStates } from "./kept-states.ts";
-import { createPasses, type Part, type PassesOptions } from "./passes.ts";
+import { createPasses, type Part, type PassesOptions, type StatisticGradients } from "./passes.ts";
 import type { TraceShape } from "./trace.ts";
 
 /** What images have become. */
@@ -19,8 +19,13 @@ export interface ImageStates {
   readonly states: Float32Array;
   /** Whether anything trained has a part in them. */
   readonly isTrained: boolean;
-  /** Adds the gradients of what made the states, from theirs; what forward left is let go of. */
-  backward(gradient: Float32Array): Promise<void>;
+  /** What was passed of the first image, as all report the same: for losses beside the objective's. */
+  readonly passed: readonly BlockPassed[];
+  /**
+   * Adds the gradients of what made the states, from theirs and from those of what was reported; what
+   * forward left is let go of.
+   */
+  backward(gradient: Float32Array, ofStatistics?: StatisticGradients): Promise<void>;
 }
 
 export interface ImageReader {
@@ -51,7 +56,7 @@ export function createImageReader(images: ImageEncoder, options: ImageReaderOpti
   const method = options.method && onModules(options.method);
   const parts = { ...options, architecture: stack, method };
   const blocks = createBlocks({ ...parts, passes: createPasses(parts) });
-  const kept = isChanged(stack.weights, method) ? undefined : createKeptStates();
+  const kept = reachesWeights(stack.weights, method) ? undefined : createKeptStates();
   const steps: readonly (readonly [part: Part, layer: number])[] = [
     ["enter", 0],
     ...stack.blocks.map((_, layer) => ["block", layer] as const),
@@ -129,10 +134,14 @@ export function createImageReader(images: ImageEncoder, options: ImageReaderOpti
       return {
         states,
         isTrained: seen.some(({ passed }) => passed.length > 0),
-        async backward(gradient) {
-          for (const { passed, run, start, end } of seen.toReversed()) {
+        passed: seen[0]?.passed ?? [],
+        async backward(gradient, ofStatistics) {
+          for (const one of seen.toReversed()) {
+            const { passed, run, start, end } = one;
+            const ofReported = one === seen[0] ? ofStatistics : undefined;
             let ofOutput = passed.length > 0 ? rowsOf(gradient.subarray(start, end)) : undefined;
-            for (const block of passed.toReversed()) ofOutput = await block.backward(ofOutput, run);
+            for (const block of passed.toReversed())
+              ofOutput = await block.backward(ofOutput, run, ofReported);
           }
         },
       };
@@ -150,6 +159,7 @@ export function createImageReader(images: ImageEncoder, options: ImageReaderOpti
 export const frozenStates = (states: Float32Array): ImageStates => ({
   states,
   isTrained: false,
+  passed: [],
   backward: async () => {},
 });
 
@@ -180,7 +190,7 @@ const onModules = ({
 });
 
 /** Whether a method has a part in what these weights compute. */
-function isChanged(
+export function reachesWeights(
   weights: readonly { readonly name: string }[],
   method: BoundMethod | undefined,
 ): boolean {

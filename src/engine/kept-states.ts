@@ -8,8 +8,11 @@ export interface KeptStates {
   set(picture: PixelValues, states: Float32Array): void;
 }
 
+/** How much is kept. */
+export const KEPT_BYTES = 512 * 2 ** 20;
+
 /** @param limit bytes; what was used longest ago goes first */
-export function createKeptStates(limit = 512 * 2 ** 20): KeptStates {
+export function createKeptStates(limit = KEPT_BYTES): KeptStates {
   const kept = new Map<PixelValues, Float32Array>();
   let bytes = 0;
   return {

@@ -222,7 +222,8 @@ export function createNetwork(options: NetworkOptions): Network {
     const scaled = await head.lossWithGradients(states, labels, training.scale, arriving, run);
     pool.give(states);
 
-    const passed = [...below.done, ...(last ? [last] : [])];
+    const ofImages = below.entered.images?.passed ?? [];
+    const passed = [...ofImages, ...below.done, ...(last ? [last] : [])];
     const auxiliary = auxiliaryLoss(
       { architecture: architecture.auxiliaryLoss, method: method?.auxiliaryLoss },
       passed,
@@ -240,7 +241,7 @@ export function createNetwork(options: NetworkOptions): Network {
     }
     for (const block of below.done.reverse())
       gradient = await block.backward(gradient, run, ofStatistics);
-    await leave(below.entered, gradient, run);
+    await leave(below.entered, gradient, run, ofStatistics);
     forgetFirstPass(run);
     return {
       lossSum: scaled / training.scale,

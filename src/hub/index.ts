@@ -44,6 +44,7 @@ export { GGUF_TYPE_NAMES } from "./gguf/gguf-types.ts";
 export { GGUF_DTYPES, type GgufDtype } from "./gguf/gguf-types-of-model.ts";
 export { type GgufToWrite, writeGguf } from "./gguf/gguf-writer.ts";
 export { decodeHalf, encodeHalf, type HalfKind } from "./half.ts";
+export { isElsewhere } from "./images/image-file.ts";
 export {
   createImageProcessor,
   type ImageProcessor,

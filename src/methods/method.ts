@@ -218,6 +218,8 @@ export interface BoundMethod {
   readonly readsFirstPass?: true;
   /** The loss of what the hooks reported; its mean over micro-batches counts. */
   readonly auxiliaryLoss?: AuxiliaryLossOf;
+  /** Whether what the hooks report depends on the method's tensors alone: one pass of several tells it. */
+  readonly reportsTensors?: true;
   /** What it does of its own between steps; what it remembers is in parameters marked `state`. */
   readonly schedule?: MethodSchedule;
   /** Why what it adds cannot become part of the weights; `mergeInto` is left out then. */

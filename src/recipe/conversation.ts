@@ -3,12 +3,9 @@
 import { existsSync } from "node:fs";
 import { freemem } from "node:os";
 import { join } from "node:path";
-import { openBlank } from "../data/index.ts";
-import type { PixelValues } from "../engine/batch.ts";
 import { type EngineModel, openModel } from "../engine/load.ts";
 import { textContext } from "../engine/text-context.ts";
 import type { ModelDtype } from "../engine/weights/model-dtype.ts";
-import { TunesmithError } from "../errors.ts";
 import {
   createTextStream,
   DEFAULT_NEW_TOKENS,
@@ -18,9 +15,7 @@ import {
   withModelDefaults,
 } from "../generate/index.ts";
 import {
-  type ChatMessage,
   type Checkpoint,
-  encodeChat,
   loadTokenizerFolder,
   openCheckpoint,
   type QuantizationType,
@@ -29,6 +24,7 @@ import {
 import type { Attention } from "./attention.ts";
 import { imageProcessorOf } from "./image-processor.ts";
 import { fetchModel } from "./prepare.ts";
+import { createPromptReader, type Message, type Prompt, type PromptReader } from "./prompts.ts";
 
 export interface Sampling extends TokenChoice {
   /** Default 256. */
@@ -46,10 +42,11 @@ export interface Conversation {
   readonly tokenizer: Tokenizer;
   /**
    * The model's answer to a conversation; a model without a chat template continues its last message.
+   * Images are parts of a message's content: `{ type: "image", image: "photo.jpg" }`.
    * Returns why it ended: "length" where it was cut off, undefined where the signal aborted.
    */
   answer(
-    messages: readonly ChatMessage[],
+    messages: readonly Message[],
     options?: AnswerOptions,
     signal?: AbortSignal,
   ): AsyncGenerator<string, StopReason | undefined>;
@@ -59,6 +56,11 @@ export interface Conversation {
     options?: AnswerOptions,
     signal?: AbortSignal,
   ): AsyncGenerator<string, StopReason | undefined>;
+  /**
+   * Looks at the head of an image file: how many tokens it takes in a conversation.
+   * @throws TunesmithError (data) for a file that is no image, (config) for a model that looks at none
+   */
+  openImage(path: string): Promise<{ readonly tokens: number }>;
   dispose(): Promise<void>;
 }
 
@@ -84,22 +86,19 @@ export interface ConversationOptions extends Attention {
  *       process.stdout.write(piece);
  */
 export async function openConversation(options: ConversationOptions): Promise<Conversation> {
-  const { model, tokenizer } = await openText(options);
+  const { model, tokenizer, prompts } = await openText(options);
   const context = textContext(model);
-
   const stream = createTextStream(model, tokenizer);
-  const imageProcessor = await imageProcessorOf(model.source, model.architecture);
 
   async function* text(
-    promptIds: readonly number[],
+    { inputIds, pixelValues }: Prompt,
     sampling: AnswerOptions,
     signal?: AbortSignal,
-    pixelValues?: readonly PixelValues[],
   ): AsyncGenerator<string, StopReason | undefined> {
     // A long prompt leaves room for a shorter answer; one that leaves none is told as a fault.
-    const room = Math.max(1, context - promptIds.length);
+    const room = Math.max(1, context - inputIds.length);
     const options = withModelDefaults(sampling, model.generationConfig);
-    const pieces = stream.continue(promptIds, {
+    const pieces = stream.continue(inputIds, {
       ...options,
       maxNewTokens: Math.min(sampling.maxNewTokens ?? DEFAULT_NEW_TOKENS, room),
       signal,
@@ -116,39 +115,25 @@ export async function openConversation(options: ConversationOptions): Promise<Co
     }
   }
 
-  const continueText: Conversation["continueText"] = (prompt, sampling = {}, signal) =>
-    text(promptIdsOf({ model, tokenizer }, prompt, true), sampling, signal);
   return {
     tokenizer,
-    continueText,
-    async *answer(messages, sampling = {}, signal) {
-      const paths = messages.flatMap(({ parts = [] }) =>
-        parts.flatMap((part) => (part.type === "image" ? part.image : [])),
-      );
-      if (paths.length > 0 && !(imageProcessor && tokenizer.chatTemplate !== undefined))
-        throw looksAtNone(model.source, paths[0]!);
-      if (paths.length === 0)
-        return yield* text(promptIdsOf({ model, tokenizer }, messages), sampling, signal);
-      const opened = [];
-      for (const path of paths) opened.push(await imageProcessor!.open(path));
-      const { inputIds } = encodeChat(tokenizer, messages, {
-        addGenerationPrompt: true,
-        images: {
-          placeholder: imageProcessor!.placeholder,
-          prompts: opened.map(({ prompt }) => prompt),
-        },
-      });
-      const pictures = opened.map(({ pixelValues }) => pixelValues);
-      return yield* text(inputIds, sampling, signal, pictures);
+    async *continueText(prompt, sampling = {}, signal) {
+      return yield* text(await prompts.read(prompt, true), sampling, signal);
     },
+    async *answer(messages, sampling = {}, signal) {
+      return yield* text(await prompts.read(messages), sampling, signal);
+    },
+    openImage: prompts.openImage,
     dispose: () => model.dispose(),
   };
 }
 
 /** What a conversation is held with. */
-export async function openText(
-  options: ConversationOptions,
-): Promise<{ readonly model: EngineModel; readonly tokenizer: Tokenizer }> {
+export async function openText(options: ConversationOptions): Promise<{
+  readonly model: EngineModel;
+  readonly tokenizer: Tokenizer;
+  readonly prompts: PromptReader;
+}> {
   const path = await fetchModel(options.model, options);
   const { adapter, quantization: type, onWarning } = options;
   const checkpoint = await openCheckpoint(path);
@@ -157,25 +142,9 @@ export async function openText(
   const tokenizerLoaded = tokenizerOf(checkpoint, adapter).finally(() => checkpoint.close());
   tokenizerLoaded.catch(() => {});
   const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
-  return { model, tokenizer: await tokenizerLoaded };
-}
-
-/**
- * The tokens that an answer follows: a text is a user's message. Without a chat template, or where the
- * prompt is `raw`, it or the last message is continued as it is. A model that fills blanks has one to fill.
- */
-export function promptIdsOf(
-  { model, tokenizer }: { readonly model: EngineModel; readonly tokenizer: Tokenizer },
-  prompt: string | readonly ChatMessage[],
-  raw = false,
-): readonly number[] {
-  const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
-  const inputIds =
-    raw || tokenizer.chatTemplate === undefined
-      ? tokenizer.encode(messages.at(-1)?.content ?? "")
-      : encodeChat(tokenizer, messages, { addGenerationPrompt: true }).inputIds;
-  const { blanks } = model.architecture.dimensions;
-  return blanks ? openBlank(inputIds, blanks, tokenizer.eosTokenId) : inputIds;
+  const tokenizer = await tokenizerLoaded;
+  const imageProcessor = await imageProcessorOf(model.source, model.architecture);
+  return { model, tokenizer, prompts: createPromptReader({ model, tokenizer, imageProcessor }) };
 }
 
 /** An adapter for new tokens brings the tokenizer that has them. */
@@ -183,14 +152,6 @@ const tokenizerOf = (checkpoint: Checkpoint, adapter: string | undefined): Promi
   adapter !== undefined && existsSync(join(adapter, "tokenizer.json"))
     ? loadTokenizerFolder(adapter)
     : checkpoint.loadTokenizer();
-
-const looksAtNone = (model: string, image: string) =>
-  new TunesmithError("config", {
-    where: model,
-    rule: "images are for models that look at them, with a chat template",
-    seen: image,
-    fix: "use an Idefics3 or a SmolVLM with all files of its folder, or leave the image out",
-  });
 
 /**
  * Whether the weights fit well into free memory as 32-bit numbers. Every token reads all of them, and

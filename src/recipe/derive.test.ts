@@ -26,6 +26,8 @@ async function derive(change: Partial<RecipeInput> = {}, given = facts) {
 it("answers every open key with a reason", async () => {
   const { recipe, origins } = await derive();
   expect(recipe.data.maxLength).toBe(1024);
+  const seeing = await derive({}, { ...facts, looksAtImages: true });
+  expect(seeing.recipe.data.maxLength).toBe(2048);
   expect(recipe.method).toMatchObject({ alpha: 8 });
   expect(recipe.train).toMatchObject({ learningRate: 2e-4, keepBest: false });
   expect(recipe.output).toBe("/runs/mine-1");

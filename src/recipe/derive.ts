@@ -35,6 +35,8 @@ export interface ResolvedRecipe extends Omit<LoadedRecipe, "recipe"> {
 export interface Facts {
   /** The model's context, and what says so. */
   readonly context: { readonly tokens: number; readonly source: string };
+  /** Whether the model looks at images, which take many tokens. */
+  readonly looksAtImages?: boolean;
   /** What the objective makes of the model, where that is a classifier. */
   readonly classifier?: ChosenClassifier;
   /** Tokens that the model is given, and what has rows for them. */
@@ -53,8 +55,11 @@ interface Answer {
   readonly why: string;
 }
 
-/** Samples are cut to this where the model could take more: memory grows with it. */
-export const USUAL_MAXIMUM_LENGTH = 1024;
+/**
+ * Samples are cut to this where the model could take more: memory grows with it. A photo in 17 squares of 64
+ * tokens takes more than texts usually do.
+ */
+const USUAL_MAXIMUM_LENGTH = { texts: 1024, images: 2048 } as const;
 
 const derived = (value: unknown, why: string): Answer => ({ value, kind: "derived", why });
 
@@ -76,13 +81,15 @@ const isLora = (method: ParsedRecipe["method"]) =>
 /** The derived keys, in the order in which they are answered. */
 const RULES: Readonly<Record<string, (recipe: ParsedRecipe, facts: Facts) => Answer | undefined>> =
   {
-    "data.maxLength": (_, { context }) =>
-      context.tokens <= USUAL_MAXIMUM_LENGTH
+    "data.maxLength": (_, { context, looksAtImages }) => {
+      const usual = USUAL_MAXIMUM_LENGTH[looksAtImages ? "images" : "texts"];
+      return context.tokens <= usual
         ? { value: context.tokens, kind: "checkpoint", why: context.source }
         : derived(
-            USUAL_MAXIMUM_LENGTH,
+            usual,
             `bounds memory; the model takes up to ${context.tokens} (${context.source})`,
-          ),
+          );
+    },
     "model.quantization": ({ method, model }, { quantized }) => {
       if (quantized) return { value: quantized, kind: "checkpoint", why: "the checkpoint's own" };
       if (model.arithmetic === "int8") return derived("int8", "products are computed in int8");

@@ -56,7 +56,7 @@ const LOGIT_ROWS = { least: 128, most: 2048 } as const;
 
 /**
  * A model's weights as tokens go through them. Those of an encoder of images are held like the others; what
- * images take beside is left out of all estimates.
+ * images take beside is told by `estimate-images.ts`.
  */
 export function weightsOfTexts({
   weights,

@@ -1,6 +1,6 @@
 // A file of prompts answered into a file: the records as they are, each with its reply, in their order.
 
-import { findFiles, type Row, readPrompt, readRecords } from "../data/index.ts";
+import { findFiles, imagesIn, ofRecord, type Row, readPrompt, readRecords } from "../data/index.ts";
 import { textContext } from "../engine/text-context.ts";
 import {
   createRequests,
@@ -16,10 +16,10 @@ import {
   type AnswerOptions,
   type ConversationOptions,
   openText,
-  promptIdsOf,
   type Sampling,
 } from "./conversation.ts";
 import { datasetResolver } from "./datasets.ts";
+import type { PromptReader } from "./prompts.ts";
 
 export interface GenerateFileOptions extends ConversationOptions, AnswerOptions, RequestsOptions {
   /** A file, a folder or a dataset of the hub; its records have prompts. */
@@ -57,19 +57,21 @@ const AHEAD = 4;
 export async function generateFile(options: GenerateFileOptions): Promise<GenerateFileProgress> {
   const { data, out, raw = false, signal, onReply, maxBatch = DEFAULT_BATCH } = options;
   const files = await findFiles(data, datasetResolver(options));
-  const records = await countPrompts(files);
-  const { model, tokenizer } = await openText(options);
+  const { records, images } = await countPrompts(files);
+  const { model, tokenizer, prompts } = await openText(options);
+  if (images > 0) await checkImages(files, prompts);
   const { cacheBytes, responseFormat } = options;
   const requests = createRequests({ model, tokenizer }, { maxBatch, cacheBytes });
   const context = textContext(model);
   const sampling = withModelDefaults(samplingOf(options), model.generationConfig);
   const stops = stopTokenIds(model, tokenizer);
-  const submit = (row: Row): Promise<FinishedReply> => {
-    const inputIds = promptIdsOf({ model, tokenizer }, readPrompt(row), raw);
+  const submit = async (row: Row): Promise<FinishedReply> => {
+    const prompt = await ofRecord(row.where, () => prompts.read(readPrompt(row), raw));
+    const { inputIds } = prompt;
     const room = Math.max(1, context - inputIds.length);
     const maxNewTokens = Math.min(options.maxNewTokens ?? DEFAULT_NEW_TOKENS, room);
     const ends = { maxNewTokens, stopTokenIds: stops, signal };
-    return requests.submit({ ...sampling, ...ends, inputIds, responseFormat }).finished;
+    return requests.submit({ ...sampling, ...ends, ...prompt, responseFormat }).finished;
   };
 
   const began = performance.now();
@@ -110,15 +112,23 @@ export async function generateFile(options: GenerateFileOptions): Promise<Genera
   }
 }
 
-/** How many records there are. @throws TunesmithError (data) for the first without a prompt */
-async function countPrompts(files: readonly string[]): Promise<number> {
-  let count = 0;
+/** How many records there are, and images in them. @throws TunesmithError (data) for the first without a prompt */
+async function countPrompts(files: readonly string[]) {
+  const counts = { records: 0, images: 0 };
   for await (const row of readRecords(files)) {
-    readPrompt(row);
-    count++;
+    counts.images += imagesOf(row).length;
+    counts.records++;
   }
-  return count;
+  return counts;
 }
+
+/** @throws TunesmithError for the first image that is none, or that the model does not look at */
+async function checkImages(files: readonly string[], prompts: PromptReader): Promise<void> {
+  for await (const row of readRecords(files))
+    for (const path of imagesOf(row)) await ofRecord(row.where, () => prompts.openImage(path));
+}
+
+const imagesOf = (row: Row) => imagesIn([readPrompt(row)]);
 
 function samplingOf(options: Sampling): Sampling {
   const { temperature, topK, topP, minP, repetitionPenalty, seed } = options;

@@ -1,7 +1,7 @@
 // A model that looks at images through whole commands: data with images are read and trained on, the adapter
 // answers about an image, and what does not fit is told.
 
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -43,12 +43,30 @@ describe("a model that looks at images", () => {
   it("reads them in data, and tells what is trained on", async () => {
     const { report, samples } = await previewRecipeData(recipe(data()), { samples: 2 });
     expect(report.samples).toBe(2);
+    expect(report.images).toMatchObject({ images: 2, files: 2, least: 12, most: 12, squares: 2 });
     const [first] = samples;
+    expect(first!.pieces.map(({ text }) => text).join("")).toContain("<wide.png: 12 tokens>");
     const tokens = first!.pieces.flatMap(({ tokenIds }) => tokenIds);
     expect(tokens.filter((id) => id === 96)).toHaveLength(9);
     const trained = first!.pieces.filter((piece) => piece.trained).map(({ text }) => text);
     expect(trained.join("")).toContain("wide");
     expect(trained.join("")).not.toContain("<image>");
+  });
+
+  it("cuts what stands behind an image, and counts samples that lose one", async () => {
+    const cut = async (truncation: "keep_start" | "keep_end", maxLength: number) => {
+      const from = recipe(data());
+      const given = { ...from, data: { ...from.data, truncation, maxLength } };
+      return previewRecipeData(given, { samples: 1 });
+    };
+    const { report, samples } = await cut("keep_start", 40);
+    expect(report).toMatchObject({ truncated: 2, images: { images: 2, tokens: 24 } });
+    expect(samples[0]!.pieces.map(({ text }) => text).join("")).toContain("<wide.png: 12 tokens>");
+    for (const [rule, length] of [
+      ["keep_start", 12],
+      ["keep_end", 30],
+    ] as const)
+      await expect(cut(rule, length)).rejects.toThrow(/at least one record must have a token/);
   });
 
   it("learns from them, and answers about one with what it learned", async () => {
@@ -67,7 +85,7 @@ describe("a model that looks at images", () => {
         { type: "text", text: "what?" },
       ] as const;
       let text = "";
-      const message = { role: "user", content: "what?", parts };
+      const message = { role: "user", content: parts };
       for await (const piece of conversation.answer([message], { maxNewTokens: 4 })) text += piece;
       return text;
     };
@@ -75,6 +93,37 @@ describe("a model that looks at images", () => {
     await about("photo.jpg");
     expect(await about("wide.png")).toBe(first);
     await conversation.dispose();
+  });
+});
+
+describe("batches", () => {
+  it("have the loss of their rows one by one: with several images, with none, with one", async () => {
+    const image = { type: "image" };
+    const several = [image, { type: "text", text: "or" }, image];
+    const rows = [
+      { content: several, images: ["wide.png", "photo.jpg"] },
+      { content: "nothing", images: [] },
+      { content: [image], images: ["photo.jpg"] },
+    ].map(({ content, images }, index) => {
+      const answer = { role: "assistant", content: `${index}` };
+      return JSON.stringify({ messages: [{ role: "user", content }, answer], images });
+    });
+    const path = join(folder, "mixed.jsonl");
+    await writeFile(path, rows.join("\n"));
+    const { report } = await previewRecipeData(recipe(path), { samples: 0 });
+    expect(report.images).toMatchObject({ images: 3, files: 2, squares: 3, sampleSquares: 2 });
+    const first = async (batchSize: number, targets: string[]) => {
+      const method = { name: "lora" as const, rank: 4, targets };
+      const batches = { batchSize, gradientAccumulation: 3 / batchSize, maxSteps: 1 };
+      const from = { ...recipe(path), method, train: batches, output: join(folder, "mixed") };
+      for await (const event of train(from, { overwrite: true }))
+        if (event.type === "step-finished") return [event.loss, event.gradientNorm];
+      return [];
+    };
+    for (const targets of [["q_proj"], ["proj", "out_proj", "down_proj"]]) {
+      const [together, alone] = [await first(3, targets), await first(1, targets)];
+      for (const [i, value] of together.entries()) expect(value).toBeCloseTo(alone[i]!, 4);
+    }
   });
 });
 
@@ -107,10 +156,31 @@ describe("what does not fit", () => {
     expect(samples[0]!.pieces.map((piece) => piece.text).join("")).toContain("what is it?");
   });
 
-  it("a file that is not there", async () => {
-    await expect(previewOf("gone.jsonl", record("gone.png", "none"))).rejects.toThrow(
-      "an image is a file of a known kind",
-    );
+  it("files that are no images, by the record that names them", async () => {
+    const told = async (image: string) =>
+      previewOf("faulty.jsonl", [record("wide.png", "wide"), record(image, "none")].join("\n"));
+    await writeFile(join(folder, "text.png"), "hello");
+    for (const [image, seen] of [
+      ["wade.png", /faulty.jsonl:2 \(.*wade.png\)[\s\S]*no file of that name[\s\S]*wide.png/],
+      ["text.png", /faulty.jsonl:2 \(.*text.png\)[\s\S]*a whole file of a known kind/],
+      [
+        "https://example.org/a.png",
+        /faulty.jsonl:2 \(https:..example.org.a.png\)[\s\S]*an address/,
+      ],
+    ] as const)
+      await expect(told(image)).rejects.toThrow(seen);
+  });
+
+  it("a file that is broken where only decoding shows it, in training", async () => {
+    const bytes = await readFile(join(folder, "wide.png"));
+    bytes[bytes.length >> 1]! ^= 255;
+    await writeFile(join(folder, "broken.png"), bytes);
+    await writeFile(join(folder, "broken.jsonl"), record("broken.png", "none"));
+    const events = train({ ...recipe(join(folder, "broken.jsonl")), output: join(folder, "no") });
+    const toEnd = async () => {
+      for await (const _ of events);
+    };
+    await expect(toEnd()).rejects.toThrow(/broken.jsonl:1 \(.*broken.png\)[\s\S]*libpng/);
   });
 
   it("images for a model that reads text alone", async () => {

@@ -16,6 +16,7 @@ import {
   USUAL_EFFICIENCY,
   weightsOfTexts,
 } from "./estimate.ts";
+import { estimateImages, type ImageEstimate } from "./estimate-images.ts";
 import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
 import type { Origin } from "./load.ts";
@@ -50,6 +51,8 @@ export interface Plan {
   /** Optimizer steps; undefined where streamed data do not tell. */
   readonly steps: number | undefined;
   readonly estimate: Estimate;
+  /** What images have in the estimate, where the data have any. */
+  readonly images: ImageEstimate | undefined;
   /** Floating-point operations per second of a matrix product here. */
   readonly productSpeed: number;
   readonly seconds: number | undefined;
@@ -98,7 +101,21 @@ async function planPrepared(
   const rowsPerStep = train.batchSize * train.gradientAccumulation;
   const meanTokens = report.tokens / report.samples;
   const tokensPerRow = wanted.packing ? rowTokens : meanTokens;
-  const costs = estimate({
+  const images =
+    architecture.images &&
+    report.images &&
+    estimateImages(architecture.images, {
+      architecture,
+      method,
+      counts: report.images,
+      samples: report.samples,
+      rows: train.batchSize,
+      runSamples:
+        rowsPerStep * (wanted.packing ? tokensPerRow / meanTokens : 1) * (totalSteps ?? 0),
+      memory: train.memory,
+      streaming: report.streaming,
+    });
+  const texts = estimate({
     dimensions: architecture.dimensions,
     weights: weightsOfTexts(architecture),
     logitCount: architecture.logitCount,
@@ -116,6 +133,7 @@ async function planPrepared(
     stepTargets: rowsPerStep * tokensPerRow * (report.targets / report.tokens),
     steps: totalSteps ?? 0,
   });
+  const costs = images ? together(texts, images) : texts;
   const productSpeed = await measureProductSpeed(runtime);
   const { memory } = await inspectMachine();
   return {
@@ -129,6 +147,7 @@ async function planPrepared(
     data: { report, samples: await data.preview(SHOWN_SAMPLES) },
     steps: totalSteps,
     estimate: costs,
+    images,
     productSpeed,
     seconds:
       totalSteps === undefined
@@ -138,6 +157,16 @@ async function planPrepared(
     warnings: warningsOf(costs, memory.available),
   };
 }
+
+/** Both, where the encoder's memory stays beside the decoder's. */
+const together = (texts: Estimate, images: ImageEstimate): Estimate => {
+  const memory = [...texts.memory, ...images.memory];
+  return {
+    memory,
+    memoryBytes: memory.reduce((sum, { bytes }) => sum + bytes, 0),
+    floatingPointOperations: texts.floatingPointOperations + images.floatingPointOperations,
+  };
+};
 
 function warningsOf(costs: Estimate, available: number): string[] {
   return costs.memoryBytes <= available

@@ -87,6 +87,7 @@ export async function prepare(
         source: `max_position_embeddings of the model${isLess ? ", less virtual tokens" : ""}`,
       },
       runFolder,
+      looksAtImages: architecture.images !== undefined,
       ...(classifier && { classifier }),
       ...(grown.newTokens && { newTokens: { ...grown.newTokens, architecture } }),
       quantized: [...checkpoint.tensors.values()].find(({ quantization }) => quantization)

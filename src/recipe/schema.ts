@@ -101,7 +101,7 @@ const dataSchema = z.strictObject({
   maxLength: count
     .optional()
     .describe("Tokens of a sample; longer ones are handled by `truncation`.")
-    .meta(derived("the model's context, at most 1024")),
+    .meta(derived("the model's context, at most 1024; 2048 where it looks at images")),
   truncation: z
     .enum(TRUNCATIONS)
     .default("auto")

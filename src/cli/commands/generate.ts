@@ -3,7 +3,6 @@
 
 import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
-import type { ChatMessage } from "../../hub/index.ts";
 import type { AnswerOptions } from "../../recipe/conversation.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -15,6 +14,7 @@ import {
   readResponseFormat,
 } from "../response-format-options.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
+import { userMessage } from "../user-message.ts";
 
 interface Options extends SamplingFlags, ResponseFormatFlags {
   readonly raw?: boolean;
@@ -61,7 +61,8 @@ export function generateCommand(context: Context): Command {
   return command.action(async (words: string[], options: Options) => {
     const responseFormat = await readResponseFormat(options);
     const sampling = { ...readSampling(options), responseFormat };
-    if (options.raw && options.image) throw rawImages();
+    if (options.image && options.raw) throw imageWithout("--raw");
+    if (options.image && options.data !== undefined) throw imageWithout("--data");
     if (options.data !== undefined || options.out !== undefined)
       return answerFile(context, words, options, sampling);
     const prompt = words.length > 0 ? words.join(" ") : await readInput();
@@ -75,7 +76,7 @@ export function generateCommand(context: Context): Command {
     try {
       const pieces = options.raw
         ? conversation.continueText(prompt, sampling, interrupt.signal)
-        : conversation.answer([question(prompt, options.image)], sampling, interrupt.signal);
+        : conversation.answer([userMessage(prompt, options.image)], sampling, interrupt.signal);
       let next = await pieces.next();
       for (; !next.done; next = await pieces.next()) {
         text += next.value;
@@ -153,21 +154,12 @@ const halfAFile = (data: string | undefined, out: string | undefined, words: rea
     fix: "write `tunesmith generate --model … --data questions.jsonl --out answers.jsonl`",
   });
 
-function question(prompt: string, images: readonly string[] = []): ChatMessage {
-  if (images.length === 0) return { role: "user", content: prompt };
-  const parts = [
-    ...images.map((image) => ({ type: "image", image }) as const),
-    { type: "text", text: prompt } as const,
-  ];
-  return { role: "user", content: prompt, parts };
-}
-
-const rawImages = () =>
+const imageWithout = (flag: string) =>
   new TunesmithError("config", {
     where: "tunesmith generate --image",
-    rule: "the chat template says where images stand in a prompt",
-    seen: "--raw, which goes without it",
-    fix: "leave out --raw",
+    rule: "images stand in front of one prompt, as a message of the chat template",
+    seen: flag,
+    fix: `leave out ${flag}; records of --data name their images themselves`,
   });
 
 async function readInput(): Promise<string> {

@@ -62,6 +62,7 @@ function describePlan(plan: Plan, data: string, colors: Colors): string {
             ? "unknown"
             : `about ${formatDuration(plan.seconds)} (products at ${Math.round(plan.productSpeed / 1e9)} GFLOPS here)`,
         ],
+        ...describeImageCost(plan),
         ["memory", `at most about ${formatBytes(estimate.memoryBytes)}`],
         ...estimate.memory
           .filter(({ bytes }) => bytes > 0)
@@ -75,6 +76,16 @@ function describePlan(plan: Plan, data: string, colors: Colors): string {
     sections.map(([title, body]) => `${colors.bold(title)}\n${body}\n`).join("") +
     `${warnings}Next: tunesmith train ${plan.file ?? "RECIPE"}\n`
   );
+}
+
+/** How many squares are encoded, why so many, and their part of the time. */
+function describeImageCost({ images, estimate, steps }: Plan): string[][] {
+  if (!images) return [];
+  const { encodings, why, floatingPointOperations: own } = images;
+  if (steps === undefined) return [["images", `squares encoded ${why}`]];
+  const part = `${Math.round((100 * own) / estimate.floatingPointOperations)} % of the time`;
+  const count = formatCount(Math.round(encodings));
+  return [["images", `${count} ${count === "1" ? "square" : "squares"} encoded ${why}; ${part}`]];
 }
 
 function describeValues(values: readonly PlanValue[], colors: Colors): string {

@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { crc32, deflateSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openSafetensors } from "../safetensors/safetensors.ts";
 import { encodeChat } from "../tokenizers/chat-template.ts";
 import { loadTokenizerFolder } from "../tokenizers/tokenizer.ts";
@@ -55,6 +56,15 @@ it.each(Object.keys(stored.images))("%s: the pixel values of Transformers", asyn
   });
 });
 
+it.each(Object.keys(stored.images))("%s: the tokens of Transformers", async (name) => {
+  const { file, settings, inputIds } = stored.images[name];
+  const tokenizer = await loadTokenizerFolder(PROCESSOR);
+  await withSettings(settings, async (folder) => {
+    const { prompt } = await (await loadImageProcessor(folder, tokensOf))!.open(join(CASES, file));
+    expect(tokenizer.encode(`a${prompt}b`, { addSpecialTokens: false })).toEqual(inputIds);
+  });
+});
+
 it("a conversation with images has the tokens of Transformers", async () => {
   const processor = (await loadImageProcessor(PROCESSOR, tokensOf))!;
   const tokenizer = await loadTokenizerFolder(PROCESSOR);
@@ -89,9 +99,55 @@ it("settings that are not implemented are told all at once", async () => {
   });
 });
 
-it("a file that is no image is told as such", async () => {
-  const processor = (await loadImageProcessor(PROCESSOR, tokensOf))!;
-  await expect(processor.open(join(CASES, "case.json"))).rejects.toThrow(
-    "an image is a file of a known kind",
-  );
+describe("files that are no images", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "tunesmith-no-images-"));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+  const start = (name: string, bytes: number) => readFileSync(join(CASES, name)).subarray(0, bytes);
+  const drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>';
+
+  it.each<[name: string, content: string | Uint8Array, told: string]>([
+    ["empty.png", "", "a file of 0 bytes"],
+    ["text.png", "this is no image", "unsupported image format"],
+    ["drawing.png", drawing, "a file of the kind svg"],
+    ["half.png", start("wide.png", 3000), "a PNG without its end"],
+    ["half.jpg", start("photo.jpg", 3000), "a JPEG without its end"],
+    ["half.webp", start("lossy.webp", 150), "unable to parse image"],
+    ["half.gif", start("gif.gif", 200), "Unexpected end"],
+    ["bomb.png", largePng(60_000), "60000 × 60000 pixels"],
+  ])("%s", async (name, content, told) => {
+    const processor = (await loadImageProcessor(PROCESSOR, tokensOf))!;
+    await writeFile(join(folder, name), content);
+    await expect(processor.open(join(folder, name))).rejects.toThrow(told);
+  });
+
+  it.each([
+    ["https://example.org/photo.jpg", "an address"],
+    ["data:image/png;base64,iVBORw0KGgo=", "written out as text"],
+    [join(CASES, "wyde.png"), "wide.png?"],
+    [CASES, "a folder"],
+  ])("%s", async (path, told) => {
+    const processor = (await loadImageProcessor(PROCESSOR, tokensOf))!;
+    await expect(processor.open(path)).rejects.toThrow(told);
+  });
 });
+
+/** The head of a square PNG, and hardly a byte of its pixels. */
+function largePng(side: number): Buffer {
+  const chunk = (type: string, data: Buffer) => {
+    const named = Buffer.concat([Buffer.from(type), data]);
+    const [length, checksum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    checksum.writeUInt32BE(crc32(named));
+    return Buffer.concat([length, named, checksum]);
+  };
+  const head = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0]);
+  head.writeUInt32BE(side, 0);
+  head.writeUInt32BE(side, 4);
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  const pixels = deflateSync(Buffer.alloc(100));
+  const chunks = [chunk("IHDR", head), chunk("IDAT", pixels), chunk("IEND", Buffer.alloc(0))];
+  return Buffer.concat([signature, ...chunks]);
+}

@@ -69,17 +69,37 @@ export async function loadImageProcessor(
 
 /** See `loadImageProcessor`. */
 export function createImageProcessor(settings: ImageSettings): ImageProcessor {
+  // Images have few forms, and a prompt of a large one is long: all of a form share theirs.
+  const prompts = new Map<string, string>();
+  const promptFor = (plan: Plan) => {
+    const form = `${plan.lines} × ${plan.columns}`;
+    const prompt = prompts.get(form) ?? promptOf(plan, settings);
+    prompts.set(form, prompt);
+    return prompt;
+  };
   return {
     placeholder: PLACEHOLDER,
     async open(path) {
       const plan = planOf(await imageSize(path), settings);
       const { square } = settings;
-      const data = async () => toPixelValues(await decodeImage(path), settings);
       const shape = [plan.lines * plan.columns + 1, 3, square, square];
-      return { prompt: promptOf(plan, settings), pixelValues: { shape, data } };
+      const data = async () => {
+        const values = toPixelValues(await decodeImage(path), settings);
+        if (values.length !== shape.reduce((size, length) => size * length, 1)) throw changed(path);
+        return values;
+      };
+      return { prompt: promptFor(plan), pixelValues: { shape, data } };
     },
   };
 }
+
+const changed = (path: string) =>
+  new TunesmithError("data", {
+    where: path,
+    rule: "a file stays what it is while it is used",
+    seen: "an image of another size than before",
+    fix: "start again, and leave the file alone meanwhile",
+  });
 
 /** @throws TunesmithError (checkpoint) with everything that is not implemented */
 export function readSettings(

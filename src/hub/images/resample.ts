@@ -38,21 +38,30 @@ const CHANNELS = 3;
 export function resample(image: Pixels, width: number, height: number, filter: number): Pixels {
   const chosen = FILTERS[filter]!;
   const wide = width === image.width ? image : alongLines(image, width, chosen);
-  if (height === image.height) return wide;
-  return turned(alongLines(turned(wide), height, chosen));
+  return height === image.height ? wide : alongColumns(wide, height, chosen);
 }
 
-/** The inputs that one output is made of, and their weights in units of 2^-22. */
-interface Window {
-  readonly start: number;
+/** For each output, the inputs that it is made of: from `starts` on so many, with weights in units of 2^-22. */
+interface Windows {
+  readonly starts: Int32Array;
+  readonly counts: Int32Array;
+  /** [outputs, most] */
   readonly weights: Int32Array;
+  readonly most: number;
 }
 
-function windows(from: number, to: number, { reach, at }: Filter): Window[] {
+function windows(from: number, to: number, { reach, at }: Filter): Windows {
   const scale = from / to;
   const stretch = Math.max(scale, 1);
   const support = reach * stretch;
-  return Array.from({ length: to }, (_, output) => {
+  const most = Math.ceil(support) * 2 + 1;
+  const made = {
+    starts: new Int32Array(to),
+    counts: new Int32Array(to),
+    weights: new Int32Array(to * most),
+    most,
+  };
+  for (let output = 0; output < to; output++) {
     const centre = (output + 0.5) * scale;
     const start = Math.max(0, Math.trunc(centre - support + 0.5));
     const end = Math.min(from, Math.trunc(centre + support + 0.5));
@@ -60,35 +69,58 @@ function windows(from: number, to: number, { reach, at }: Filter): Window[] {
       at((i + start - centre + 0.5) * (1 / stretch)),
     );
     const sum = values.reduce((total, value) => total + value, 0);
-    const whole = (value: number) => {
+    made.starts[output] = start;
+    made.counts[output] = values.length;
+    for (const [i, value] of values.entries()) {
       const units = (sum === 0 ? value : value * (1 / sum)) * 2 ** DIGITS;
-      return Math.trunc(units < 0 ? units - 0.5 : units + 0.5);
-    };
-    return { start, weights: Int32Array.from(values, whole) };
-  });
+      made.weights[output * most + i] = Math.trunc(units < 0 ? units - 0.5 : units + 0.5);
+    }
+  }
+  return made;
 }
+
+const HALF = 2 ** (DIGITS - 1);
 
 function alongLines({ width: from, height, data }: Pixels, width: number, filter: Filter): Pixels {
   const scaled = new Uint8ClampedArray(width * height * CHANNELS);
-  const ofColumns = windows(from, width, filter);
+  const { starts, counts, weights, most } = windows(from, width, filter);
+  let to = 0;
   for (let line = 0; line < height; line++)
-    for (const [column, { start, weights }] of ofColumns.entries())
-      for (let channel = 0; channel < CHANNELS; channel++) {
-        let sum = 2 ** (DIGITS - 1);
-        let at = (line * from + start) * CHANNELS + channel;
-        for (let i = 0; i < weights.length; i++, at += CHANNELS) sum += data[at]! * weights[i]!;
-        scaled[(line * width + column) * CHANNELS + channel] = sum >> DIGITS;
+    for (let column = 0; column < width; column++) {
+      let at = (line * from + starts[column]!) * CHANNELS;
+      const first = column * most;
+      const end = first + counts[column]!;
+      let [red, green, blue] = [HALF, HALF, HALF];
+      for (let i = first; i < end; i++) {
+        const weight = weights[i]!;
+        red += data[at++]! * weight;
+        green += data[at++]! * weight;
+        blue += data[at++]! * weight;
       }
+      scaled[to++] = red >> DIGITS;
+      scaled[to++] = green >> DIGITS;
+      scaled[to++] = blue >> DIGITS;
+    }
   return { width, height, data: new Uint8Array(scaled.buffer) };
 }
 
-/** With lines as columns. */
-function turned({ width, height, data }: Pixels): Pixels {
-  const result = new Uint8Array(data.length);
-  for (let line = 0; line < height; line++)
-    for (let column = 0; column < width; column++)
-      for (let channel = 0; channel < CHANNELS; channel++)
-        result[(column * height + line) * CHANNELS + channel] =
-          data[(line * width + column) * CHANNELS + channel]!;
-  return { width: height, height: width, data: result };
+function alongColumns(
+  { width, height: from, data }: Pixels,
+  height: number,
+  filter: Filter,
+): Pixels {
+  const stride = width * CHANNELS;
+  const scaled = new Uint8ClampedArray(stride * height);
+  const { starts, counts, weights, most } = windows(from, height, filter);
+  const sums = new Int32Array(stride);
+  for (let line = 0; line < height; line++) {
+    sums.fill(HALF);
+    for (let i = 0; i < counts[line]!; i++) {
+      const weight = weights[line * most + i]!;
+      const at = (starts[line]! + i) * stride;
+      for (let x = 0; x < stride; x++) sums[x]! += data[at + x]! * weight;
+    }
+    for (let x = 0; x < stride; x++) scaled[line * stride + x] = sums[x]! >> DIGITS;
+  }
+  return { width, height, data: new Uint8Array(scaled.buffer) };
 }

@@ -59,6 +59,7 @@ function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMetho
     ...bound,
     parameters: [...bound.parameters, ...(schedule ? scheduleState(active) : [])],
     ...(orthogonality > 0 && {
+      reportsTensors: true,
       // As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum.
       auxiliaryLoss: (grams) => orthogonalityLoss(grams, orthogonality / (2 * modules.length)),
     }),

@@ -108,8 +108,11 @@ export function hubLoraPart(
   const left = model.blocks
     .filter((_, layer) => leaveOut.includes(layer))
     .map(({ block }) => block);
+  // As in the library, which knows no encoder of images, it is of the decoder.
+  const ofImages = new Set(model.imageWeights?.map(({ name }) => name));
   const modules = linearModules(model).filter(
-    ({ path }) =>
+    ({ path, weight }) =>
+      !ofImages.has(weight) &&
       (targets as string[]).includes(path.split(".").at(-1)!) &&
       !left.some((block) => path.startsWith(`${block}.`)),
   );

@@ -116,6 +116,7 @@ SEEING = ["out_proj", "fc1", "proj", "v_proj"]
 LORAS = {
     "idefics3-lora-text": ("LoRA beside the encoder, a row padded on the right", "idefics3", TEXT, "right", [2, 1], 16),
     "idefics3-lora": ("LoRA in encoder, connector and decoder, a row padded on the left", "idefics3", SEEING, "left", [1, 1], 16),
+    "idefics3-lora-several": ("LoRA on queries and connector, rows of two images, of none and of one", "idefics3", ["q_proj", "proj"], "right", [2, 0, 1], 16),
     "smolvlm-lora": ("LoRA on every linear module", "smolvlm", "all-linear", "right", [1, 0], 24),
 }
 

@@ -4,7 +4,7 @@ processor on Pillow, which scales as those models were trained on, and token ids
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
@@ -26,6 +26,8 @@ PLACES = [f"<row_{line}_col_{column}>" for line in (1, 2) for column in (1, 2)]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 \n.,:;?!<>_-'"
 SIZE = 97
 TOKENS_OF_SQUARE = 9
+# The tag of Exif that says how a picture is turned.
+ORIENTATION = 0x0112
 
 # name: (width, height, file type, settings)
 IMAGES = {
@@ -38,6 +40,29 @@ IMAGES = {
     "bicubic": (61, 40, "png", {"resample": 3}),
 }
 SETTINGS = {"size": {"longest_edge": 48}, "max_image_size": {"longest_edge": 24}}
+
+SMALL = {"size": {"longest_edge": 24}, "max_image_size": {"longest_edge": 12}}
+# name: (width, height), at and beyond the limits of SMALL
+SIZES = {"pixel": (1, 1), "line": (1, 70), "exact": (24, 12), "over": (25, 12), "tower": (9, 90), "even": (13, 20)}
+# name: (file type, mode, what is written with it); opacity and palettes of 16 colours by modes of Pillow
+KINDS = {
+    "grey": ("png", "L", {}),
+    "bits": ("png", "1", {}),
+    "opacity": ("png", "RGBA", {}),
+    "grey-opacity": ("png", "LA", {}),
+    "palette": ("png", "P", {}),
+    "palette-hole": ("png", "P", {"transparency": 3}),
+    "colour-hole": ("png", "RGB", {"transparency": "first"}),
+    "mirrored": ("png", "RGB", {"orientation": 7}),
+    "turned": ("jpg", "RGB", {"orientation": 6}),
+    "grey-photo": ("jpg", "L", {}),
+    "progressive": ("jpg", "RGB", {"progressive": True, "quality": 60}),
+    "profile": ("jpg", "RGB", {"icc_profile": "swapped"}),
+    "lossy": ("webp", "RGB", {}),
+    "lossless": ("webp", "RGBA", {"lossless": True}),
+    "gif": ("gif", "P", {}),
+    "tiff": ("tiff", "RGB", {}),
+}
 
 
 def make_tokenizer():
@@ -61,19 +86,66 @@ def make_image(generator, width, height):
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
+def save_kind(generator, path, mode, options):
+    """An image of another kind of file: opacity is noise, and a profile one that no reader should apply."""
+    image = make_image(generator, 21, 14)
+    if mode in ("RGBA", "LA"):
+        image = image.convert(mode[:-1])
+        image.putalpha(Image.fromarray(generator.integers(0, 256, (14, 21)).astype(np.uint8)))
+    elif mode == "P":
+        image = image.quantize(16)
+    else:
+        image = image.convert(mode)
+    written = dict(options)
+    if "orientation" in written:
+        written["exif"] = Image.Exif()
+        written["exif"][ORIENTATION] = written.pop("orientation")
+    if written.get("transparency") == "first":
+        written["transparency"] = image.getpixel((0, 0))
+    if "icc_profile" in written:
+        written["icc_profile"] = swapped_profile()
+    image.save(path, **written)
+
+
+def swapped_profile():
+    """sRGB's profile with the places of red and blue exchanged: whoever applies it shows."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = profile.find(b"rXYZ"), profile.find(b"bXYZ")
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    # The time it was made and its checksum differ from run to run.
+    profile[24:36] = bytes(12)
+    profile[84:100] = bytes(16)
+    return bytes(profile)
+
+
 def write_processor_cases(root):
     """Writes files of images, the processor's own, and what it makes of the first by the second."""
     root.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(8400)
     expected, images = {}, {}
+
+    def look(name, path, settings):
+        processor = Idefics3ImageProcessorPil(**{**SETTINGS, **settings})
+        # Turned as loaders of data sets turn them; what is transparent is the processor's own business.
+        shown = ImageOps.exif_transpose(Image.open(path))
+        made = processor([shown], return_tensors="np", return_row_col_info=True)
+        assert (made["pixel_attention_mask"] == 1).all()
+        expected[name] = torch.from_numpy(made["pixel_values"][0].astype(np.float32)).contiguous()
+        whole = Idefics3Processor(processor, make_tokenizer(), TOKENS_OF_SQUARE, chat_template=TEMPLATE)
+        ids = whole(text="a<image>b", images=[[shown]], add_special_tokens=False)["input_ids"][0]
+        shape = {"rows": made["rows"][0][0], "columns": made["cols"][0][0], "inputIds": list(ids)}
+        images[name] = {"file": path.name, "settings": settings, **shape}
+
     for name, (width, height, kind, settings) in IMAGES.items():
         path = root / f"{name}.{kind}"
         make_image(generator, width, height).save(path, **({"quality": 90} if kind == "jpg" else {}))
-        processor = Idefics3ImageProcessorPil(**{**SETTINGS, **settings})
-        made = processor([Image.open(path)], return_tensors="np", return_row_col_info=True)
-        assert (made["pixel_attention_mask"] == 1).all()
-        expected[name] = torch.from_numpy(made["pixel_values"][0].astype(np.float32))
-        images[name] = {"file": path.name, "settings": settings, "rows": made["rows"][0][0], "columns": made["cols"][0][0]}
+        look(name, path, settings)
+    for name, (width, height) in SIZES.items():
+        make_image(generator, width, height).save(root / f"{name}.png")
+        look(name, root / f"{name}.png", SMALL)
+    for name, (kind, mode, options) in KINDS.items():
+        save_kind(generator, root / f"{name}.{kind}", mode, options)
+        look(name, root / f"{name}.{kind}", SMALL)
     save_file(expected, root / "expected.safetensors")
 
     image_processor = Idefics3ImageProcessorPil(**SETTINGS)
