@@ -28,14 +28,19 @@ const form = document.querySelector("form");
 const button = form.querySelector("button");
 const status = document.querySelector("#status");
 
-const tokenizer = await AutoTokenizer.from_pretrained("model");
-const model = await AutoModelForCausalLM.from_pretrained("model", {
-  device: settings.get("device") ?? "wasm",
-  // Left out, it is the first type that was exported.
-  dtype: settings.get("dtype") ?? "auto",
-});
-// For the browser's console.
-globalThis.chat = { tokenizer, model };
+function fail(error) {
+  status.textContent = `failed: ${error.message ?? error}`;
+}
+
+async function load() {
+  const tokenizer = await AutoTokenizer.from_pretrained("model");
+  const model = await AutoModelForCausalLM.from_pretrained("model", {
+    device: settings.get("device") ?? "wasm",
+    // Left out, it is the first type that was exported.
+    dtype: settings.get("dtype") ?? "auto",
+  });
+  return { tokenizer, model };
+}
 
 const messages = [];
 
@@ -48,6 +53,7 @@ function show(role, text) {
 }
 
 async function answer(question) {
+  const { tokenizer, model } = globalThis.chat;
   messages.push({ role: "user", content: question });
   show("user", question);
   const shown = show("assistant", "");
@@ -78,8 +84,10 @@ form.addEventListener("submit", async (event) => {
   form.reset();
   button.disabled = true;
   status.textContent = "answering";
-  await answer(question).then(setReady, (error) => {
-    status.textContent = `failed: ${error.message ?? error}`;
-  });
+  await answer(question).then(setReady, fail);
 });
-setReady();
+load().then((loaded) => {
+  // For the browser's console, too.
+  globalThis.chat = loaded;
+  setReady();
+}, fail);
