@@ -112,7 +112,11 @@ export interface EngineModel extends Model {
   /** Writes the same as one GGUF file. */
   exportGguf(path: string, dtype: GgufDtype): Promise<void>;
   /** Writes the same as a folder for ONNX Runtime in browsers and in Node, in each of the types. */
-  exportOnnx(directory: string, dtypes: readonly OnnxDtype[]): Promise<void>;
+  exportOnnx(
+    directory: string,
+    dtypes: readonly OnnxDtype[],
+    maxShardBytes?: number,
+  ): Promise<void>;
 }
 
 /**
@@ -227,7 +231,7 @@ async function assemble(
     saveAdapter: (directory) => saveTrained(trained, directory),
     merge: (directory, how) => saveMerged(trained, directory, how),
     exportGguf: (path, type) => saveMergedGguf(trained, path, type),
-    exportOnnx: (directory, types) => saveMergedOnnx(trained, directory, types),
+    exportOnnx: (directory, types, largest) => saveMergedOnnx(trained, directory, types, largest),
     async dispose() {
       await runtime.dispose();
       await checkpoint.close();

@@ -51,7 +51,7 @@ export {
   loadImageProcessor,
   type OpenedImage,
 } from "./images/image-processor.ts";
-export { type JsonObject, readJsonObject } from "./json-file.ts";
+export { type JsonObject, readJsonObject, readTextIfPresent } from "./json-file.ts";
 export { asFolderFault, makeFolder } from "./make-folder.ts";
 export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";

@@ -28,11 +28,14 @@ export type ExportOptions = ExportedModel &
         readonly format?: "gguf" | undefined;
         /** The type of the matrices, of those that `GGUF_DTYPES` lists. Default "f16". */
         readonly dtype?: GgufDtype | undefined;
+        readonly maxShardBytes?: undefined;
       }
     | {
         readonly format: "onnx";
         /** One of `ONNX_DTYPES`, or several: a graph each, the first being what is loaded by default. Default "q8". */
         readonly dtype?: OnnxDtype | readonly OnnxDtype[] | undefined;
+        /** The largest file of weights, in bytes, unless a tensor is larger. Default 2e9: browsers take less than 2 GiB. */
+        readonly maxShardBytes?: number | undefined;
       }
   );
 
@@ -50,8 +53,9 @@ export type ExportFormat = keyof typeof EXPORT_DTYPES;
  * @throws TunesmithError for what the format has no words for, and where something is at `out`
  */
 export async function exportModel(options: ExportOptions): Promise<void> {
-  const { model, adapter, out, format = "gguf", dtype, ...attention } = options;
+  const { model, adapter, out, format = "gguf", dtype, maxShardBytes, ...attention } = options;
   const dtypes = checkedDtypes(format, dtype);
+  checkShards(format, maxShardBytes);
   if (format === "gguf") await requireAbsent(out, "an exported model");
   else await requireEmpty(out, "an exported model");
   const path = await fetchModel(model, attention);
@@ -63,7 +67,7 @@ export async function exportModel(options: ExportOptions): Promise<void> {
   });
   try {
     if (format === "gguf") await opened.exportGguf(out, first);
-    else await opened.exportOnnx(out, dtypes as OnnxDtype[]);
+    else await opened.exportOnnx(out, dtypes as OnnxDtype[], maxShardBytes);
   } finally {
     await opened.dispose();
   }
@@ -116,5 +120,16 @@ function checkedDtypes(format: string, wanted: string | readonly string[] | unde
     rule: `is one of ${dtypes.join(", ")}${format === "onnx" ? ", or several of them" : ""}`,
     seen: JSON.stringify(wanted),
     fix: SMALLER[format as ExportFormat],
+  });
+}
+
+/** @throws TunesmithError (config) for a size that there is not, and for a GGUF file, which is one */
+function checkShards(format: string, maxShardBytes: number | undefined): void {
+  if (maxShardBytes === undefined || (format === "onnx" && maxShardBytes > 0)) return;
+  throw new TunesmithError("config", {
+    where: "exporting: the largest file",
+    rule: "is a number of bytes above 0, of the files of an ONNX folder",
+    seen: format === "onnx" ? String(maxShardBytes) : `a size for one ${format} file`,
+    fix: "leave it out",
   });
 }

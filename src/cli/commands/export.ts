@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import type { ExportOptions } from "../../recipe/export.ts";
+import { bytesOfSize } from "../bytes-of-size.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { shortPath } from "../format.ts";
 import { attend } from "../preparing.ts";
@@ -11,6 +12,7 @@ interface Options {
   readonly adapter?: string;
   readonly format: string;
   readonly dtype?: string;
+  readonly maxShardSize?: string;
   readonly out: string;
 }
 
@@ -27,6 +29,7 @@ export function exportCommand(context: Context): Command {
         "--dtype <type>",
         "gguf: f32, f16 (default), bf16, q8_0 or q4_k; onnx: f32, f16, q8 (default), q4 or q4f16, several with commas",
       ],
+      ["--max-shard-size <size>", "onnx: largest file of weights, such as 500MB (default: 2GB)"],
     ],
     examples: [
       ["tunesmith export --model ./merged --dtype q8_0 --out model.gguf", "in 8 bits"],
@@ -42,11 +45,15 @@ export function exportCommand(context: Context): Command {
   })
     .requiredOption("--model <path|id>", "the model")
     .requiredOption("--out <path>", "the file or folder to write")
-    .action(async ({ dtype, ...options }: Options) => {
+    .action(async ({ dtype, maxShardSize, ...options }: Options) => {
       const { exportModel } = await import("../../recipe/export.ts");
       // What was typed is checked where the types are known.
       const dtypes = dtype?.split(",");
-      const wanted = { ...options, dtype: dtypes?.length === 1 ? dtypes[0] : dtypes };
+      const wanted = {
+        ...options,
+        dtype: dtypes?.length === 1 ? dtypes[0] : dtypes,
+        ...(maxShardSize !== undefined && { maxShardBytes: bytesOfSize(maxShardSize) }),
+      };
       const done = await attend(context, async (attended) => {
         await exportModel({ ...wanted, ...attended } as ExportOptions);
         return true;

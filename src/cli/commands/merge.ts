@@ -3,8 +3,8 @@
 import type { Command } from "commander";
 import type { FloatingType } from "../../engine/save.ts";
 import type { RequantizationLoss } from "../../engine/weights/requantization.ts";
-import { TunesmithError } from "../../errors.ts";
 import type { QuantizationType } from "../../hub/index.ts";
+import { bytesOfSize } from "../bytes-of-size.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { attend } from "../preparing.ts";
 
@@ -53,20 +53,6 @@ export function mergeCommand(context: Context): Command {
       if (merged.loss) console.out(requantizationNote(merged.loss));
       console.out(`wrote ${out}\n\nNext:\n  tunesmith chat --model ${out}\n`);
     });
-}
-
-const UNITS: Readonly<Record<string, number>> = { KB: 1e3, MB: 1e6, GB: 1e9 };
-
-/** Units of 1000, as Transformers counts them. */
-function bytesOfSize(text: string): number {
-  const [, count, unit] = /^(\d+(?:\.\d+)?) ?([KMG]B)$/i.exec(text) ?? [];
-  if (count !== undefined) return Number(count) * UNITS[unit!.toUpperCase()]!;
-  throw new TunesmithError("config", {
-    where: "--max-shard-size",
-    rule: "is a number with KB, MB or GB",
-    seen: JSON.stringify(text),
-    fix: "write --max-shard-size 2GB",
-  });
 }
 
 function requantizationNote({ type, error, change }: RequantizationLoss): string {

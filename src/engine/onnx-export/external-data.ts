@@ -16,6 +16,7 @@ const ELEMENT_BYTES: Partial<Record<OnnxConstant["type"], number>> = {
   float32: 4,
   float16: 2,
   uint8: 1,
+  int8: 1,
 };
 
 /**

@@ -3,9 +3,21 @@
 
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
-import { encodeHalf, type JsonObject, makeFolder, writeFileAtomically } from "../../hub/index.ts";
-import type { BoundArchitecture } from "../../models/index.ts";
-import { encodeModel, type OnnxConstant, withHalfProducts } from "../../onnx/index.ts";
+import {
+  encodeHalf,
+  type Int8Tensor,
+  makeFolder,
+  quantize,
+  writeFileAtomically,
+} from "../../hub/index.ts";
+import type { BoundArchitecture, WeightSpec } from "../../models/index.ts";
+import {
+  type BytePart,
+  encodeModel,
+  type OnnxConstant,
+  withByteWeights,
+  withHalfProducts,
+} from "../../onnx/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
 import { rotaryValues } from "../inputs.ts";
 import { checkMergeable, isUntied, mergedWeight, type Trained } from "../save.ts";
@@ -13,13 +25,16 @@ import { type BlockOperands, blockOperands, toBlocks } from "../weights/block-we
 import { blockBits } from "../weights/model-dtype.ts";
 import { decoderGraph, type Held } from "./decoder-graph.ts";
 import { placed, writePlaced } from "./external-data.ts";
+import { writeBesideGraphs } from "./transformers-js.ts";
 
 interface OnnxType {
   /** What transformers.js calls it, and the end of its file's name there. */
   readonly name: string;
   readonly suffix: string;
   /** Matrices in blocks, as a model has them that is opened in this dtype. */
-  readonly blocks?: "q4" | "q8";
+  readonly blocks?: "q4";
+  /** Matrices in whole numbers of 8 bits, a scale a row. */
+  readonly rows?: true;
   /** Products with weights in 16 bits, and weights in files so. */
   readonly half?: true;
 }
@@ -28,7 +43,7 @@ interface OnnxType {
 export const ONNX_DTYPES = {
   f32: { name: "fp32", suffix: "" },
   f16: { name: "fp16", suffix: "_fp16", half: true },
-  q8: { name: "q8", suffix: "_quantized", blocks: "q8" },
+  q8: { name: "q8", suffix: "_quantized", rows: true },
   q4: { name: "q4", suffix: "_q4", blocks: "q4" },
   q4f16: { name: "q4f16", suffix: "_q4f16", blocks: "q4", half: true },
 } as const satisfies Record<string, OnnxType>;
@@ -42,37 +57,28 @@ interface Merged {
 
 /**
  * Writes `directory` with `onnx/model….onnx` for each type and everything beside it.
- * @throws TunesmithError (config) for a classifier, and for what cannot be part of the weights
+ * @throws TunesmithError (config) for what the graph has no form for, and what cannot be part of the weights
  */
 export async function saveMergedOnnx(
   trained: Trained,
   directory: string,
   dtypes: readonly OnnxDtype[],
+  maxShardBytes?: number,
 ): Promise<void> {
-  const { checkpoint, method } = trained;
-  if (trained.architecture.classifier) throw saysNoTokens();
+  const { checkpoint, method, architecture } = trained;
+  checkContinuesTexts(architecture);
   if (method) checkMergeable(method, trained.weights);
   const merged = mergedParts(trained);
   await makeFolder(join(directory, "onnx"));
-  const chunks: Record<string, number> = {};
+  const dataFiles: Record<string, number> = {};
   for (const dtype of dtypes) {
     const type: OnnxType = ONNX_DTYPES[dtype];
     const file = `model${type.suffix}.onnx`;
-    chunks[file] = await writeGraph(merged, join(directory, "onnx"), file, type);
+    const place = { folder: join(directory, "onnx"), file, maxShardBytes };
+    dataFiles[file] = await writeGraph(merged, place, type);
   }
-  const { quantization_config: _, ...config } = checkpoint.config;
-  const named: JsonObject = {
-    ...config,
-    "transformers.js_config": {
-      dtype: ONNX_DTYPES[dtypes[0]!].name,
-      use_external_data_format: chunks,
-    },
-  };
-  await checkpoint.writeSideFiles(directory);
-  await writeFileAtomically(
-    join(directory, "config.json"),
-    `${JSON.stringify(named, undefined, 2)}\n`,
-  );
+  const { name } = ONNX_DTYPES[dtypes[0]!];
+  await writeBesideGraphs(directory, checkpoint, architecture, { dtype: name, dataFiles });
 }
 
 /** A head that is tied no more is a weight of its own. */
@@ -90,10 +96,16 @@ function mergedParts(trained: Trained): Merged {
   };
 }
 
+interface GraphPlace {
+  readonly folder: string;
+  readonly file: string;
+  readonly maxShardBytes: number | undefined;
+}
+
+/** @returns how many files of weights there are */
 async function writeGraph(
   { architecture, data }: Merged,
-  folder: string,
-  file: string,
+  { folder, file, maxShardBytes }: GraphPlace,
   type: OnnxType,
 ): Promise<number> {
   const { maximumPositions, rotarySwitch = maximumPositions } = architecture.dimensions;
@@ -110,7 +122,6 @@ async function writeGraph(
   };
   const { graph, held } = decoderGraph(architecture, positions, { blocks });
   const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs));
-  const isWeight = (name: string) => held.has(name);
   const value = (each: Held): Value | Float32Array => {
     if (each.kind === "weight") return data(each.name);
     if (each.kind === "blocks") return blocks(each.name)!.parts[each.part]!;
@@ -127,13 +138,22 @@ async function writeGraph(
     constants.push(known ?? { name, ...described(architecture, each, blocks) });
   }
   const whole = { ...graph, constants };
-  const final = type.half ? withHalfProducts(whole, isWeight) : whole;
-  const inside = final.constants.filter(({ name }) => !held.has(name));
+  const isWeight = (name: string) => held.has(name);
+  const halved = type.half ? withHalfProducts(whole, isWeight) : whole;
+  const { graph: final, parts } = withByteWeights(halved, (name) => {
+    const spec = specs.get(name);
+    return type.rows === true && spec !== undefined && IN_BYTES.has(spec.role);
+  });
+  const inside = final.constants.filter(({ bytes }) => bytes);
   const outside = placed(
-    final.constants.filter(({ name }) => held.has(name)),
+    final.constants.filter(({ bytes }) => !bytes),
     file,
+    maxShardBytes,
   );
+  const rounded = inBytes((name) => [data(name), specs.get(name)!.shape]);
   const count = await writePlaced(folder, outside, ({ name, type: element }) => {
+    const part = parts.get(name);
+    if (part) return rounded(part);
     const found = value(held.get(name)!);
     const array = found instanceof Float32Array ? found : (found.data as Float32Array | Uint8Array);
     return bytesOf(array, element);
@@ -141,6 +161,23 @@ async function writeGraph(
   const encoded = encodeModel({ ...final, constants: [...inside, ...outside] });
   await writeFileAtomically(join(folder, file), encoded);
   return count;
+}
+
+/** What is rounded to bytes: norms, biases and routers stay as they are. */
+const IN_BYTES: ReadonlySet<WeightSpec["role"]> = new Set(["linear", "embedding", "output"]);
+
+/** Bytes of the parts of rounded weights; the last weight is kept, as its parts are asked for in turn. */
+function inBytes(
+  weightOf: (name: string) => readonly [Float32Array, readonly number[]],
+): (part: BytePart) => Uint8Array {
+  let last: { readonly weight: string; readonly tensor: Int8Tensor } | undefined;
+  return ({ weight, part }) => {
+    if (last?.weight !== weight)
+      last = { weight, tensor: quantize(...weightOf(weight), { type: "int8" }) as Int8Tensor };
+    const { values, scales } = last.tensor;
+    if (part === "codes") return viewOf(values);
+    return viewOf(scales.map((largest) => largest / 127));
+  };
 }
 
 /** The type and shape of what only the embedding reads. */
@@ -157,18 +194,47 @@ function described(
   return { type: "float32", shape: weights.find(({ name }) => name === held.name)!.shape };
 }
 
+const viewOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
 function bytesOf(data: Float32Array | Uint8Array, type: OnnxConstant["type"]): Uint8Array {
-  if (type !== "float16" || data instanceof Uint8Array)
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (type !== "float16" || data instanceof Uint8Array) return viewOf(data);
   const halves = new Uint16Array(data.length);
   encodeHalf(data, "F16", halves);
-  return new Uint8Array(halves.buffer);
+  return viewOf(halves);
 }
 
-const saysNoTokens = () =>
-  new TunesmithError("config", {
+/** What no graph of one kind says: each in the words of an error. */
+const BEYOND: readonly (readonly [
+  is: (architecture: BoundArchitecture) => boolean,
+  seen: string,
+  fix: string,
+])[] = [
+  [
+    ({ classifier }) => classifier !== undefined,
+    "a classifier",
+    "merge it into a model folder and export that with Optimum, or use `tunesmith classify`",
+  ],
+  [
+    ({ images }) => images !== undefined,
+    "a model that looks at images, which takes three graphs",
+    "merge it into a model folder and export that with Optimum, or use `tunesmith generate --image`",
+  ],
+  [
+    ({ dimensions }) => dimensions.blanks !== undefined,
+    "a model that fills blanks (glm-130b), whose contexts see what follows",
+    "use `tunesmith generate`",
+  ],
+];
+
+function checkContinuesTexts(architecture: BoundArchitecture): void {
+  const found = BEYOND.find(([is]) => is(architecture));
+  if (!found) return;
+  const [, seen, fix] = found;
+  throw new TunesmithError("config", {
     where: "exporting: format onnx",
-    rule: "the graph continues texts",
-    seen: "a classifier",
-    fix: "merge it into a model folder and export that with Optimum, or use `tunesmith classify`",
+    rule: "the graph reads tokens and continues them, each seeing those before it",
+    seen,
+    fix,
   });
+}
