@@ -148,15 +148,17 @@ async function conversed(
 ): Promise<string[]> {
   const conversation = await openConversation({ ...opening, dtype: "float32" });
   const messages: ChatMessage[] = [];
+  const answers: string[] = [];
   for (const content of questions) {
     messages.push({ role: "user", content });
     let answer = "";
     const sampling = { temperature: 0, maxNewTokens };
     for await (const piece of conversation.answer(messages, sampling)) answer += piece;
     messages.push({ role: "assistant", content: answer });
+    answers.push(answer);
   }
   await conversation.dispose();
-  return messages.flatMap(({ role, content }) => (role === "assistant" ? [content] : []));
+  return answers;
 }
 
 const hasChromium = isAsked && chromium !== undefined;
