@@ -10,6 +10,7 @@ import { createRequests, generate } from "../generate/index.ts";
 import { type QuantizationType, resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { type Problem, usualProblem } from "../models/index.ts";
+import { disposed } from "../runtime/disposed.ts";
 import { zeroGradients } from "../runtime/optimizer.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
 import { classify } from "./classify.ts";
@@ -229,14 +230,6 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     [Symbol.asyncDispose]: dispose,
   };
 }
-
-const disposed = () =>
-  new TunesmithError("run", {
-    where: "model",
-    rule: "a model is not used after dispose()",
-    seen: "a call on a disposed model",
-    fix: "load it again with loadModel",
-  });
 
 const nothingTrained = () =>
   new TunesmithError("config", {
