@@ -68,6 +68,8 @@ export interface LoadModelOptions {
   readonly seed?: number;
   /** Threads; default: all cores. */
   readonly threads?: number;
+  /** Aborting ends the download, or the reading of weights, with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -91,8 +93,8 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const { adapter, method, trainable = adapter !== undefined || method !== undefined } = options;
   checkOptions(options);
-  const { data, classifier } = options;
-  const engine = await openModel(await resolveModel(reference), {
+  const { data, classifier, signal } = options;
+  const engine = await openModel(await resolveModel(reference, { signal }), {
     adapter,
     ...(classifier && {
       classifier: { problem: usualProblem(classifier.labels), ...classifier },
@@ -109,6 +111,7 @@ export async function loadModel(
     memory: options.memory,
     seed: options.seed,
     threads: options.threads,
+    signal,
     ...(data && { data: { batches: () => data } }),
   });
   const model = createLoadedModel(engine, trainable);
@@ -221,8 +224,8 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
         submit: (request) => requests.submit({ adapter: adapters.active, ...request }),
       };
     },
-    classify: (texts, options = {}) =>
-      inTurn(() => classify(texts, engine, (rows) => chosen(options, rows))),
+    classify: (texts, { signal, ...options } = {}) =>
+      inTurn(() => classify(texts, engine, { modelFor: (rows) => chosen(options, rows), signal })),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
     merge: (directory, how) => inTurn(() => engine.merge(directory, how)),
     loadTokenizer: () => inTurn(() => engine.loadTokenizer()),

@@ -12,6 +12,7 @@ import {
   type QuantizationOptions,
   readAdapter,
   type Tokenizer,
+  untilAborted,
 } from "../hub/index.ts";
 import {
   type BoundMethod,
@@ -87,6 +88,8 @@ export interface OpenOptions extends DecisionSources {
   readonly seed?: number;
   /** Threads; default: all cores. */
   readonly threads?: number;
+  /** Aborting ends the reading of weights, and the look at data, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
   /** Told what looks wrong and may be right: an adapter that names another base. */
   readonly onWarning?: (warning: string) => void;
 }
@@ -106,10 +109,10 @@ export interface EngineModel extends Model {
   loadTokenizer(): Promise<Tokenizer>;
   /** Writes a checkpoint with everything trained made part of the weights; tells what quantising it again would lose. */
   merge(directory: string, options?: FolderOptions): Promise<RequantizationLoss | undefined>;
-  /** Writes the same as one GGUF file. */
-  exportGguf(path: string, dtype: GgufDtype): Promise<void>;
+  /** Writes the same as one GGUF file. Aborting ends it with the signal's reason. */
+  exportGguf(path: string, dtype: GgufDtype, signal?: AbortSignal): Promise<void>;
   /** Writes the same as a folder for ONNX Runtime in browsers and in Node, in each of the types. */
-  exportOnnx(directory: string, dtypes: readonly OnnxDtype[]): Promise<void>;
+  exportOnnx(directory: string, dtypes: readonly OnnxDtype[], signal?: AbortSignal): Promise<void>;
 }
 
 /**
@@ -166,7 +169,12 @@ async function assemble(
     : chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
-  const frozen = { checkpoint, specs: architecture.weights, quantization, cache: { folder } };
+  const frozen = {
+    checkpoint: untilAborted(checkpoint, options.signal),
+    specs: architecture.weights,
+    quantization,
+    cache: { folder },
+  };
   if (asked) checkMethodOverQuantized(asked, frozen, arithmetic);
   const weights = await loadWeights(frozen, dtype, arithmetic);
   const frozenParts = { architecture, weights, runtime };
@@ -222,8 +230,8 @@ async function assemble(
     loadTokenizer: () => checkpoint.loadTokenizer(),
     saveAdapter: (directory) => saveTrained(trained, directory),
     merge: (directory, how) => saveMerged(trained, directory, how),
-    exportGguf: (path, type) => saveMergedGguf(trained, path, type),
-    exportOnnx: (directory, types) => saveMergedOnnx(trained, directory, types),
+    exportGguf: (path, type, signal) => saveMergedGguf(trained, path, type, signal),
+    exportOnnx: (directory, types, signal) => saveMergedOnnx(trained, directory, types, signal),
     async dispose() {
       await runtime.dispose();
       await checkpoint.close();

@@ -68,6 +68,8 @@ export interface FolderOptions {
   readonly dtype?: FloatingType | undefined;
   /** The largest file, in bytes, unless a tensor is larger. Default 5e9, as in Transformers. */
   readonly maxShardBytes?: number | undefined;
+  /** Aborting ends the writing with the signal's reason; files that are whole by then stay. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The floating types of safetensors files, by PyTorch's names. */
@@ -102,12 +104,12 @@ export function checkFolderOptions({ dtype, maxShardBytes = 5e9 }: FolderOptions
 export async function saveMerged(
   trained: Trained,
   directory: string,
-  { dtype, maxShardBytes }: FolderOptions = {},
+  { dtype, maxShardBytes, signal }: FolderOptions = {},
 ): Promise<RequantizationLoss | undefined> {
   checkFolderOptions({ dtype, maxShardBytes });
   const { checkpoint } = trained;
   const meter = createRequantizationMeter(trained.weights);
-  const { config, tensors } = mergedModel(trained, meter);
+  const { config, tensors } = mergedModel(trained, signal, meter);
   await makeFolder(directory);
   const written = tensors.map(({ name, shape, stored, data }) => ({
     name,
@@ -134,9 +136,10 @@ export async function saveMergedGguf(
   trained: Trained,
   path: string,
   dtype: GgufDtype,
+  signal?: AbortSignal,
 ): Promise<void> {
   const { checkpoint } = trained;
-  await writeGgufModel(path, { ...mergedModel(trained), checkpoint }, dtype);
+  await writeGgufModel(path, { ...mergedModel(trained, signal), checkpoint }, dtype);
 }
 
 interface MergedTensor {
@@ -148,9 +151,13 @@ interface MergedTensor {
   readonly data: () => Float32Array;
 }
 
-/** @param meter is told every weight that comes out of a merge */
+/**
+ * @param signal ends the writing, where the next tensor is asked for
+ * @param meter is told every weight that comes out of a merge
+ */
 function mergedModel(
   trained: Trained,
+  signal: AbortSignal | undefined,
   meter?: { add(name: string, data: Float32Array): void },
 ): { config: JsonObject; tensors: MergedTensor[] } {
   const { checkpoint, architecture, method } = trained;
@@ -168,6 +175,7 @@ function mergedModel(
     shape: isTransposed ? shape.toReversed() : shape,
     stored: storedType(name),
     data: () => {
+      signal?.throwIfAborted();
       const data = mergedWeight(trained, name);
       meter?.add(name, data);
       if (!isTransposed) return data;

@@ -102,4 +102,5 @@ export {
 } from "./tokenizers/tokenizer.ts";
 export type { ChatMessage, ContentPart, Tokenizer } from "./tokenizers/tokenizer-types.ts";
 export { writeTokenizer } from "./tokenizers/write-tokenizer.ts";
+export { untilAborted } from "./until-aborted.ts";
 export { createWideArray } from "./widening/widening.ts";

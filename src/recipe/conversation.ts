@@ -59,6 +59,10 @@ export interface Conversation {
     options?: AnswerOptions,
     signal?: AbortSignal,
   ): AsyncGenerator<string, StopReason | undefined>;
+  /**
+   * Frees kernels and files; again it does nothing. An answer that is under way, and those asked for
+   * afterwards, throw a TunesmithError (run).
+   */
   dispose(): Promise<void>;
 }
 
@@ -88,7 +92,8 @@ export async function openConversation(options: ConversationOptions): Promise<Co
   const context = textContext(model);
 
   const stream = createTextStream(model, tokenizer);
-  const imageProcessor = await imageProcessorOf(model.source, model.architecture);
+  const { source, architecture } = model;
+  const imageProcessor = await orDispose(model, imageProcessorOf(source, architecture));
 
   async function* text(
     promptIds: readonly number[],
@@ -146,18 +151,33 @@ export async function openConversation(options: ConversationOptions): Promise<Co
 }
 
 /** What a conversation is held with. */
-export async function openText(
-  options: ConversationOptions,
-): Promise<{ readonly model: EngineModel; readonly tokenizer: Tokenizer }> {
+export interface OpenedText {
+  readonly model: EngineModel;
+  readonly tokenizer: Tokenizer;
+}
+
+/** The caller disposes of the model. */
+export async function openText(options: ConversationOptions): Promise<OpenedText> {
   const path = await fetchModel(options.model, options);
-  const { adapter, quantization: type, onWarning } = options;
+  const { adapter, quantization: type, signal, onWarning } = options;
   const checkpoint = await openCheckpoint(path);
   const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
   // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
   const tokenizerLoaded = tokenizerOf(checkpoint, adapter).finally(() => checkpoint.close());
   tokenizerLoaded.catch(() => {});
-  const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
-  return { model, tokenizer: await tokenizerLoaded };
+  const quantization = { type };
+  const model = await openModel(path, { adapter, dtype, quantization, signal, onWarning });
+  return { model, tokenizer: await orDispose(model, tokenizerLoaded) };
+}
+
+/** What else an opened model needs; where that fails, nobody is left to dispose of the model. */
+async function orDispose<Result>(model: EngineModel, needed: Promise<Result>): Promise<Result> {
+  try {
+    return await needed;
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
 }
 
 /**
@@ -165,7 +185,7 @@ export async function openText(
  * prompt is `raw`, it or the last message is continued as it is. A model that fills blanks has one to fill.
  */
 export function promptIdsOf(
-  { model, tokenizer }: { readonly model: EngineModel; readonly tokenizer: Tokenizer },
+  { model, tokenizer }: OpenedText,
   prompt: string | readonly ChatMessage[],
   raw = false,
 ): readonly number[] {

@@ -5,11 +5,17 @@ import { openModel } from "../engine/load.ts";
 import { ONNX_DTYPES, type OnnxDtype } from "../engine/onnx-export/write-onnx.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
-import { GGUF_DTYPES, type GgufDtype, openCheckpoint, writeGgufModel } from "../hub/index.ts";
+import {
+  GGUF_DTYPES,
+  type GgufDtype,
+  openCheckpoint,
+  untilAborted,
+  writeGgufModel,
+} from "../hub/index.ts";
 import { architectureFor } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
-import { requireAbsent, requireEmpty } from "./empty-folder.ts";
+import { fillEmpty, requireAbsent, requireEmpty } from "./empty-folder.ts";
 import { fetchModel } from "./prepare.ts";
 
 interface ExportedModel extends Attention {
@@ -55,21 +61,31 @@ export async function exportModel(options: ExportOptions): Promise<void> {
   else await requireEmpty(out, "an exported model");
   const path = await fetchModel(model, attention);
   const first = dtypes[0] as GgufDtype;
-  if (format === "gguf" && adapter === undefined) return exportCheckpoint(path, out, first);
+  const { signal } = attention;
+  if (format === "gguf" && adapter === undefined) return exportCheckpoint(path, out, first, signal);
   const opened = await openModel(path, {
     ...(adapter !== undefined && { adapter }),
+    signal,
     onWarning: attention.onWarning,
   });
   try {
-    if (format === "gguf") await opened.exportGguf(out, first);
-    else await opened.exportOnnx(out, dtypes as OnnxDtype[]);
+    if (format === "gguf") await opened.exportGguf(out, first, signal);
+    else
+      await fillEmpty(out, "an exported model", () =>
+        opened.exportOnnx(out, dtypes as OnnxDtype[], signal),
+      );
   } finally {
     await opened.dispose();
   }
 }
 
-async function exportCheckpoint(path: string, out: string, dtype: GgufDtype): Promise<void> {
-  const checkpoint = await openCheckpoint(path);
+async function exportCheckpoint(
+  path: string,
+  out: string,
+  dtype: GgufDtype,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const checkpoint = untilAborted(await openCheckpoint(path), signal);
   try {
     const { config } = checkpoint;
     const { weights } = architectureFor(config, `${path}/config.json`);

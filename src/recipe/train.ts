@@ -19,7 +19,10 @@ import { trainingSettings } from "./settings.ts";
 import { packageVersions } from "./versions.ts";
 
 export interface TrainOptions extends PrepareOptions {
-  /** Aborting saves a checkpoint and ends the run in good order. */
+  /**
+   * Aborting saves a checkpoint and ends the run in good order; before the first step, with the signal's
+   * reason.
+   */
   readonly signal?: AbortSignal;
   /** Replace the run that the folder holds. */
   readonly overwrite?: boolean;
@@ -59,9 +62,9 @@ export async function* train(
     memory: recipe.train.memory,
     seed: recipe.train.seed,
     threads: recipe.compute.threads,
+    signal,
     data: {
       batches: (pass) => data.train.epoch(pass),
-      signal,
       onProgress: (progress) => onProgress?.({ stage: "look", ...progress }),
     },
     decidedBy: options.resume ? await latestAdapter(recipe.output) : undefined,

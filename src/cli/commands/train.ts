@@ -52,6 +52,7 @@ export function trainCommand(context: Context): Command {
         overwrite,
         signal: interrupt.signal,
         onProgress: preparing.show,
+        onWarning: preparing.warn,
       });
       for await (const event of events) {
         preparing.finish();

@@ -42,17 +42,19 @@ interface Merged {
 
 /**
  * Writes `directory` with `onnx/model….onnx` for each type and everything beside it.
+ * @param signal ends the writing with its reason, where the next weight is asked for
  * @throws TunesmithError (config) for a classifier, and for what cannot be part of the weights
  */
 export async function saveMergedOnnx(
   trained: Trained,
   directory: string,
   dtypes: readonly OnnxDtype[],
+  signal?: AbortSignal,
 ): Promise<void> {
   const { checkpoint, method } = trained;
   if (trained.architecture.classifier) throw saysNoTokens();
   if (method) checkMergeable(method, trained.weights);
-  const merged = mergedParts(trained);
+  const merged = mergedParts(trained, signal);
   await makeFolder(join(directory, "onnx"));
   const chunks: Record<string, number> = {};
   for (const dtype of dtypes) {
@@ -76,10 +78,13 @@ export async function saveMergedOnnx(
 }
 
 /** A head that is tied no more is a weight of its own. */
-function mergedParts(trained: Trained): Merged {
+function mergedParts(trained: Trained, signal: AbortSignal | undefined): Merged {
   const { architecture } = trained;
   const { outputName, outputPath, weights } = architecture;
-  const data = (name: string) => mergedWeight(trained, name);
+  const data = (name: string) => {
+    signal?.throwIfAborted();
+    return mergedWeight(trained, name);
+  };
   const outputUse = `${outputPath}.weight`;
   if (outputUse === outputName || !isUntied(trained)) return { architecture, data };
   const { shape } = weights.find(({ name }) => name === outputName)!;
