@@ -11,7 +11,8 @@ import { listCheckpoints } from "../train/checkpoint.ts";
 import { RUN_FILES } from "../train/run-folder.ts";
 import type { ChosenClassifier } from "./classifier.ts";
 import { valueAt } from "./faults.ts";
-import type { LoadedRecipe, Origin } from "./load.ts";
+import type { LoadedRecipe } from "./load.ts";
+import type { Origin } from "./origins.ts";
 import type { ParsedRecipe } from "./schema.ts";
 
 /** A recipe without open questions. */

@@ -3,6 +3,7 @@
 
 import { parse } from "yaml";
 import { type Fault, nearest } from "../errors.ts";
+import { isRecord } from "./document.ts";
 import { recipeKeys } from "./keys.ts";
 import { SHORTHANDS } from "./schema.ts";
 
@@ -109,8 +110,4 @@ export function applyOverrides(data: unknown, overrides: readonly Override[]): u
     target[path.at(-1)!] = value;
   }
   return result;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -18,8 +18,8 @@ import {
 } from "./estimate.ts";
 import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
-import type { Origin } from "./load.ts";
 import { inspectMachine } from "./machine.ts";
+import type { Origin } from "./origins.ts";
 import {
   bindRecipeMethod,
   type Prepared,
