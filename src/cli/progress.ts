@@ -16,7 +16,7 @@ export interface Progress {
 }
 
 /** The moment as one line: step, loss with its course, speed, time left, memory. */
-export function progressLine(step: StepFinished, losses: readonly number[]): string {
+function progressLine(step: StepFinished, losses: readonly number[]): string {
   const total = step.totalSteps === undefined ? "" : `/${step.totalSteps}`;
   const parts = [
     `step ${step.step}${total}`,

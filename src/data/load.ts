@@ -53,7 +53,7 @@ export interface Dataset {
 }
 
 /** Files of more than this many bytes together are streamed: tokenising them first would take minutes. */
-export const STREAMING_SIZE = 256 * 2 ** 20;
+const STREAMING_SIZE = 256 * 2 ** 20;
 
 /** Records of a stream that are looked at before training begins. */
 const PROBED_RECORDS = 1000;

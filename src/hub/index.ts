@@ -7,7 +7,6 @@ export {
   ENCODER,
   namedBase,
   readAdapter,
-  withoutAdapterName,
   writeAdapter,
 } from "./adapters/adapter.ts";
 export { ADAPTERHUB_VERSION, isAdapterSetup, readFusedConfig } from "./adapters/adapter-setup.ts";
@@ -15,14 +14,9 @@ export type { AdapterTensor, AdapterTensors } from "./adapters/adapter-tensors.t
 export {
   expertFolders,
   expertKey,
-  hasExperts,
   readExpertConfig,
 } from "./adapters/expert-folders.ts";
-export {
-  PEFT_VERSION,
-  readPeftConfig,
-  writePeftConfig,
-} from "./adapters/peft-config.ts";
+export { PEFT_VERSION } from "./adapters/peft-config.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor, NewTokens } from "./checkpoint-types.ts";
@@ -69,7 +63,6 @@ export {
 export { openQuantizedCache, type QuantizedCache } from "./quantization/quantized-cache.ts";
 export {
   openSafetensors,
-  SAFETENSORS_ELEMENT_BYTES,
   type SafetensorsDtype,
   type SafetensorsFile,
   type SafetensorsTensor,

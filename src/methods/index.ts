@@ -20,7 +20,6 @@ export { modelDescription } from "./model-description.ts";
 export { count, derived } from "./option-schema.ts";
 export {
   countParameters,
-  type ParameterCounts,
   type ParameterRole,
   parameterRole,
 } from "./parameter-roles.ts";

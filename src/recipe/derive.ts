@@ -54,7 +54,7 @@ interface Answer {
 }
 
 /** Samples are cut to this where the model could take more: memory grows with it. */
-export const USUAL_MAXIMUM_LENGTH = 1024;
+const USUAL_MAXIMUM_LENGTH = 1024;
 
 const derived = (value: unknown, why: string): Answer => ({ value, kind: "derived", why });
 

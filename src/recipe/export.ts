@@ -42,7 +42,7 @@ export type ExportOptions = ExportedModel &
   );
 
 /** What can be written, by format, the usual type first named. */
-export const EXPORT_DTYPES = {
+const EXPORT_DTYPES = {
   gguf: { dtypes: Object.keys(GGUF_DTYPES), usual: "f16" },
   onnx: { dtypes: Object.keys(ONNX_DTYPES), usual: "q8" },
 } as const;

@@ -38,7 +38,7 @@ export interface Int8Tensor {
 
 export type QuantizedTensor = FourBitTensor | Int8Tensor;
 
-export function isFourBit(type: QuantizationType): type is FourBitType {
+function isFourBit(type: QuantizationType): type is FourBitType {
   return type !== "int8";
 }
 

@@ -57,7 +57,7 @@ const completed = (given: LoraOptions, { usualTargets }: ModelDescription): Comp
 });
 
 /** @throws TunesmithError (config) for targets or modules that the model does not have */
-export function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
+function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
   const options = completed(given, model);
   const { targets, exclude, layersToTransform: layers, dropout, bias, init } = options;
   const whole = savedModules(model, options.modulesToSave);
