@@ -3,7 +3,7 @@
 
 import { dirname, resolve } from "node:path";
 import { TunesmithError } from "../errors.ts";
-import type { ChatMessage } from "../hub/tokenizers/tokenizer-types.ts";
+import type { ChatMessage } from "../hub/index.ts";
 import type { TextOrMessages } from "./example.ts";
 import type { Row } from "./row.ts";
 

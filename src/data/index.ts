@@ -2,6 +2,7 @@
 
 export type { BatchSource } from "./batch-source.ts";
 export { openBlank } from "./blanks.ts";
+export type { FormatName } from "./formats.ts";
 export { labelsIn } from "./label-column.ts";
 export {
   type Dataset,
@@ -17,4 +18,5 @@ export {
 export { readPrompt } from "./prompts.ts";
 export { type DatasetSide, findFiles, READERS, type ResolveDataset, readRecords } from "./read.ts";
 export type { Row } from "./row.ts";
-export { createTokenize } from "./tokenize.ts";
+export { createTokenize, type LossMode } from "./tokenize.ts";
+export type { TruncationRule } from "./truncate.ts";

@@ -2,7 +2,7 @@
 // into memory; large data is read anew each epoch and never held whole.
 
 import { TunesmithError } from "../errors.ts";
-import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { Tokenizer } from "../hub/index.ts";
 import type { BatchSource } from "./batch-source.ts";
 import { type BatchOptions, batchesFromMemory, batchesFromStream } from "./batches.ts";
 import type { FormatName } from "./formats.ts";

@@ -2,7 +2,7 @@
 // as the JSON text of one.
 
 import { nearest, TunesmithError } from "../errors.ts";
-import type { ChatMessage, ContentPart } from "../hub/tokenizers/tokenizer-types.ts";
+import type { ChatMessage, ContentPart } from "../hub/index.ts";
 import type { TextOrMessages } from "./example.ts";
 import type { Row } from "./row.ts";
 import { excerpt } from "./text-stream.ts";

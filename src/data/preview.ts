@@ -3,7 +3,7 @@
 
 import pc from "picocolors";
 import { IGNORED_LABEL } from "../engine/batch.ts";
-import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { Tokenizer } from "../hub/index.ts";
 import type { DatasetReport } from "./load.ts";
 import { type Sample, targetsOf } from "./sample.ts";
 import type { DatasetCounts } from "./tally.ts";

@@ -3,8 +3,7 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
-import type { EncodeChatOptions, ImagePrompts } from "../hub/index.ts";
-import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { ChatMessage, EncodeChatOptions, ImagePrompts, Tokenizer } from "../hub/index.ts";
 import type { BlankTokens } from "../models/index.ts";
 import { answeredBlank } from "./blanks.ts";
 import type { Example } from "./example.ts";

@@ -21,7 +21,7 @@ export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor, NewTokens } from "./checkpoint-types.ts";
 export type { DownloadOptions, DownloadProgress } from "./downloads/fetch-repository.ts";
-export { ownCacheFolder } from "./downloads/hub-cache.ts";
+export { hubCacheFolder, ownCacheFolder } from "./downloads/hub-cache.ts";
 export { parseHubReference } from "./downloads/model-reference.ts";
 export { resolveDataset } from "./downloads/resolve-dataset.ts";
 export { resolveModel } from "./downloads/resolve-model.ts";
@@ -43,7 +43,7 @@ export {
   loadImageProcessor,
   type OpenedImage,
 } from "./images/image-processor.ts";
-export { type JsonObject, readJsonObject } from "./json-file.ts";
+export { type JsonObject, readJsonObject, readTextIfPresent } from "./json-file.ts";
 export { asFolderFault, makeFolder } from "./make-folder.ts";
 export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";

@@ -23,6 +23,7 @@ export {
   type ParameterRole,
   parameterRole,
 } from "./parameter-roles.ts";
+export { addLowRank } from "./parts/merge-weights.ts";
 export {
   bindMethod,
   idleOptions,

@@ -4,8 +4,13 @@ import { stringify } from "yaml";
 import { openModel } from "../engine/load.ts";
 import { adapterKind } from "../hub/index.ts";
 import { methodDefinition, type SavedAdapter } from "../methods/index.ts";
-import type { TrainEvent } from "../train/events.ts";
-import { type CardSubject, checkRunFolder, latestAdapter, runTraining } from "../train/index.ts";
+import {
+  type CardSubject,
+  checkRunFolder,
+  latestAdapter,
+  runTraining,
+  type TrainEvent,
+} from "../train/index.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
 import {

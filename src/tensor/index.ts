@@ -8,6 +8,6 @@ export * from "./operators.ts";
 export { chooseSaved, isCostly } from "./partition.ts";
 export { printGraph } from "./print.ts";
 export * from "./selection.ts";
-export type { Shape, Tensor } from "./tensor.ts";
+export type { OperatorName, Shape, Tensor, TensorOf } from "./tensor.ts";
 export { sameShape, sizeOf } from "./tensor.ts";
 export { topologicalOrder } from "./traverse.ts";

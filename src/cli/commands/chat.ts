@@ -2,7 +2,7 @@
 
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import type { ChatMessage } from "../../hub/tokenizers/tokenizer-types.ts";
+import type { ChatMessage } from "../../hub/index.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { attend } from "../preparing.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
