@@ -2,8 +2,8 @@
 
 import { createTokenize } from "../data/index.ts";
 import type { AdaptedModel } from "../engine/adapters/adapter-set.ts";
-import { padded, roundedLength } from "../engine/decoding/rounded-length.ts";
 import type { EngineModel } from "../engine/load.ts";
+import { paddedRows } from "../engine/rounded-length.ts";
 import { TunesmithError } from "../errors.ts";
 import { type ChatMessage, encodeChat, NO_IMAGES } from "../hub/index.ts";
 import { type Verdict, verdictOf } from "../objectives/index.ts";
@@ -54,16 +54,7 @@ export async function classify(
     const model = await modelFor(own.length);
     const { classifier } = model.architecture;
     if (!classifier) throw continuesTexts();
-    const width = roundedLength(Math.max(...own.map(({ length }) => length)));
-    const { logits } = await model.forward({
-      inputIds: own.map((row) => padded(row, width)),
-      attentionMask: own.map((row) =>
-        padded(
-          row.map(() => 1),
-          width,
-        ),
-      ),
-    });
+    const { logits } = await model.forward(paddedRows(own));
     const count = classifier.labels.length;
     for (const index of own.keys())
       verdicts.push(

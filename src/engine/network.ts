@@ -9,13 +9,13 @@ import { type BufferPool, createBufferPool, floatData } from "../runtime/values.
 import { auxiliaryLoss } from "./auxiliary-loss.ts";
 import { type Batch, targetsOfBatch } from "./batch.ts";
 import { createBind } from "./bind.ts";
-import { padded, roundedLength } from "./decoding/rounded-length.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
 import { checkImages } from "./image-rows.ts";
 import { frozenStates } from "./images.ts";
 import { checkBatch } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
+import { paddedRows } from "./rounded-length.ts";
 import { contextsOf } from "./row-context.ts";
 import { checkClassified, checkUnlabelledRows } from "./row-labels.ts";
 import {
@@ -186,17 +186,10 @@ export function createNetwork(options: NetworkOptions): Network {
     },
     async nextLogits(given, images) {
       for (const row of given) checkBatch({ inputIds: [row] }, vocabularySize);
-      const length = roundedLength(Math.max(...given.map((row) => row.length)));
-      const inputIds = given.map((row) => padded(row, length));
-      const attentionMask = given.map((row) =>
-        padded(
-          row.map(() => 1),
-          length,
-        ),
-      );
-      const context = blanks && contextsOf(inputIds, blanks);
-      const batch = withVirtualTokens({ inputIds, attentionMask, ...context }, virtualCount);
-      const width = virtualCount + length;
+      const rows = paddedRows(given);
+      const context = blanks && contextsOf(rows.inputIds, blanks);
+      const batch = withVirtualTokens({ ...rows, ...context }, virtualCount);
+      const width = batch.inputIds[0]!.length;
       const ends = given.map((row, b) => b * width + virtualCount + row.length - 1);
       return logitsOf(batch, Int32Array.from(ends), {
         skipsPadding: true,

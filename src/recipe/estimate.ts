@@ -47,7 +47,7 @@ const FLOAT = 4;
 const PROCESS_BYTES = 180e6;
 /**
  * Bytes of logits and rows that the head takes at a time: whole rows, made in blocks of columns, are
- * kept until the gradient is made (engine/network.ts, `rowLimit` of engine/head-runner.ts).
+ * kept until the gradient is made (engine/network.ts, `rowLimit` of engine/head/head-runner.ts).
  */
 const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
 const LOGIT_ROWS = { least: 128, most: 2048 } as const;

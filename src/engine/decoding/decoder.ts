@@ -6,6 +6,7 @@ import { TunesmithError } from "../../errors.ts";
 import type { Value } from "../../runtime/kernel.ts";
 import { floatData } from "../../runtime/values.ts";
 import { checkBatch } from "../inputs.ts";
+import { padded } from "../rounded-length.ts";
 import { batchSize } from "./batch-sizes.ts";
 import { createContextReading } from "./context-reading.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
@@ -19,7 +20,6 @@ import {
 } from "./key-value-cache.ts";
 import { promptParts } from "./prompt-parts.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
-import { padded } from "./rounded-length.ts";
 import { createScratchMemory } from "./scratch-memory.ts";
 import { createTextPositions } from "./text-positions.ts";
 import {

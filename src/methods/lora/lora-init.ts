@@ -1,5 +1,5 @@
-// First values of LoRA's matrices, as PEFT's `init_lora_weights` names them
-// (`peft/tuners/lora/layer.py`); those of "eva" come from data (eva.ts). Where they are a part of the frozen weight
+// First values of LoRA's matrices, as PEFT's `init_lora_weights` names them (`peft/tuners/lora/layer.py`);
+// those of "eva" come from data (eva.ts). Where they are a part of the frozen weight
 // (`startsAsPartOfBase`), that part is taken out of it, and the model starts out as it was.
 
 import { TunesmithError } from "../../errors.ts";
