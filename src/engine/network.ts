@@ -10,6 +10,7 @@ import { auxiliaryLoss } from "./auxiliary-loss.ts";
 import { type Batch, targetsOfBatch } from "./batch.ts";
 import { createBind } from "./bind.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
+import { LOGIT_BYTES } from "./head/logit-rows.ts";
 import { checkImages } from "./image-rows.ts";
 import { frozenStates } from "./images.ts";
 import { checkBatch } from "./inputs.ts";
@@ -62,8 +63,6 @@ export interface Network {
    */
   report(batch: Batch, visit: (name: string, value: Value) => Promise<void>): Promise<void>;
 }
-
-const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
 
 export function createNetwork(options: NetworkOptions): Network {
   const { architecture, method, memory } = options;
