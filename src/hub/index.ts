@@ -43,7 +43,7 @@ export {
   loadImageProcessor,
   type OpenedImage,
 } from "./images/image-processor.ts";
-export { type JsonObject, readJsonObject, readTextIfPresent } from "./json-file.ts";
+export { isJsonObject, type JsonObject, readJsonObject, readTextIfPresent } from "./json-file.ts";
 export { asFolderFault, makeFolder } from "./make-folder.ts";
 export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";
@@ -87,6 +87,7 @@ export {
   type RenderOptions,
   renderChat,
 } from "./tokenizers/chat-template.ts";
+export { commonPrefix } from "./tokenizers/common-prefix.ts";
 export {
   createTokenizer,
   loadTokenizerFolder,

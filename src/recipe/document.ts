@@ -86,8 +86,3 @@ function offsetOf(document: Document, path: KeyPath, what: "key" | "value"): num
 function startOf(node: unknown): number | undefined {
   return (node as { range?: [number, number, number] | null } | null)?.range?.[0];
 }
-
-/** Whether plain data is a section: keys with values. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

@@ -4,8 +4,9 @@
 import { readFile } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { type Fault, TunesmithError } from "../errors.ts";
+import { isJsonObject } from "../hub/index.ts";
 import { crossChecks } from "./cross-checks.ts";
-import { isRecord, type KeyPath, parseRecipeText, type RecipeDocument } from "./document.ts";
+import { type KeyPath, parseRecipeText, type RecipeDocument } from "./document.ts";
 import { describeIssues } from "./faults.ts";
 import { nearestFile, resolvePaths } from "./local-paths.ts";
 import { flagOf, locator, type Origin, originsOf } from "./origins.ts";
@@ -113,7 +114,7 @@ function documentOf(source: unknown): RecipeDocument {
 }
 
 function openShorthands(data: unknown): unknown {
-  if (!isRecord(data)) return data;
+  if (!isJsonObject(data)) return data;
   const opened: Record<string, unknown> = { ...data };
   for (const [section, key] of Object.entries(SHORTHANDS))
     if (typeof opened[section] === "string") opened[section] = { [key]: opened[section] };

@@ -6,8 +6,8 @@ import { homedir } from "node:os";
 import { basename, dirname, extname, isAbsolute, join, resolve } from "node:path";
 import { READERS } from "../data/index.ts";
 import { type Fault, nearest } from "../errors.ts";
-import { parseHubReference } from "../hub/index.ts";
-import { isRecord, type KeyPath } from "./document.ts";
+import { isJsonObject, parseHubReference } from "../hub/index.ts";
+import type { KeyPath } from "./document.ts";
 import type { Locate } from "./faults.ts";
 
 /** What paths of a recipe lead to. */
@@ -28,7 +28,7 @@ export async function resolvePaths(
   locate: Locate,
 ): Promise<{ data: unknown; faults: Fault[] }> {
   const faults: Fault[] = [];
-  if (!isRecord(data)) return { data, faults };
+  if (!isJsonObject(data)) return { data, faults };
   const result = structuredClone(data);
 
   const resolveAt = async (path: KeyPath, value: string, kind: keyof typeof MUST_EXIST) => {
@@ -58,7 +58,7 @@ export async function resolvePaths(
   };
 
   const { model, data: dataset, method, output } = result;
-  if (isRecord(model) && typeof model.path === "string" && model.id === undefined) {
+  if (isJsonObject(model) && typeof model.path === "string" && model.id === undefined) {
     const local = await resolveAt(["model", "path"], model.path, "model");
     if (local !== undefined) model.path = local;
     else {
@@ -67,7 +67,7 @@ export async function resolvePaths(
       delete model.path;
     }
   }
-  if (isRecord(dataset))
+  if (isJsonObject(dataset))
     for (const key of ["train", "eval"]) {
       const value = dataset[key];
       if (typeof value === "string")
@@ -77,7 +77,7 @@ export async function resolvePaths(
           if (typeof each === "string")
             value[index] = (await resolveAt(["data", key, index], each, "data")) ?? each;
     }
-  if (isRecord(method) && Array.isArray(method.adapters))
+  if (isJsonObject(method) && Array.isArray(method.adapters))
     for (const [index, each] of method.adapters.entries())
       if (typeof each === "string")
         method.adapters[index] =

@@ -22,7 +22,7 @@ import type { Attention } from "./attention.ts";
 import { estimate, estimateGeneration, weightsOfTexts } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
 import { type TextFacts, textFacts } from "./sample-chat.ts";
-import { type Keeping, type WeightBytes, weightBytes } from "./weight-bytes.ts";
+import { type Keeping, NF4, type WeightBytes, weightBytes } from "./weight-bytes.ts";
 
 export interface ModelFacts extends TextFacts {
   readonly source: string;
@@ -159,8 +159,6 @@ function parametersOf({ weights, blocks, dimensions, outputName, images }: Bound
     ],
   };
 }
-
-const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
 
 /** How weights may be kept; those of a quantised checkpoint stay as they are where training quantises. */
 const WAYS: readonly { name: string; keeping: (checkpoint: Checkpoint) => Keeping }[] = [

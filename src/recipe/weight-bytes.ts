@@ -23,6 +23,9 @@ export interface WeightBytes {
   readonly widened: number;
 }
 
+/** NF4 as QLoRA has it. */
+export const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
+
 const FLOAT = 4;
 /** What the weights of a quantised checkpoint are taken to have. */
 const USUAL = { doubleQuantization: true, blockSize: 64 } as const;
