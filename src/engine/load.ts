@@ -1,7 +1,6 @@
 // Opening a model: checkpoint, architecture, method and parameters put together.
 
 import { join } from "node:path";
-import { type Fault, TunesmithError } from "../errors.ts";
 import {
   type Adapter,
   type Checkpoint,
@@ -17,7 +16,6 @@ import {
 import {
   type BoundMethod,
   bindMethod,
-  idleOptions,
   type MethodOptions,
   methodDefinition,
   methodOfAdapter,
@@ -39,6 +37,7 @@ import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import { type OnnxDtype, saveMergedOnnx } from "./onnx-export/write-onnx.ts";
+import { checkDtype, refuseIdleOptions } from "./open-checks.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import {
   type FolderOptions,
@@ -50,7 +49,7 @@ import {
 import { type DecisionSources, decide, probeFor } from "./starting-data.ts";
 import { checkpointView } from "./weights/checkpoint-view.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
-import { isForRunning, MODEL_DTYPES, type ModelDtype } from "./weights/model-dtype.ts";
+import { isForRunning, type ModelDtype } from "./weights/model-dtype.ts";
 import { asClassifier, classifierOfAdapter } from "./weights/new-head.ts";
 import { asksForTokens, type NewTokensOptions, withNewTokens } from "./weights/new-tokens.ts";
 import { checkMethodOverQuantized, chooseQuantization } from "./weights/quantized-weights.ts";
@@ -247,38 +246,6 @@ function withTokens(
 ): Checkpoint | Promise<Checkpoint> {
   if (adapter) return withTokensOf(adapter, folder!, checkpoint);
   return tokens && asksForTokens(tokens) ? withNewTokens(checkpoint, tokens) : checkpoint;
-}
-
-/** @throws TunesmithError (config) for a dtype that there is not, and for what cannot be done in blocks */
-function checkDtype(
-  dtype: ModelDtype,
-  { method, quantization, arithmetic = "float32" }: OpenOptions,
-): void {
-  if (!MODEL_DTYPES.includes(dtype))
-    throw new TunesmithError("config", {
-      where: "dtype",
-      rule: `one of ${MODEL_DTYPES.join(", ")}`,
-      seen: String(dtype),
-      fix: "leave it out for weights as the file has them",
-    });
-  if (!isForRunning(dtype)) return;
-  const rule = `dtype ${dtype} keeps weights in blocks, to run a model as it is or with an adapter`;
-  const faults: Fault[] = [];
-  const fault = (seen: string, fix: string) => faults.push({ where: "dtype", rule, seen, fix });
-  if (method)
-    fault(`method ${method.name}`, "train with method qlora, or leave dtype out; then run in q4");
-  if (quantization?.type) fault(`quantization: ${quantization.type}`, "leave one of the two out");
-  if (arithmetic !== "float32") fault(`arithmetic: ${arithmetic}`, "leave one of the two out");
-  if (faults.length > 0) throw new TunesmithError("config", faults);
-}
-
-/** @throws TunesmithError (config) with every option that has no effect */
-function refuseIdleOptions(method: MethodOptions): void {
-  const faults = idleOptions(method).map(({ option, ...fault }) => ({
-    where: `method.${option}`,
-    ...fault,
-  }));
-  if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
 /** The checkpoint's tokens; the tokenizer is read where a text is asked about. */
