@@ -1,4 +1,4 @@
-// What a model cannot be opened with, told before anything is read.
+// What a model cannot be opened with, told before weights are read.
 
 import { type Fault, TunesmithError } from "../errors.ts";
 import type { QuantizationOptions } from "../hub/index.ts";

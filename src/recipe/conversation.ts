@@ -42,7 +42,7 @@ export interface AnswerOptions extends Sampling {
   readonly responseFormat?: ResponseFormat;
 }
 
-export interface Conversation {
+export interface Conversation extends AsyncDisposable {
   readonly tokenizer: Tokenizer;
   /**
    * The model's answer to a conversation; a model without a chat template continues its last message.
@@ -146,7 +146,8 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       const pictures = opened.map(({ pixelValues }) => pixelValues);
       return yield* text(inputIds, sampling, signal, pictures);
     },
-    dispose: () => model.dispose(),
+    dispose: model.dispose,
+    [Symbol.asyncDispose]: model.dispose,
   };
 }
 

@@ -148,6 +148,22 @@ describe("aborting", () => {
     expect(await readdir(out)).toContain("config.json");
   });
 
+  it("the quantising of a model on its way in ends it", async () => {
+    let aborted = 0;
+    for (let looks = 1; ; looks *= 2) {
+      const signal = abortedAfter(looks);
+      const outcome = await loadModel(model, { quantization: "nf4", signal }).then(
+        (loaded) => loaded.dispose(),
+        (error: unknown) => error,
+      );
+      if (outcome === undefined) break;
+      expect(outcome).toBe(signal.reason);
+      expect(open.size).toBe(0);
+      aborted++;
+    }
+    expect(aborted).toBeGreaterThan(2);
+  });
+
   it("texts that are judged stops between them", async () => {
     await using judge = await loadModel(model, { classifier: { labels: ["a", "b"] } });
     const texts = new Array<string>(20).fill("x");
@@ -176,7 +192,7 @@ describe("a conversation that is disposed of", () => {
   const hello = [{ role: "user", content: "hello" }];
 
   it("ends the answer that is under way, and refuses another", async () => {
-    const conversation = await openConversation({ model });
+    await using conversation = await openConversation({ model });
     const answer = conversation.answer(hello, { maxNewTokens: 60, temperature: 1, seed: 3 });
     expect((await answer.next()).done).toBe(false);
     await Promise.all([conversation.dispose(), conversation.dispose()]);
