@@ -1,4 +1,4 @@
-// Writing what was trained: a PEFT adapter, or a whole checkpoint that Transformers loads.
+// Writing what was trained: an adapter as its library has it, or a whole model, as a folder or a GGUF file.
 
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";

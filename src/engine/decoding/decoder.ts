@@ -1,6 +1,6 @@
 // Continuing sequences token by token. A row with several new tokens, a prompt, is read alone; rows with
-// one are computed side by side, as many as there are. Weights are fed from where training holds them,
-// and a method's hooks apply as in training.
+// one are computed side by side, as many as there are. Weights are those that training reads, or held by
+// the kernels, and a method's hooks apply as in training.
 
 import { TunesmithError } from "../../errors.ts";
 import type { Value } from "../../runtime/kernel.ts";
