@@ -1,7 +1,7 @@
 // The tables of docs/models-and-files.md that follow from the code: which architectures there are, in which
 // files each comes, and the types of numbers in every format.
 
-import { supportedModels } from "../src/recipe/models.ts";
+import { supportedModels } from "../src/recipe/supported-models.ts";
 
 /** What `tunesmith models` shows, for the page. */
 export function modelTables(): string {

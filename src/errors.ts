@@ -22,7 +22,7 @@ export interface Fault {
 }
 
 /** Writes one fault as text: `where: rule; saw … (fix)`. */
-export function describeFault(fault: Fault): string {
+function describeFault(fault: Fault): string {
   return `${fault.where}: ${fault.rule}\n  saw: ${fault.seen}\n  fix: ${fault.fix}`;
 }
 

@@ -12,7 +12,8 @@ import {
 } from "../methods/index.ts";
 import { createRandom } from "../runtime/random.ts";
 import { factorsOf, factorsOfSum, type RankChoice } from "./factors.ts";
-import { type LoraModule, type PlainLora, toAdapter } from "./plain-lora.ts";
+import { moduleByModule } from "./module-by-module.ts";
+import { type PlainLora, toAdapter } from "./plain-lora.ts";
 
 /**
  * The share that float32 arithmetic on a weight may be off: what a method adds to nothing and what it
@@ -24,28 +25,32 @@ const ROUNDING = 4 * 2 ** -24;
  * @param values the method's trained tensors
  * @param base a copy of a weight as the checkpoint has it
  * @throws TunesmithError (config) for a method that is no change of linear weights, and for a rank
- *   that a weight cannot have
+ *   that a weight cannot have; the signal's reason where it aborts
  */
-export function convertToLora(
+export async function convertToLora(
   method: BoundMethod,
   values: ParameterValues,
   model: ModelDescription,
   base: (weight: string) => Float32Array,
   choice: RankChoice,
-): Adapter {
+  signal?: AbortSignal,
+): Promise<Adapter> {
   checkConvertible(method, model, values, base);
   const random = createRandom(0).fork("convert");
-  const modules = new Map<string, LoraModule>();
-  for (const { path, inputSize, outputSize } of candidates(model)) {
-    const use = `${path}.weight`;
-    if (method.replaces.has(use)) continue;
-    const name = path === model.outputPath ? model.outputName : use;
-    const data = differenceMade(method, values, use, base(name));
-    if (data.every((x) => x === 0)) continue;
-    checkRank(choice, path, Math.min(inputSize, outputSize));
-    const weight = { data, rows: outputSize, columns: inputSize };
-    modules.set(path, factorsOf(weight, choice, random.fork(path)));
-  }
+  const modules = await moduleByModule(
+    candidates(model).map((candidate) => [candidate.path, candidate] as const),
+    (path, { inputSize, outputSize }) => {
+      const use = `${path}.weight`;
+      if (method.replaces.has(use)) return undefined;
+      const name = path === model.outputPath ? model.outputName : use;
+      const data = differenceMade(method, values, use, base(name));
+      if (data.every((x) => x === 0)) return undefined;
+      checkRank(choice, path, Math.min(inputSize, outputSize));
+      const weight = { data, rows: outputSize, columns: inputSize };
+      return factorsOf(weight, choice, random.fork(path));
+    },
+    signal,
+  );
   if (modules.size === 0) throw nothingToConvert(method.name);
   const adapter = toAdapter(modules, {
     base: model.source,
@@ -56,15 +61,23 @@ export function convertToLora(
 
 /**
  * A LoRA at another rank. Exact but for the singular values that it leaves out.
- * @throws TunesmithError (config) for a rank that a weight cannot have
+ * @throws TunesmithError (config) for a rank that a weight cannot have; the signal's reason where it
+ *   aborts
  */
-export function changeRank(lora: PlainLora, choice: RankChoice): Adapter {
+export async function changeRank(
+  lora: PlainLora,
+  choice: RankChoice,
+  signal?: AbortSignal,
+): Promise<Adapter> {
   const random = createRandom(0).fork("convert");
-  const modules = new Map<string, LoraModule>();
-  for (const [path, module] of lora.modules) {
-    checkRank(choice, path, Math.min(module.inputSize, module.outputSize));
-    modules.set(path, factorsOfSum([module], [1], choice, random.fork(path)));
-  }
+  const modules = await moduleByModule(
+    lora.modules,
+    (path, module) => {
+      checkRank(choice, path, Math.min(module.inputSize, module.outputSize));
+      return factorsOfSum([module], [1], choice, random.fork(path));
+    },
+    signal,
+  );
   return toAdapter(modules, lora);
 }
 

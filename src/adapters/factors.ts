@@ -2,7 +2,7 @@
 // (Eckart and Young 1936), B = U Σ and A = Vᵀ, as PEFT divides them.
 
 import { Matrix, QrDecomposition, SVD } from "ml-matrix";
-import { addLowRank } from "../methods/parts/merge-weights.ts";
+import { addLowRank } from "../methods/index.ts";
 import type { DenseMatrix } from "../runtime/linear-algebra/dense-matrix.ts";
 import { leadingTriplets } from "../runtime/linear-algebra/singular-vectors.ts";
 import type { Random } from "../runtime/random.ts";

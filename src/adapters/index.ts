@@ -4,10 +4,9 @@ export { type AdapterDescription, type AdapterPart, describeAdapter } from "./de
 export type { RankChoice } from "./factors.ts";
 export { ggufAdapter } from "./gguf-adapter.ts";
 export {
-  MERGE_METHODS,
   type MergeMethod,
   type MergeSettings,
   mergeAdapters,
 } from "./merge-adapters.ts";
 export { mixedRows } from "./mixed-rows.ts";
-export { asPlainLora, type LoraModule, type PlainLora, readPlainLora } from "./plain-lora.ts";
+export { asPlainLora, type PlainLora, readPlainLora } from "./plain-lora.ts";

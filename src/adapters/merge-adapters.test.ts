@@ -67,7 +67,7 @@ const conversions = PAIRS.flatMap((pair) =>
 describe("merging", () => {
   it.each(merges)("$pair $index: $name is PEFT's", async ({ pair, index, merge }) => {
     const loras = [await storedLora(pair, 0), await storedLora(pair, 1)];
-    const merged = readPlainLora(mergeAdapters(loras, settingsOf(merge)), "merged");
+    const merged = readPlainLora(await mergeAdapters(loras, settingsOf(merge)), "merged");
     const expected = await productsOf(pair, String(index));
     expect(expected.size).toBeGreaterThan(0);
     expect([...merged.modules.keys()].sort()).toEqual([...expected.keys()].sort());
@@ -85,9 +85,9 @@ describe("merging", () => {
   });
 
   it("names targets where the adapters agree about them, else whole paths", async () => {
-    const alike = mergeAdapters([await storedLora("alike", 0), await storedLora("alike", 1)]);
+    const alike = await mergeAdapters([await storedLora("alike", 0), await storedLora("alike", 1)]);
     expect(alike.config.target_modules).toEqual(["q_proj", "v_proj"]);
-    const other = mergeAdapters([
+    const other = await mergeAdapters([
       await storedLora("different", 0),
       await storedLora("different", 1),
     ]);
@@ -97,16 +97,17 @@ describe("merging", () => {
     ]);
   });
 
-  it("draws the same elements for the same seed, and others for another", () => {
+  it("draws the same elements for the same seed, and others for another", async () => {
     const merged = (seed: number) =>
       mergeAdapters([randomLora(1), randomLora(2)], { method: "dare_linear", density: 0.5, seed });
-    expect(merged(1)).toEqual(merged(1));
-    expect(merged(1)).not.toEqual(merged(2));
+    expect(await merged(1)).toEqual(await merged(1));
+    expect(await merged(1)).not.toEqual(await merged(2));
   });
 
-  it("only weights one adapter that is alone", () => {
+  it("only weights one adapter that is alone", async () => {
     const lora = randomLora(1, { scaling: 2 });
-    const merged = readPlainLora(mergeAdapters([lora], { weights: [-3], method: "ties_svd" }), "m");
+    const alone = await mergeAdapters([lora], { weights: [-3], method: "ties_svd" });
+    const merged = readPlainLora(alone, "m");
     const [module] = lora.modules.values();
     const expected = productOf(module!).map((x) => -3 * x);
     expect(arrayDifference(productOf([...merged.modules.values()][0]!), expected)).toBeLessThan(
@@ -121,15 +122,18 @@ describe("merging", () => {
     [{ method: "cat", rank: 3 }, /belongs to the methods with svd/],
     [{ method: "svd", rank: 6 }, /use at most 5/],
     [{ method: "tiles" as MergeMethod }, /is one of svd, cat[\s\S]*nearest is "ties"/],
-  ] satisfies [MergeSettings, RegExp][])("refuses %j", (settings, message) => {
-    expect(() => mergeAdapters([randomLora(1), randomLora(2)], settings)).toThrow(message);
+  ] satisfies [MergeSettings, RegExp][])("refuses %j", async (settings, message) => {
+    const merged = mergeAdapters([randomLora(1), randomLora(2)], settings);
+    await expect(merged).rejects.toThrow(message);
   });
 
-  it("refuses adapters of two models, and ranks that cannot be added", () => {
+  it("refuses adapters of two models, and ranks that cannot be added", async () => {
     const wide = randomLora(2, { inputSize: 7 });
-    expect(() => mergeAdapters([randomLora(1), wide])).toThrow(/\[5, 6\] in adapter 1, \[5, 7\]/);
+    await expect(mergeAdapters([randomLora(1), wide])).rejects.toThrow(
+      /\[5, 6\] in adapter 1, \[5, 7\]/,
+    );
     const high = randomLora(2, { rank: 3 });
-    expect(() => mergeAdapters([randomLora(1), high], { method: "linear" })).toThrow(
+    await expect(mergeAdapters([randomLora(1), high], { method: "linear" })).rejects.toThrow(
       /ranks 2 and 3[\s\S]*cat or svd/,
     );
   });
@@ -139,7 +143,7 @@ describe("another rank", () => {
   it.each(conversions)("$pair: $rank is PEFT's", async ({ pair, rank, ranks }) => {
     const lora = await storedLora(pair, 0);
     const choice = Number.isInteger(rank) && rank > 1 ? { rank } : { energy: rank };
-    const result = readPlainLora(changeRank(lora, choice), "converted");
+    const result = readPlainLora(await changeRank(lora, choice), "converted");
     const key = rank === 1 ? "converted-1.0" : `converted-${rank}`;
     const expected = await productsOf(pair, key);
     expect(expected.size).toBe(lora.modules.size);

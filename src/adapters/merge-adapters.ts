@@ -5,6 +5,7 @@ import type { Adapter } from "../hub/index.ts";
 import { createRandom } from "../runtime/random.ts";
 import { COMBINATIONS, type Combination, type CombineOptions } from "./combine.ts";
 import { concatenated, factorsOf, factorsOfSum, productOf } from "./factors.ts";
+import { moduleByModule } from "./module-by-module.ts";
 import { type LoraModule, type PlainLora, toAdapter } from "./plain-lora.ts";
 
 /**
@@ -26,6 +27,7 @@ export interface MergeSettings {
   readonly majoritySign?: "total" | "frequency";
   /** Of what DARE draws. Default 0. */
   readonly seed?: number;
+  readonly signal?: AbortSignal;
 }
 
 const COMBINATION_NAMES = Object.keys(COMBINATIONS) as Combination[];
@@ -42,9 +44,12 @@ export const MERGE_METHODS: readonly MergeMethod[] = [
 /**
  * One adapter from several; a module that some of them lack is made of the others.
  * @throws TunesmithError (config) for settings out of range, (checkpoint) for adapters of different
- *   models, or of different ranks where the method takes one
+ *   models, or of different ranks where the method takes one; the signal's reason where it aborts
  */
-export function mergeAdapters(loras: readonly PlainLora[], settings: MergeSettings = {}): Adapter {
+export async function mergeAdapters(
+  loras: readonly PlainLora[],
+  settings: MergeSettings = {},
+): Promise<Adapter> {
   const { weights = loras.map(() => 1), seed = 0 } = settings;
   // As in PEFT: one adapter alone is only weighted.
   const method = loras.length === 1 ? "linear" : (settings.method ?? "svd");
@@ -53,29 +58,30 @@ export function mergeAdapters(loras: readonly PlainLora[], settings: MergeSettin
   const rank = settings.rank ?? Math.max(...loras.flatMap(ranksOf));
   const random = createRandom(seed).fork("merge");
   const paths = [...new Set(loras.flatMap(({ modules }) => [...modules.keys()]))];
-  const merged = new Map<string, LoraModule>();
-  for (const path of paths) {
-    const present = loras.flatMap(({ modules }, i) => {
+  const presentAt = (path: string) =>
+    loras.flatMap(({ modules }, i) => {
       const module = modules.get(path);
       return module ? [{ module, weight: weights[i]! }] : [];
     });
-    const options: CombineOptions = {
-      density: settings.density ?? 1,
-      majoritySign: settings.majoritySign ?? "total",
-      random: random.fork(path),
-    };
-    merged.set(
-      path,
-      mergeModule(
+  const merged = await moduleByModule(
+    paths.map((path) => [path, presentAt(path)] as const),
+    (path, present) => {
+      const options: CombineOptions = {
+        density: settings.density ?? 1,
+        majoritySign: settings.majoritySign ?? "total",
+        random: random.fork(path),
+      };
+      return mergeModule(
         path,
         method,
         present.map(({ module }) => module),
         present.map(({ weight }) => weight),
         rank,
         options,
-      ),
-    );
-  }
+      );
+    },
+    settings.signal,
+  );
   return toAdapter(merged, { base: loras[0]!.base, targets: sharedTargets(loras, paths) });
 }
 

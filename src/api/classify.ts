@@ -2,8 +2,8 @@
 
 import { createTokenize } from "../data/index.ts";
 import type { AdaptedModel } from "../engine/adapters/adapter-set.ts";
-import { padded, roundedLength } from "../engine/decoding/rounded-length.ts";
 import type { EngineModel } from "../engine/load.ts";
+import { paddedRows } from "../engine/rounded-length.ts";
 import { TunesmithError } from "../errors.ts";
 import { type ChatMessage, encodeChat, NO_IMAGES } from "../hub/index.ts";
 import { type Verdict, verdictOf } from "../objectives/index.ts";
@@ -14,14 +14,20 @@ export type Classified = string | readonly ChatMessage[];
 /** Texts that are judged at once. */
 const ROWS = 8;
 
+export interface JudgeOptions {
+  /** The model for so many rows: itself, or with an adapter. Default: itself. */
+  readonly modelFor?: (rows: number) => Promise<AdaptedModel>;
+  /** Aborting ends it with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
- * @param modelFor the model for so many rows: itself, or with an adapter
  * @throws TunesmithError (config) for a model that continues texts, (data) for an empty text
  */
 export async function classify(
   texts: readonly Classified[],
   engine: EngineModel,
-  modelFor: (rows: number) => Promise<AdaptedModel> = async () => engine,
+  { modelFor = async () => engine, signal }: JudgeOptions = {},
 ): Promise<Verdict[]> {
   const encode = createTokenize({
     tokenizer: await engine.loadTokenizer(),
@@ -43,20 +49,12 @@ export async function classify(
   if (empty >= 0) throw noTokens(empty);
   const verdicts: Verdict[] = [];
   for (let first = 0; first < rows.length; first += ROWS) {
+    signal?.throwIfAborted();
     const own = rows.slice(first, first + ROWS);
     const model = await modelFor(own.length);
     const { classifier } = model.architecture;
     if (!classifier) throw continuesTexts();
-    const width = roundedLength(Math.max(...own.map(({ length }) => length)));
-    const { logits } = await model.forward({
-      inputIds: own.map((row) => padded(row, width)),
-      attentionMask: own.map((row) =>
-        padded(
-          row.map(() => 1),
-          width,
-        ),
-      ),
-    });
+    const { logits } = await model.forward(paddedRows(own));
     const count = classifier.labels.length;
     for (const index of own.keys())
       verdicts.push(

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Batch } from "../engine/batch.ts";
 import { tinyModelFolder } from "../engine/testing/tiny-models.ts";
+import { expectFault } from "../hub/testing/files.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
 import { type LoadModelOptions, loadModel } from "./load-model.ts";
 
@@ -151,6 +152,20 @@ describe("loadModel", () => {
     await Promise.all([model.dispose(), model.dispose()]);
     expect((await running).loss).toBeGreaterThan(0);
     await expect(model.forward(batch)).rejects.toThrow("not used after dispose()");
+  });
+
+  it("ends requests that are being answered, and those that come, when it is disposed of", async () => {
+    const model = await open();
+    const requests = model.requests({ maxBatch: 1 });
+    const request = { inputIds: [5, 9], maxNewTokens: 60, ignoreEos: true };
+    const [first, second] = [requests.submit(request), requests.submit(request)];
+    for await (const _ of first) {
+      void model.dispose();
+      break;
+    }
+    await expectFault(second.finished, /not used after dispose/);
+    await expectFault(requests.submit(request).finished, /not used after dispose/);
+    expect([requests.running, requests.waiting]).toEqual([0, 0]);
   });
 });
 

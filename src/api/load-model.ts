@@ -10,6 +10,7 @@ import { createRequests, generate } from "../generate/index.ts";
 import { type QuantizationType, resolveModel } from "../hub/index.ts";
 import type { MethodOptions } from "../methods/index.ts";
 import { type Problem, usualProblem } from "../models/index.ts";
+import { disposed } from "../runtime/disposed.ts";
 import { zeroGradients } from "../runtime/optimizer.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
 import { classify } from "./classify.ts";
@@ -67,6 +68,8 @@ export interface LoadModelOptions {
   readonly seed?: number;
   /** Threads; default: all cores. */
   readonly threads?: number;
+  /** Aborting ends the download, or the reading of weights, with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -90,8 +93,8 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const { adapter, method, trainable = adapter !== undefined || method !== undefined } = options;
   checkOptions(options);
-  const { data, classifier } = options;
-  const engine = await openModel(await resolveModel(reference), {
+  const { data, classifier, signal } = options;
+  const engine = await openModel(await resolveModel(reference, { signal }), {
     adapter,
     ...(classifier && {
       classifier: { problem: usualProblem(classifier.labels), ...classifier },
@@ -108,6 +111,7 @@ export async function loadModel(
     memory: options.memory,
     seed: options.seed,
     threads: options.threads,
+    signal,
     ...(data && { data: { batches: () => data } }),
   });
   const model = createLoadedModel(engine, trainable);
@@ -220,8 +224,8 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
         submit: (request) => requests.submit({ adapter: adapters.active, ...request }),
       };
     },
-    classify: (texts, options = {}) =>
-      inTurn(() => classify(texts, engine, (rows) => chosen(options, rows))),
+    classify: (texts, { signal, ...options } = {}) =>
+      inTurn(() => classify(texts, engine, { modelFor: (rows) => chosen(options, rows), signal })),
     saveAdapter: (directory) => inTurn(() => engine.saveAdapter(directory)),
     merge: (directory, how) => inTurn(() => engine.merge(directory, how)),
     loadTokenizer: () => inTurn(() => engine.loadTokenizer()),
@@ -229,14 +233,6 @@ function createLoadedModel(engine: EngineModel, trainable: boolean): LoadedModel
     [Symbol.asyncDispose]: dispose,
   };
 }
-
-const disposed = () =>
-  new TunesmithError("run", {
-    where: "model",
-    rule: "a model is not used after dispose()",
-    seen: "a call on a disposed model",
-    fix: "load it again with loadModel",
-  });
 
 const nothingTrained = () =>
   new TunesmithError("config", {

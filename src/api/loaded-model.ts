@@ -62,7 +62,8 @@ export interface TrainStepResult extends TrainingLoss {
 
 /**
  * A model in memory. Calls may overlap; they are carried out one after another. After `dispose`
- * every other method throws a TunesmithError (run).
+ * every other method throws a TunesmithError (run). What takes long has a signal (`generate`, each of
+ * the `requests`, `classify`, `merge`); the others are done with one batch.
  */
 export interface LoadedModel extends AsyncDisposable {
   /** The trained tensors' current values, by the key that each has in the saved file: not copies. */
@@ -93,7 +94,10 @@ export interface LoadedModel extends AsyncDisposable {
    * What a classifier says of texts or conversations, in their order.
    * @throws TunesmithError (config) for a model that continues texts
    */
-  classify(texts: readonly Classified[], options?: AdapterOptions): Promise<Verdict[]>;
+  classify(
+    texts: readonly Classified[],
+    options?: AdapterOptions & { readonly signal?: AbortSignal },
+  ): Promise<Verdict[]>;
   /** Writes the trained tensors as PEFT does (all weights, if those were trained) into a folder. */
   saveAdapter(directory: string): Promise<void>;
   /**
@@ -102,6 +106,9 @@ export interface LoadedModel extends AsyncDisposable {
    */
   merge(directory: string, options?: FolderOptions): Promise<RequantizationLoss | undefined>;
   loadTokenizer(): Promise<Tokenizer>;
-  /** Frees memory and files. Calling it again does nothing. */
+  /**
+   * Lets calls before it finish, then frees kernels and files; memory goes with the last reference to the
+   * model. Calling it again does nothing.
+   */
   dispose(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 // Numbers as people read them, and small pictures made of characters.
 
 import { relative, resolve } from "node:path";
-import type { Evaluation } from "../train/evaluation.ts";
+import type { Evaluation } from "../train/index.ts";
 
 /** A path as one would type it here: relative to the current folder where that is shorter. */
 export function shortPath(path: string): string {

@@ -9,6 +9,11 @@ import { listenForInterrupt } from "./interrupt.ts";
 /** Shows progress as one line that is redrawn; where lines cannot be redrawn, nothing. */
 export function createPreparing(console: Console) {
   let lineIsOpen = false;
+  /** Takes the line away. */
+  const finish = () => {
+    if (lineIsOpen) console.err("\r\u001b[K");
+    lineIsOpen = false;
+  };
   return {
     show(progress: PrepareProgress): void {
       if (!console.isLive) return;
@@ -16,11 +21,12 @@ export function createPreparing(console: Console) {
       console.err(`\r\u001b[K${line.slice(0, console.width - 1)}`);
       lineIsOpen = true;
     },
-    /** Takes the line away. */
-    finish(): void {
-      if (lineIsOpen) console.err("\r\u001b[K");
-      lineIsOpen = false;
+    /** Tells what is odd, on a line of its own. */
+    warn(warning: string): void {
+      finish();
+      console.err(`${console.errColors.yellow("!")} ${warning}\n`);
     },
+    finish,
   };
 }
 
@@ -54,11 +60,7 @@ export async function attend<Result>(
   const preparing = createPreparing(context.console);
   const { signal } = interrupt;
   try {
-    const onWarning = (warning: string) => {
-      preparing.finish();
-      context.console.err(`${context.console.errColors.yellow("!")} ${warning}\n`);
-    };
-    return await work({ signal, onProgress: preparing.show, onWarning });
+    return await work({ signal, onProgress: preparing.show, onWarning: preparing.warn });
   } catch (error) {
     if (!signal.aborted || error !== signal.reason) throw error;
     context.exitCode = 130;

@@ -1,7 +1,7 @@
 // A training run as a person watches it: one line that is redrawn on a terminal, a plain line every
 // few seconds elsewhere.
 
-import type { StepFinished, TrainEvent } from "../train/events.ts";
+import type { StepFinished, TrainEvent } from "../train/index.ts";
 import type { Console } from "./console.ts";
 import { formatBytes, formatDuration, measures, shortPath, sparkline } from "./format.ts";
 
@@ -16,7 +16,7 @@ export interface Progress {
 }
 
 /** The moment as one line: step, loss with its course, speed, time left, memory. */
-export function progressLine(step: StepFinished, losses: readonly number[]): string {
+function progressLine(step: StepFinished, losses: readonly number[]): string {
   const total = step.totalSteps === undefined ? "" : `/${step.totalSteps}`;
   const parts = [
     `step ${step.step}${total}`,

@@ -15,7 +15,7 @@ export interface ReplyCounter {
 }
 
 /** The moment as one line: replies, speed, time left at the pace so far. */
-export function replyLine({ records, replies, tokens, seconds }: GenerateFileProgress): string {
+function replyLine({ records, replies, tokens, seconds }: GenerateFileProgress): string {
   const left = (seconds / replies) * (records - replies);
   const speed = Math.round(tokens / Math.max(seconds, 1e-3));
   return `${replies}/${records} replies  ${speed} tokens/s  ${formatDuration(left)} left`;

@@ -4,7 +4,7 @@ import { type Batch, IGNORED_LABEL } from "../engine/batch.ts";
 import type { Sample } from "./sample.ts";
 
 /** Row lengths are multiples of this where the maximum allows: fewer shapes for the engine to prepare. */
-export const LENGTH_STEP = 16;
+const LENGTH_STEP = 16;
 
 export interface CollateOptions {
   /** No row is padded past it. */

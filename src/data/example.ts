@@ -1,6 +1,6 @@
 // The one normal form of training data: whatever a file's columns are called, a record becomes an Example.
 
-import type { ChatMessage } from "../hub/tokenizers/tokenizer-types.ts";
+import type { ChatMessage } from "../hub/index.ts";
 
 /** A prompt or a completion: text as it is, or turns for the model's chat template. */
 export type TextOrMessages = string | readonly ChatMessage[];

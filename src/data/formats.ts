@@ -23,7 +23,7 @@ interface RecordFormat {
 }
 
 /** Every format. A record has the format whose required columns it has, if exactly one fits. */
-export const FORMATS: Readonly<Record<FormatName, RecordFormat>> = {
+const FORMATS: Readonly<Record<FormatName, RecordFormat>> = {
   messages: {
     required: ["messages"],
     optional: [IMAGE_COLUMN],

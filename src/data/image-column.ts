@@ -3,8 +3,8 @@
 
 import { dirname, resolve } from "node:path";
 import { TunesmithError } from "../errors.ts";
+import type { ChatMessage } from "../hub/index.ts";
 import { isElsewhere } from "../hub/index.ts";
-import type { ChatMessage } from "../hub/tokenizers/tokenizer-types.ts";
 import type { TextOrMessages } from "./example.ts";
 import type { Row } from "./row.ts";
 

@@ -2,7 +2,7 @@
 // into memory; large data is read anew each epoch and never held whole.
 
 import { TunesmithError } from "../errors.ts";
-import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { Tokenizer } from "../hub/index.ts";
 import type { BatchSource } from "./batch-source.ts";
 import { type BatchOptions, batchesFromMemory, batchesFromStream } from "./batches.ts";
 import type { FormatName } from "./formats.ts";
@@ -53,7 +53,7 @@ export interface Dataset {
 }
 
 /** Files of more than this many bytes together are streamed: tokenising them first would take minutes. */
-export const STREAMING_SIZE = 256 * 2 ** 20;
+const STREAMING_SIZE = 256 * 2 ** 20;
 
 /** Records of a stream that are looked at before training begins. */
 const PROBED_RECORDS = 1000;

@@ -2,7 +2,7 @@
 // as the JSON text of one.
 
 import { nearest, TunesmithError } from "../errors.ts";
-import type { ChatMessage, ContentPart } from "../hub/tokenizers/tokenizer-types.ts";
+import { type ChatMessage, type ContentPart, isJsonObject } from "../hub/index.ts";
 import type { TextOrMessages } from "./example.ts";
 import type { Row } from "./row.ts";
 import { excerpt } from "./text-stream.ts";
@@ -27,7 +27,7 @@ const SHAREGPT_ROLES: Readonly<Record<string, string>> = {
 export function isMessageList(value: unknown): boolean {
   const list = fromJsonText(value);
   if (!Array.isArray(list) || list.length === 0) return false;
-  return list.every((turn) => isObject(turn) && ("role" in turn || "from" in turn));
+  return list.every((turn) => isJsonObject(turn) && ("role" in turn || "from" in turn));
 }
 
 /** A column's turns. @throws TunesmithError (data) for an empty list or a turn of another shape. */
@@ -50,7 +50,7 @@ export function readTextOrMessages(row: Row, column: string): TextOrMessages {
 }
 
 function readTurn(turn: unknown, where: string, path: string): ChatMessage {
-  if (!isObject(turn)) throw wrongTurn(where, path, turn);
+  if (!isJsonObject(turn)) throw wrongTurn(where, path, turn);
   if ("role" in turn) {
     const { role } = turn;
     if (typeof role !== "string") throw wrongTurn(where, path, turn);
@@ -98,13 +98,13 @@ function readContent(
 /** An image without a path of its own takes the next of the record's column `images`. */
 function readPart(part: unknown): ContentPart | undefined {
   if (isTextPart(part)) return { type: "text", text: part.text };
-  if (!isObject(part) || part.type !== "image") return undefined;
+  if (!isJsonObject(part) || part.type !== "image") return undefined;
   const image = part.image ?? part.path ?? part.url ?? "";
   return typeof image === "string" ? { type: "image", image } : undefined;
 }
 
 function isTextPart(part: unknown): part is { text: string } {
-  return isObject(part) && part.type === "text" && typeof part.text === "string";
+  return isJsonObject(part) && part.type === "text" && typeof part.text === "string";
 }
 
 function wrongTurn(where: string, path: string, turn: unknown): TunesmithError {
@@ -123,10 +123,6 @@ function fromJsonText(value: unknown): unknown {
   } catch {
     return value; // a text that only begins like one
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function show(value: unknown): string {

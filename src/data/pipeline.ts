@@ -3,8 +3,7 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
-import type { ImageProcessor } from "../hub/index.ts";
-import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { ImageProcessor, Tokenizer } from "../hub/index.ts";
 import type { BlankTokens } from "../models/index.ts";
 import { createRandom } from "../runtime/random.ts";
 import { blankedText, roomForText } from "./blanks.ts";

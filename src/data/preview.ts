@@ -4,7 +4,7 @@
 import { basename } from "node:path";
 import pc from "picocolors";
 import { IGNORED_LABEL } from "../engine/batch.ts";
-import type { Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import type { Tokenizer } from "../hub/index.ts";
 import type { DatasetReport } from "./load.ts";
 import { type Sample, type SampleImage, targetsOf } from "./sample.ts";
 import type { DatasetCounts, ImageCounts } from "./tally.ts";

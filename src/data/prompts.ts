@@ -7,7 +7,7 @@ import { isMessageList, readMessages, readTextOrMessages } from "./messages.ts";
 import type { Row } from "./row.ts";
 
 /** The columns that hold a prompt, in the order in which they are looked for. */
-export const PROMPT_COLUMNS = ["prompt", "messages", "conversations", "text"] as const;
+const PROMPT_COLUMNS = ["prompt", "messages", "conversations", "text"] as const;
 
 /**
  * The prompt of a record, its images with their paths; of a conversation that ends with an answer, what comes

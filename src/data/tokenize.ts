@@ -3,8 +3,13 @@
 
 import { IGNORED_LABEL } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
-import type { EncodeChatOptions, ImagePrompts } from "../hub/index.ts";
-import type { ChatMessage, Tokenizer } from "../hub/tokenizers/tokenizer-types.ts";
+import {
+  type ChatMessage,
+  commonPrefix,
+  type EncodeChatOptions,
+  type ImagePrompts,
+  type Tokenizer,
+} from "../hub/index.ts";
 import type { BlankTokens } from "../models/index.ts";
 import { answeredBlank } from "./blanks.ts";
 import type { Example } from "./example.ts";
@@ -178,12 +183,6 @@ function withEnd(ids: number[], end: number | undefined): number[] {
 
 function withoutEnd(ids: number[], end: number | undefined): number[] {
   return end !== undefined && ids.at(-1) === end ? ids.slice(0, -1) : ids;
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  let length = 0;
-  while (length < a.length && length < b.length && a[length] === b[length]) length++;
-  return length;
 }
 
 /** Where the last unbroken run of true begins. */

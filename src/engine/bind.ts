@@ -10,7 +10,7 @@ import type { WeightStore } from "./weights/weights.ts";
 export interface RunValues {
   readonly shared?: Readonly<Partial<Record<SharedName, Value>>>;
   /** Seeds dropout. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
 }
 
 export type Bind = (binding: Binding, slot: number, run: RunValues) => Value;

@@ -1,5 +1,5 @@
-// From token ids to the first block's input and back: the embedding, and what a method puts in front
-// of the tokens or does to them.
+// From token ids to the first block's input and back: the embedding, the rows of images, and what a method
+// puts in front of the tokens or does to them.
 
 import type { BoundMethod } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";

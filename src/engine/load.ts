@@ -1,7 +1,6 @@
 // Opening a model: checkpoint, architecture, method and parameters put together.
 
 import { join } from "node:path";
-import { type Fault, TunesmithError } from "../errors.ts";
 import {
   type Adapter,
   type Checkpoint,
@@ -11,11 +10,11 @@ import {
   ownCacheFolder,
   readAdapter,
   type Tokenizer,
+  untilAborted,
 } from "../hub/index.ts";
 import {
   type BoundMethod,
   bindMethod,
-  idleOptions,
   type MethodOptions,
   methodDefinition,
   methodOfAdapter,
@@ -36,7 +35,12 @@ import { embedTokens } from "./embedding.ts";
 import { forwardWith } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
-import { type OnnxDtype, saveMergedOnnx } from "./onnx-export/write-onnx.ts";
+import {
+  type OnnxDtype,
+  type OnnxFolderOptions,
+  saveMergedOnnx,
+} from "./onnx-export/write-onnx.ts";
+import { checkDtype, refuseIdleOptions } from "./open-checks.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import {
   type FolderOptions,
@@ -48,7 +52,7 @@ import {
 import { type DecisionSources, decide, probeFor } from "./starting-data.ts";
 import { checkpointView } from "./weights/checkpoint-view.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
-import { isForRunning, MODEL_DTYPES, type ModelDtype } from "./weights/model-dtype.ts";
+import { isForRunning, type ModelDtype } from "./weights/model-dtype.ts";
 import { asClassifier, classifierOfAdapter } from "./weights/new-head.ts";
 import { asksForTokens, type NewTokensOptions, withNewTokens } from "./weights/new-tokens.ts";
 import {
@@ -90,6 +94,8 @@ export interface OpenOptions extends DecisionSources {
   readonly seed?: number;
   /** Threads; default: all cores. */
   readonly threads?: number;
+  /** Aborting ends the reading of weights, and the look at data, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
   /** Told what looks wrong and may be right: an adapter that names another base. */
   readonly onWarning?: (warning: string) => void;
 }
@@ -109,13 +115,13 @@ export interface EngineModel extends Model {
   loadTokenizer(): Promise<Tokenizer>;
   /** Writes a checkpoint with everything trained made part of the weights; tells what quantising it again would lose. */
   merge(directory: string, options?: FolderOptions): Promise<RequantizationLoss | undefined>;
-  /** Writes the same as one GGUF file. */
-  exportGguf(path: string, dtype: GgufDtype): Promise<void>;
+  /** Writes the same as one GGUF file. Aborting ends it with the signal's reason. */
+  exportGguf(path: string, dtype: GgufDtype, signal?: AbortSignal): Promise<void>;
   /** Writes the same as a folder for ONNX Runtime in browsers and in Node, in each of the types. */
   exportOnnx(
     directory: string,
     dtypes: readonly OnnxDtype[],
-    maxShardBytes?: number,
+    options?: OnnxFolderOptions,
   ): Promise<void>;
 }
 
@@ -173,8 +179,13 @@ async function assemble(
     : chooseQuantization(options.quantization, checkpoint, usual, arithmetic);
   if (arithmetic === "int8") await checkIntegerProducts(runtime);
   const folder = options.quantizationCache ?? join(ownCacheFolder(process.env), "quantized");
-  const specs = architecture.weights;
-  const frozen = { checkpoint, specs, dtype, quantization, cache: { folder } };
+  const frozen = {
+    checkpoint: untilAborted(checkpoint, options.signal),
+    specs: architecture.weights,
+    dtype,
+    quantization,
+    cache: { folder },
+  };
   if (asked) checkMethodOverQuantized(asked, frozen, arithmetic);
   const weights = await loadWeights(frozen, arithmetic);
   const frozenParts = { architecture, weights, runtime };
@@ -230,8 +241,8 @@ async function assemble(
     loadTokenizer: () => checkpoint.loadTokenizer(),
     saveAdapter: (directory) => saveTrained(trained, directory),
     merge: (directory, how) => saveMerged(trained, directory, how),
-    exportGguf: (path, type) => saveMergedGguf(trained, path, type),
-    exportOnnx: (directory, types, largest) => saveMergedOnnx(trained, directory, types, largest),
+    exportGguf: (path, type, signal) => saveMergedGguf(trained, path, type, signal),
+    exportOnnx: (directory, types, written) => saveMergedOnnx(trained, directory, types, written),
     async dispose() {
       await runtime.dispose();
       await checkpoint.close();
@@ -247,38 +258,6 @@ function withTokens(
 ): Checkpoint | Promise<Checkpoint> {
   if (adapter) return withTokensOf(adapter, folder!, checkpoint);
   return tokens && asksForTokens(tokens) ? withNewTokens(checkpoint, tokens) : checkpoint;
-}
-
-/** @throws TunesmithError (config) for a dtype that there is not, and for what cannot be done in blocks */
-function checkDtype(
-  dtype: ModelDtype,
-  { method, quantization, arithmetic = "float32" }: OpenOptions,
-): void {
-  if (!MODEL_DTYPES.includes(dtype))
-    throw new TunesmithError("config", {
-      where: "dtype",
-      rule: `one of ${MODEL_DTYPES.join(", ")}`,
-      seen: String(dtype),
-      fix: "leave it out for weights as the file has them",
-    });
-  if (!isForRunning(dtype)) return;
-  const rule = `dtype ${dtype} keeps weights in blocks, to run a model as it is or with an adapter`;
-  const faults: Fault[] = [];
-  const fault = (seen: string, fix: string) => faults.push({ where: "dtype", rule, seen, fix });
-  if (method)
-    fault(`method ${method.name}`, "train with method qlora, or leave dtype out; then run in q4");
-  if (quantization?.type) fault(`quantization: ${quantization.type}`, "leave one of the two out");
-  if (arithmetic !== "float32") fault(`arithmetic: ${arithmetic}`, "leave one of the two out");
-  if (faults.length > 0) throw new TunesmithError("config", faults);
-}
-
-/** @throws TunesmithError (config) with every option that has no effect */
-function refuseIdleOptions(method: MethodOptions): void {
-  const faults = idleOptions(method).map(({ option, ...fault }) => ({
-    where: `method.${option}`,
-    ...fault,
-  }));
-  if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
 /** The checkpoint's tokens; the tokenizer is read where a text is asked about. */

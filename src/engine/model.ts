@@ -1,5 +1,5 @@
-// The model as the rest of tunesmith sees it: something with named trainable parameters that
-// can be run forward, differentiated, asked to continue a text, and saved.
+// The model as the training loop sees it: something with named trainable parameters that can be run
+// forward, differentiated and saved.
 
 import type { Classifier } from "../models/index.ts";
 import type { Batch } from "./batch.ts";

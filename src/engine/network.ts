@@ -1,5 +1,5 @@
-// Running a model block by block: forward through all segments, the loss over the rows that have a
-// label, and back. One block is in flight at a time, so memory is what was saved plus one block.
+// What a model is asked: the loss over the rows that have a label, with gradients or without, and logits.
+// Each goes through the trunk of all layers, and then through the head on the rows that are wanted alone.
 
 import { TunesmithError } from "../errors.ts";
 import type { BoundMethod } from "../methods/index.ts";
@@ -8,17 +8,15 @@ import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
 import { auxiliaryLoss } from "./auxiliary-loss.ts";
 import { type Batch, targetsOfBatch } from "./batch.ts";
-import { createBind, type RunValues } from "./bind.ts";
-import { type BlockPassed, createBlocks } from "./blocks.ts";
-import { padded, roundedLength } from "./decoding/rounded-length.ts";
-import { createEntry } from "./entry.ts";
+import { createBind } from "./bind.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
+import { LOGIT_BYTES } from "./head/logit-rows.ts";
 import { checkImages } from "./image-rows.ts";
-import { createImageReader, frozenStates, type ImageStates } from "./images.ts";
-import { checkBatch, type SharedInputs, sharedInputs } from "./inputs.ts";
+import { frozenStates } from "./images.ts";
+import { checkBatch } from "./inputs.ts";
 import type { GradientOptions, LossSum, NumericArray } from "./model.ts";
 import type { ParameterSet } from "./parameters.ts";
-import { createPasses, type Part } from "./passes.ts";
+import { paddedRows } from "./rounded-length.ts";
 import { contextsOf } from "./row-context.ts";
 import { checkClassified, checkUnlabelledRows } from "./row-labels.ts";
 import {
@@ -29,7 +27,7 @@ import {
   type TargetRows,
   targetRows,
 } from "./rows.ts";
-import type { TraceShape } from "./trace.ts";
+import { createTrunk, type TrunkRequest } from "./trunk.ts";
 import { withoutVirtualTokens, withVirtualTokens } from "./virtual-tokens.ts";
 import type { WeightStore } from "./weights/weights.ts";
 
@@ -66,88 +64,18 @@ export interface Network {
   report(batch: Batch, visit: (name: string, value: Value) => Promise<void>): Promise<void>;
 }
 
-interface TrunkExtras {
-  /** Told what hooks report. */
-  readonly visit?: (name: string, value: Value) => Promise<void>;
-  /** What the batch's pictures are, where that is known already. */
-  readonly images?: ImageStates;
-}
-
-const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
-
 export function createNetwork(options: NetworkOptions): Network {
   const { architecture, method, memory } = options;
   const weights = withGradients(options.weights);
   const { logitCount, classifier } = architecture;
-  const { layers, hiddenSize, vocabularySize } = architecture.dimensions;
+  const { hiddenSize, vocabularySize, blanks } = architecture.dimensions;
   const { pool = createBufferPool() } = options;
   const bind = createBind(weights, options.parameters);
   const logitBytes = options.logitBytes ?? LOGIT_BYTES[memory];
   const parts = { ...options, weights, method, pool, bind };
   const head = createHeadRunner({ ...parts, logitBytes });
-  const passes = createPasses(parts);
-  const blocks = createBlocks({ ...parts, passes });
-  const { enter, leave } = createEntry({ ...parts, passes });
-  const imageReader = architecture.images && createImageReader(architecture.images, parts);
+  const trunk = createTrunk(parts);
   const virtualCount = method?.virtualTokens?.count ?? 0;
-  // The last feed-forward needs the rows alone that the loss reads, unless something looks at all.
-  const readsWholeRows = method?.readsWholeRows === true;
-  const inputOptions = { offset: method?.positionOffset, hidesPadding: method?.mixesPositions };
-
-  /** Runs all layers, but for the last feed-forward where its rows are the caller's choice. */
-  const trunk = async (
-    batch: Batch,
-    shared: SharedInputs,
-    run: RunValues,
-    training: boolean,
-    own: Pick<TraceShape, "skipsPadding" | "isFirstPass"> = {},
-    { visit, images: known }: TrunkExtras = {},
-  ) => {
-    const splitsLast =
-      architecture.feedForward !== undefined &&
-      !readsWholeRows &&
-      !(training && architecture.auxiliaryLoss);
-    const { batch: rows, sequence, maskBatch, rotaryLength } = shared;
-    const shape: TraceShape = { batch: rows, sequence, maskBatch, training, rotaryLength, ...own };
-    const { pixelValues } = batch;
-    const images =
-      known ?? (pixelValues && (await imageReader?.read(pixelValues, training, run.seed)));
-    const entered = await enter(batch.inputIds.flat(), shape, run, images);
-    const done: BlockPassed[] = [];
-    // Nothing below the first trained tensor needs a gradient.
-    let { x, isTrained } = entered;
-    for (let layer = 0; layer < layers; layer++) {
-      const part: Part = layer === layers - 1 && splitsLast ? "attention" : "block";
-      const passed = await blocks.forward(
-        { layer, part, shape, rows: rows * sequence, gradients: training, ofInput: isTrained },
-        x,
-        run,
-      );
-      isTrained = passed.isTrained;
-      for (const { segment, statistics } of passed.reported)
-        for (const [i, { name }] of segment.statistics.entries())
-          await visit?.(name, statistics[i]!);
-      if (training) done.push(passed);
-      else passed.forget();
-      x = passed.y;
-    }
-    return { x, isTrained, entered, done, shape, splitsLast };
-  };
-
-  /** The last feed-forward, on whichever rows are wanted of the trunk's output. */
-  const lastPart = (x: Value, shape: TraceShape, ofInput: boolean, run: RunValues) =>
-    blocks.forward(
-      {
-        layer: layers - 1,
-        part: "feedForward",
-        shape,
-        rows: x.dims[0]!,
-        gradients: shape.training,
-        ofInput,
-      },
-      x,
-      run,
-    );
 
   /** The wanted rows of `x`, whose memory is used again. */
   const chosenRows = (x: Value, rows: Int32Array, count = rows.length): Value => {
@@ -156,22 +84,18 @@ export function createNetwork(options: NetworkOptions): Network {
     pool.give(x);
     return chosen;
   };
-
-  /** What hooks may look at of a pass in front of the real one; nothing where none looks. */
-  const firstPass = async (batch: Batch, shared: SharedInputs): Promise<RunValues> => {
-    if (!method?.readsFirstPass) return { shared: shared.values };
-    const run = { shared: shared.values };
-    const { x, shape } = await trunk(batch, shared, run, false, { isFirstPass: true });
-    const passed = await passes.forward(
-      { layer: 0, part: "finalNorm", shape, rows: x.dims[0]!, gradients: false, ofInput: false },
-      x,
-      run,
-    );
-    passes.forget(passed);
-    return { shared: { ...shared.values, firstStates: passed.y } };
-  };
-  const forgetFirstPass = ({ shared }: RunValues) => {
-    if (shared?.firstStates) pool.give(shared.firstStates);
+  /** Logits of a batch, of some of its rows or of all. */
+  const logitsOf = async (batch: Batch, rows?: Int32Array, request: TrunkRequest = {}) => {
+    const inputs = await trunk.inputs(batch);
+    const below = await trunk.forward(batch, inputs, request);
+    const wanted = rows ? chosenRows(below.x, rows) : below.x;
+    const last = await trunk.finish(below, wanted, inputs);
+    trunk.forget(inputs);
+    const states = last?.y ?? wanted;
+    const logits = await head.logits(states);
+    pool.give(states);
+    last?.forget();
+    return logits;
   };
 
   const check = (batch: Batch) => {
@@ -199,15 +123,12 @@ export function createNetwork(options: NetworkOptions): Network {
     const { rows, labels } = targetsIn(batch);
     const tokenCount = targetsOfBatch(batch);
     if (tokenCount === 0) return { lossSum: 0, tokenCount };
-    const shared = sharedInputs(batch, architecture, inputOptions);
-    const run: RunValues = { ...(await firstPass(batch, shared)), seed: training?.seed };
-    const below = await trunk(batch, shared, run, training !== undefined);
+    const inputs = await trunk.inputs(batch, training?.seed);
+    const below = await trunk.forward(batch, inputs, { training: training !== undefined });
     const allRows = below.x.dims;
 
     const chosen = chosenRows(below.x, rows, paddedRowCount(tokenCount));
-    const last = below.splitsLast
-      ? await lastPart(chosen, below.shape, below.isTrained, run)
-      : undefined;
+    const last = await trunk.finish(below, chosen, inputs);
     const states = last?.y ?? chosen;
 
     if (!training) {
@@ -215,18 +136,18 @@ export function createNetwork(options: NetworkOptions): Network {
       const lossSum = await head.loss(states, labels, 1, (logits) => said.push(logits));
       pool.give(states);
       last?.forget();
-      forgetFirstPass(run);
+      trunk.forget(inputs);
       return { lossSum, tokenCount, ...(classifier && { logits: joined(said) }) };
     }
+    const { run } = inputs;
     const arriving = (last ?? below).isTrained ? pool.take(chosen.dims) : undefined;
     const scaled = await head.lossWithGradients(states, labels, training.scale, arriving, run);
     pool.give(states);
 
     const ofImages = below.entered.images?.passed ?? [];
-    const passed = [...ofImages, ...below.done, ...(last ? [last] : [])];
     const auxiliary = auxiliaryLoss(
       { architecture: architecture.auxiliaryLoss, method: method?.auxiliaryLoss },
-      passed,
+      [...ofImages, ...below.blocks, ...(last ? [last] : [])],
       training,
     );
     const ofStatistics = auxiliary?.gradients;
@@ -239,10 +160,8 @@ export function createNetwork(options: NetworkOptions): Network {
       scatterAddRows(labelled, rows, hiddenSize, floatData(gradient));
       pool.give(ofChosen);
     }
-    for (const block of below.done.reverse())
-      gradient = await block.backward(gradient, run, ofStatistics);
-    await leave(below.entered, gradient, run, ofStatistics);
-    forgetFirstPass(run);
+    await trunk.backward(below, gradient, inputs, ofStatistics);
+    trunk.forget(inputs);
     return {
       lossSum: scaled / training.scale,
       tokenCount,
@@ -256,60 +175,32 @@ export function createNetwork(options: NetworkOptions): Network {
     async logits(given) {
       check(given);
       const batch = withVirtualTokens(given, virtualCount);
-      const shared = sharedInputs(batch, architecture, inputOptions);
-      const run = await firstPass(batch, shared);
-      const { x, shape, splitsLast } = await trunk(batch, shared, run, false);
-      forgetFirstPass(run);
-      const wanted = classifier ? chosenRows(x, lastRows(batch, classifier.padToken)) : x;
-      const last = splitsLast ? await lastPart(wanted, shape, false, run) : undefined;
-      const states = last?.y ?? wanted;
-      const data = await head.logits(states);
-      pool.give(states);
-      last?.forget();
-      if (classifier) return { data, shape: [shared.batch, logitCount] };
-      const sequence = shared.sequence - virtualCount;
-      const own = withoutVirtualTokens(data, shared.batch, virtualCount, sequence, logitCount);
-      return { data: own, shape: [shared.batch, sequence, logitCount] };
+      const rows = batch.inputIds.length;
+      if (classifier) {
+        const data = await logitsOf(batch, lastRows(batch, classifier.padToken));
+        return { data, shape: [rows, logitCount] };
+      }
+      const data = await logitsOf(batch);
+      const sequence = batch.inputIds[0]!.length - virtualCount;
+      const own = withoutVirtualTokens(data, rows, virtualCount, sequence, logitCount);
+      return { data: own, shape: [rows, sequence, logitCount] };
     },
     async nextLogits(given, images) {
       for (const row of given) checkBatch({ inputIds: [row] }, vocabularySize);
-      const length = roundedLength(Math.max(...given.map((row) => row.length)));
-      const inputIds = given.map((row) => padded(row, length));
-      const attentionMask = given.map((row) =>
-        padded(
-          row.map(() => 1),
-          length,
-        ),
-      );
-      const { blanks } = architecture.dimensions;
-      const batch = withVirtualTokens(
-        {
-          inputIds,
-          attentionMask,
-          ...(blanks && contextsOf(inputIds, blanks)),
-        },
-        virtualCount,
-      );
-      const shared = sharedInputs(batch, architecture, inputOptions);
-      const run = await firstPass(batch, shared);
-      const skips = { skipsPadding: true } as const;
-      const read = images && { images: frozenStates(images) };
-      const { x, shape, splitsLast } = await trunk(batch, shared, run, false, skips, read);
-      forgetFirstPass(run);
-      const ends = given.map((row, b) => b * shared.sequence + virtualCount + row.length - 1);
-      const chosen = chosenRows(x, Int32Array.from(ends));
-      const last = splitsLast ? await lastPart(chosen, shape, false, run) : undefined;
-      const states = last?.y ?? chosen;
-      const logits = await head.logits(states);
-      pool.give(states);
-      last?.forget();
-      return logits;
+      const rows = paddedRows(given);
+      const context = blanks && contextsOf(rows.inputIds, blanks);
+      const batch = withVirtualTokens({ ...rows, ...context }, virtualCount);
+      const width = batch.inputIds[0]!.length;
+      const ends = given.map((row, b) => b * width + virtualCount + row.length - 1);
+      return logitsOf(batch, Int32Array.from(ends), {
+        skipsPadding: true,
+        images: images && frozenStates(images),
+      });
     },
     async report(batch, visit) {
       checkBatch(batch, vocabularySize);
       checkImages(batch, architecture);
-      const shared = sharedInputs(batch, architecture, inputOptions);
-      const { x } = await trunk(batch, shared, { shared: shared.values }, false, {}, { visit });
+      const { x } = await trunk.forward(batch, await trunk.inputs(batch), { visit });
       pool.give(x);
     },
   };

@@ -20,7 +20,7 @@ import { createTracer, type Reporter, type TraceShape } from "./trace.ts";
 import type { WeightStore } from "./weights/weights.ts";
 
 /**
- * What a segment computes: a layer or half of one, a piece of a sparse feed-forward (`experts.ts`), the
+ * What a segment computes: a layer or half of one, a piece of a sparse feed-forward (`experts/pieces.ts`), the
  * last norm, what a method does to embedded tokens, or what the architecture does to them before blocks.
  */
 export type Part =

@@ -1,4 +1,4 @@
-// Writing what was trained: a PEFT adapter, or a whole checkpoint that Transformers loads.
+// Writing what was trained: an adapter as its library has it, or a whole model, as a folder or a GGUF file.
 
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
@@ -68,6 +68,8 @@ export interface FolderOptions {
   readonly dtype?: FloatingType | undefined;
   /** The largest file, in bytes, unless a tensor is larger. Default 5e9, as in Transformers. */
   readonly maxShardBytes?: number | undefined;
+  /** Aborting ends the writing with the signal's reason; files that are whole by then stay. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The floating types of safetensors files, by PyTorch's names. */
@@ -102,12 +104,12 @@ export function checkFolderOptions({ dtype, maxShardBytes = 5e9 }: FolderOptions
 export async function saveMerged(
   trained: Trained,
   directory: string,
-  { dtype, maxShardBytes }: FolderOptions = {},
+  { dtype, maxShardBytes, signal }: FolderOptions = {},
 ): Promise<RequantizationLoss | undefined> {
   checkFolderOptions({ dtype, maxShardBytes });
   const { checkpoint } = trained;
   const meter = createRequantizationMeter(trained.weights);
-  const { config, tensors } = mergedModel(trained, meter);
+  const { config, tensors } = mergedModel(trained, signal, meter);
   await makeFolder(directory);
   const written = tensors.map((tensor) => ({
     ...asInFolders(tensor),
@@ -132,9 +134,10 @@ export async function saveMergedGguf(
   trained: Trained,
   path: string,
   dtype: GgufDtype,
+  signal?: AbortSignal,
 ): Promise<void> {
   const { checkpoint } = trained;
-  await writeGgufModel(path, { ...mergedModel(trained), checkpoint }, dtype);
+  await writeGgufModel(path, { ...mergedModel(trained, signal), checkpoint }, dtype);
 }
 
 interface MergedTensor {
@@ -162,6 +165,7 @@ function asInFolders({ name, shape, isTransposed, data }: MergedTensor) {
 /** @param meter is told every weight that comes out of a merge */
 function mergedModel(
   trained: Trained,
+  signal: AbortSignal | undefined,
   meter?: { add(name: string, data: Float32Array): void },
 ): { config: JsonObject; tensors: MergedTensor[] } {
   const { checkpoint, architecture, method } = trained;
@@ -180,6 +184,7 @@ function mergedModel(
     stored: storedType(name),
     isTransposed,
     data: () => {
+      signal?.throwIfAborted();
       const data = mergedWeight(trained, name);
       meter?.add(name, data);
       return data;

@@ -1,4 +1,4 @@
-// A segment is a run of a model's layers compiled as two kernels: forward, and backward from what
+// A segment is a piece of a model, mostly a layer, compiled as two kernels: forward, and backward from what
 // forward saved. Everything else that backward needs is recomputed inside it.
 
 import type { ParameterSpec } from "../methods/index.ts";

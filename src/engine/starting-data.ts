@@ -38,8 +38,6 @@ export interface LookProgress {
 export interface StartingData {
   /** The batches of one pass over the data; passes are counted from 0. */
   readonly batches: (pass: number) => AsyncIterable<Batch> | Iterable<Batch>;
-  /** Aborting ends the look with the signal's reason. */
-  readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LookProgress) => void;
 }
 
@@ -48,6 +46,8 @@ export interface DecisionSources {
   readonly data?: StartingData;
   /** Folder of an adapter that was saved since: its decision, and its values. */
   readonly decidedBy?: string;
+  /** Aborting ends the look at data with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Decided {
@@ -93,7 +93,7 @@ export async function decide(
   options: MethodOptions,
   probe: DataProbe,
   model: ModelDescription,
-  { data, decidedBy }: DecisionSources,
+  { data, decidedBy, signal }: DecisionSources,
   parts: FrozenParts,
 ): Promise<Decided> {
   const bind = (decided: object) => bindMethod({ ...options, ...decided } as MethodOptions, model);
@@ -104,14 +104,15 @@ export async function decide(
     );
     return { method, values: adapterValues(adapter, method, decidedBy, parts.architecture) };
   }
-  const { options: decided, values } = await look(probe, data!, parts);
+  const { options: decided, values } = await look(probe, data!, parts, signal);
   return { method: bind(decided), values };
 }
 
 async function look(
   probe: DataProbe,
-  { batches, signal, onProgress }: StartingData,
+  { batches, onProgress }: StartingData,
   parts: FrozenParts,
+  signal: AbortSignal | undefined,
 ): Promise<Decision> {
   const none = await createParameters([], () => Promise.reject());
   const { method, readers } = reporter(probe);

@@ -3,6 +3,7 @@
 
 import type { AdapterChoice } from "../engine/adapters/adapter-set-contract.ts";
 import type { DecodableModel, Decoder, ModelOfRows } from "../engine/decoding/decoder.ts";
+import { commonPrefix } from "../hub/index.ts";
 import type { ReplyInProgress } from "./reply.ts";
 
 export interface RowBatch {
@@ -127,10 +128,4 @@ export function createRowBatch(
     },
   };
   return batch;
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  let length = 0;
-  while (length < a.length && length < b.length && a[length] === b[length]) length++;
-  return length;
 }

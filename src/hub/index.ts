@@ -7,7 +7,6 @@ export {
   ENCODER,
   namedBase,
   readAdapter,
-  withoutAdapterName,
   writeAdapter,
 } from "./adapters/adapter.ts";
 export { ADAPTERHUB_VERSION, isAdapterSetup, readFusedConfig } from "./adapters/adapter-setup.ts";
@@ -15,19 +14,14 @@ export type { AdapterTensor, AdapterTensors } from "./adapters/adapter-tensors.t
 export {
   expertFolders,
   expertKey,
-  hasExperts,
   readExpertConfig,
 } from "./adapters/expert-folders.ts";
-export {
-  PEFT_VERSION,
-  readPeftConfig,
-  writePeftConfig,
-} from "./adapters/peft-config.ts";
+export { PEFT_VERSION } from "./adapters/peft-config.ts";
 export { writeAtomically, writeFileAtomically } from "./atomic-file.ts";
 export { openCheckpoint } from "./checkpoint.ts";
 export type { Checkpoint, CheckpointTensor, NewTokens } from "./checkpoint-types.ts";
 export type { DownloadOptions, DownloadProgress } from "./downloads/fetch-repository.ts";
-export { ownCacheFolder } from "./downloads/hub-cache.ts";
+export { hubCacheFolder, ownCacheFolder } from "./downloads/hub-cache.ts";
 export { parseHubReference } from "./downloads/model-reference.ts";
 export { resolveDataset } from "./downloads/resolve-dataset.ts";
 export { resolveModel } from "./downloads/resolve-model.ts";
@@ -51,7 +45,7 @@ export {
   loadImageProcessor,
   type OpenedImage,
 } from "./images/image-processor.ts";
-export { type JsonObject, readJsonObject, readTextIfPresent } from "./json-file.ts";
+export { isJsonObject, type JsonObject, readJsonObject, readTextIfPresent } from "./json-file.ts";
 export { asFolderFault, makeFolder } from "./make-folder.ts";
 export { toJson } from "./number-spelling.ts";
 export type { OriginalType } from "./quantization/bitsandbytes.ts";
@@ -74,7 +68,6 @@ export {
 export { openQuantizedCache, type QuantizedCache } from "./quantization/quantized-cache.ts";
 export {
   openSafetensors,
-  SAFETENSORS_ELEMENT_BYTES,
   type SafetensorsDtype,
   type SafetensorsFile,
   type SafetensorsTensor,
@@ -99,6 +92,7 @@ export {
   type RenderOptions,
   renderChat,
 } from "./tokenizers/chat-template.ts";
+export { commonPrefix } from "./tokenizers/common-prefix.ts";
 export {
   createTokenizer,
   loadTokenizerFolder,
@@ -107,4 +101,5 @@ export {
 } from "./tokenizers/tokenizer.ts";
 export type { ChatMessage, ContentPart, Tokenizer } from "./tokenizers/tokenizer-types.ts";
 export { writeTokenizer } from "./tokenizers/write-tokenizer.ts";
+export { untilAborted } from "./until-aborted.ts";
 export { createWideArray } from "./widening/widening.ts";

@@ -20,10 +20,10 @@ export { modelDescription } from "./model-description.ts";
 export { count, derived } from "./option-schema.ts";
 export {
   countParameters,
-  type ParameterCounts,
   type ParameterRole,
   parameterRole,
 } from "./parameter-roles.ts";
+export { addLowRank } from "./parts/merge-weights.ts";
 export {
   bindMethod,
   idleOptions,

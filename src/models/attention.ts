@@ -154,7 +154,7 @@ function capSlope(y: Tensor, cap: number): Tensor {
 }
 
 /** A mask [*, 1, seq, seq] with `count` columns in front that hide nothing. */
-export function withFreeColumns(mask: Tensor, count: number): Tensor {
+function withFreeColumns(mask: Tensor, count: number): Tensor {
   const [rows, , sequence] = mask.shape as [number, number, number];
   return concat([broadcast(constant(0), [rows, 1, sequence, count]), mask], 3);
 }

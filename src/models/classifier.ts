@@ -8,7 +8,7 @@ import type { Dimensions, LogitShape, WeightSpec } from "./architecture.ts";
 type Json = Readonly<Record<string, unknown>>;
 
 /** What the numbers of the labels mean, by Transformers' names: one label is right, any may be, values. */
-export const PROBLEMS = [
+const PROBLEMS = [
   "single_label_classification",
   "multi_label_classification",
   "regression",
@@ -22,7 +22,7 @@ export interface Classifier {
 }
 
 /** The module that makes a label's number of a state, in every architecture. */
-export const SCORE_PATH = "score";
+const SCORE_PATH = "score";
 export const SCORE_WEIGHT = `${SCORE_PATH}.weight`;
 
 const CLASS_SUFFIX = "ForSequenceClassification";

@@ -4,30 +4,25 @@ export type {
   AuxiliaryLoss,
   AuxiliaryLossOf,
   BlankTokens,
-  BlockDimensions,
   BlockPaths,
   BlockStack,
   Dimensions,
   ImageEncoder,
   Reach,
-  RotaryTables,
-  Routed,
   Scope,
   SparseFeedForward,
   UsualTargets,
   WeightSpec,
 } from "./architecture.ts";
 export { rotaryPairs } from "./architecture.ts";
-export { capped, causalAttention, withFreeColumns } from "./attention.ts";
+export { capped, causalAttention } from "./attention.ts";
 export {
   type Classifier,
   classifierConfig,
   classifierKeys,
   classifierOf,
-  PROBLEMS,
   type Problem,
   readClassifier,
-  SCORE_PATH,
   SCORE_WEIGHT,
   unnamedLabels,
   usualProblem,

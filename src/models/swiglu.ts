@@ -14,7 +14,7 @@ export interface SwigluNames {
   readonly down: string;
 }
 
-export const SWIGLU_NAMES: SwigluNames = { gate: "gate_proj", up: "up_proj", down: "down_proj" };
+const SWIGLU_NAMES: SwigluNames = { gate: "gate_proj", up: "up_proj", down: "down_proj" };
 
 /** @param x [rows, hidden] */
 export function swiglu(

@@ -1,8 +1,14 @@
 // Graphs that differ only in how long things are, as one text: what holds weights is compiled for all of
 // them at once, and is fed the shapes that a node has to be told.
 
-import { printGraph, type Shape, sameShape, type Tensor } from "../tensor/index.ts";
-import type { OperatorName, TensorOf } from "../tensor/tensor.ts";
+import {
+  type OperatorName,
+  printGraph,
+  type Shape,
+  sameShape,
+  type Tensor,
+  type TensorOf,
+} from "../tensor/index.ts";
 
 type FixedSizes = { [O in OperatorName]?: (y: TensorOf<O>) => Shape };
 

@@ -1,9 +1,8 @@
 // Which tensors of a graph need no node of their own, because ONNX Runtime computes them as part
 // of another one: sums with a matrix product, the two results of a norm, and mere aliases.
 
-import type { Tensor } from "../tensor/index.ts";
+import type { Tensor, TensorOf } from "../tensor/index.ts";
 import { sameShape } from "../tensor/index.ts";
-import type { TensorOf } from "../tensor/tensor.ts";
 
 export type CacheOperator = "cachedKeys" | "cachedValues";
 

@@ -1,9 +1,8 @@
 // From a tensor graph to an ONNX graph: one rule an operator. `fuse.ts` says which tensors need
 // no node of their own.
 
-import type { Shape, Tensor } from "../tensor/index.ts";
+import type { OperatorName, Shape, Tensor, TensorOf } from "../tensor/index.ts";
 import { sizeOf, topologicalOrder } from "../tensor/index.ts";
-import type { OperatorName, TensorOf } from "../tensor/tensor.ts";
 import { createShapeWriter, type DynamicSize } from "./dynamic-sizes.ts";
 import { type Fusions, planFusions, standsFor } from "./fuse.ts";
 import type { AttributeValue, OnnxConstant, OnnxGraph, OnnxNode } from "./proto.ts";

@@ -23,7 +23,7 @@ import {
   writeGguf,
 } from "../hub/index.ts";
 import type { Attention } from "./attention.ts";
-import { requireAbsent, requireEmpty } from "./empty-folder.ts";
+import { fillEmpty, requireAbsent, requireEmpty } from "./empty-folder.ts";
 import { fetchModel } from "./prepare.ts";
 
 /**
@@ -51,7 +51,8 @@ export async function mergeAdapters(options: MergeAdaptersOptions): Promise<void
   await requireEmpty(out, "a merged adapter");
   const loras = [];
   for (const folder of adapters) loras.push(readPlainLora(await readAdapter(folder), folder));
-  await writeAdapter(out, mergeLoras(loras, settings));
+  const merged = await mergeLoras(loras, settings);
+  await fillEmpty(out, "a merged adapter", () => writeAdapter(out, merged));
 }
 
 export interface ConvertAdapterOptions extends Attention {
@@ -79,7 +80,8 @@ export async function convertAdapter(options: ConvertAdapterOptions): Promise<vo
   const adapter = await readAdapter(folder);
   if (options.to === "lora") {
     await requireEmpty(out, "a converted adapter");
-    return writeAdapter(out, await toLora(adapter, choice, options));
+    const lora = await toLora(adapter, choice, options);
+    return fillEmpty(out, "a converted adapter", () => writeAdapter(out, lora));
   }
   await requireAbsent(out, "a converted adapter");
   const lora = readPlainLora(adapter, folder);
@@ -106,12 +108,14 @@ async function toLora(
   choice: RankChoice | undefined,
   options: ConvertAdapterOptions,
 ): Promise<Adapter> {
+  const { signal } = options;
   const plain = asPlainLora(adapter, options.adapter);
-  if (plain && choice) return changeRank(plain, choice);
-  const model = await openModel(await fetchModel(await baseModel(adapter, options), options));
+  if (plain && choice) return changeRank(plain, choice, signal);
+  const base = await fetchModel(await baseModel(adapter, options), options);
+  const model = await openModel(base, { signal });
   try {
     await model.adapters.load("converted", options.adapter);
-    return model.adapters.toLora("converted", choice);
+    return await model.adapters.toLora("converted", choice, signal);
   } finally {
     await model.dispose();
   }

@@ -11,7 +11,7 @@ export type PrepareProgress =
 
 /** How whoever waits for a recipe's work follows it, and stops it. */
 export interface Attention {
-  /** Aborting ends a download or the reading of data with the signal's reason. */
+  /** Aborting ends a download, the reading of data or weights, and writing, with the signal's reason. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: PrepareProgress) => void;
   /** Told in one line what looks wrong and may be right: an adapter that names another base. */

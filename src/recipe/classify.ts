@@ -24,10 +24,11 @@ export async function classifyTexts(
   const engine = await openModel(await fetchModel(model, attention), {
     adapter,
     quantization: { type },
+    signal: attention.signal,
     onWarning: attention.onWarning,
   });
   try {
-    return await classify(texts, engine);
+    return await classify(texts, engine, { signal: attention.signal });
   } finally {
     await engine.dispose();
   }

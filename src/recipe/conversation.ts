@@ -38,7 +38,7 @@ export interface AnswerOptions extends Sampling {
   readonly responseFormat?: ResponseFormat;
 }
 
-export interface Conversation {
+export interface Conversation extends AsyncDisposable {
   readonly tokenizer: Tokenizer;
   /**
    * The model's answer to a conversation; a model without a chat template continues its last message.
@@ -57,10 +57,15 @@ export interface Conversation {
     signal?: AbortSignal,
   ): AsyncGenerator<string, StopReason | undefined>;
   /**
+  /**
    * Looks at the head of an image file: how many tokens it takes in a conversation.
    * @throws TunesmithError (data) for a file that is no image, (config) for a model that looks at none
    */
   openImage(path: string): Promise<{ readonly tokens: number }>;
+  /**
+   * Frees kernels and files; again it does nothing. An answer that is under way, and those asked for
+   * afterwards, throw a TunesmithError (run).
+   */
   dispose(): Promise<void>;
 }
 
@@ -124,27 +129,47 @@ export async function openConversation(options: ConversationOptions): Promise<Co
       return yield* text(await prompts.read(messages), sampling, signal);
     },
     openImage: prompts.openImage,
-    dispose: () => model.dispose(),
+    dispose: model.dispose,
+    [Symbol.asyncDispose]: model.dispose,
   };
 }
 
 /** What a conversation is held with. */
-export async function openText(options: ConversationOptions): Promise<{
+export interface OpenedText {
   readonly model: EngineModel;
   readonly tokenizer: Tokenizer;
   readonly prompts: PromptReader;
-}> {
+}
+
+/** The caller disposes of the model. */
+export async function openText(options: ConversationOptions): Promise<OpenedText> {
   const path = await fetchModel(options.model, options);
-  const { adapter, quantization: type, onWarning } = options;
+  const { adapter, quantization: type, signal, onWarning } = options;
   const checkpoint = await openCheckpoint(path);
   const dtype = options.dtype ?? (fitsWidened(checkpoint) ? "float32" : "auto");
   // Made while weights come from the disk; what is wrong with it is told behind what is with the model.
   const tokenizerLoaded = tokenizerOf(checkpoint, adapter).finally(() => checkpoint.close());
   tokenizerLoaded.catch(() => {});
-  const model = await openModel(path, { adapter, dtype, quantization: { type }, onWarning });
-  const tokenizer = await tokenizerLoaded;
-  const imageProcessor = await imageProcessorOf(model.source, model.architecture);
-  return { model, tokenizer, prompts: createPromptReader({ model, tokenizer, imageProcessor }) };
+  const quantization = { type };
+  const model = await openModel(path, { adapter, dtype, quantization, signal, onWarning });
+  return orDispose(model, async () => {
+    const tokenizer = await tokenizerLoaded;
+    const imageProcessor = await imageProcessorOf(model.source, model.architecture);
+    return { model, tokenizer, prompts: createPromptReader({ model, tokenizer, imageProcessor }) };
+  });
+}
+
+/** What else an opened model needs; where that fails, nobody is left to dispose of the model. */
+async function orDispose<Result>(
+  model: EngineModel,
+  needed: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await needed();
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
 }
 
 /** An adapter for new tokens brings the tokenizer that has them. */

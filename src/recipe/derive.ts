@@ -8,11 +8,11 @@ import type { KeptQuantization } from "../engine/weights/quantized-weights.ts";
 import type { NewTokens, QuantizationType } from "../hub/index.ts";
 import { methodDefinition } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
-import { listCheckpoints } from "../train/checkpoint.ts";
-import { RUN_FILES } from "../train/run-folder.ts";
+import { listCheckpoints, RUN_FILES } from "../train/index.ts";
 import type { ChosenClassifier } from "./classifier.ts";
 import { valueAt } from "./faults.ts";
-import type { LoadedRecipe, Origin } from "./load.ts";
+import type { LoadedRecipe } from "./load.ts";
+import type { Origin } from "./origins.ts";
 import type { ParsedRecipe } from "./schema.ts";
 
 /** A recipe without open questions. */

@@ -1,6 +1,7 @@
 // Whatever writes a whole folder, or a file of its own, writes it where nothing is yet.
 
-import { readdir, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
 
 /**
@@ -28,6 +29,31 @@ export async function requireEmpty(folder: string, what: string): Promise<void> 
     seen: `a folder with ${present.length} files`,
     fix: "give a folder that is empty or does not exist yet",
   });
+}
+
+/**
+ * Fills a folder that is empty or absent. What fails, or is aborted, leaves it so.
+ *
+ * @param what is written, as `a merged model`
+ * @throws TunesmithError (run) for a file, and for a folder that holds something
+ */
+export async function fillEmpty<Result>(
+  folder: string,
+  what: string,
+  fill: () => Promise<Result>,
+): Promise<Result> {
+  await requireEmpty(folder, what);
+  const isThere = await stat(folder).then(
+    () => true,
+    () => false,
+  );
+  try {
+    return await fill();
+  } catch (error) {
+    const written = isThere ? await readdir(folder) : [""];
+    for (const name of written) await rm(join(folder, name), { recursive: true, force: true });
+    throw error;
+  }
 }
 
 /**

@@ -2,6 +2,7 @@
 // from the speed of a product measured on this machine. Meant to be right within a third or so; it
 // says before an hour of training whether it fits.
 
+import { LOGIT_BYTES, rowLimit } from "../engine/head/logit-rows.ts";
 import type { BoundArchitecture, Dimensions, WeightSpec } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
 import { floats } from "../runtime/values.ts";
@@ -47,12 +48,6 @@ const FLOAT = 4;
 const PROCESS_BYTES = 180e6;
 /** Of a tokenizer, for each token: 0.9 kB measured with SmolLM2's 49,152, 1.3 with Gemma 3's 262,144. */
 const TOKEN_BYTES = 1000;
-/**
- * Bytes of logits and rows that the head takes at a time: whole rows, made in blocks of columns, are
- * kept until the gradient is made (engine/network.ts, `rowLimit` of engine/head-runner.ts).
- */
-const LOGIT_BYTES = { fast: 256 * 2 ** 20, lean: 48 * 2 ** 20 } as const;
-const LOGIT_ROWS = { least: 128, most: 2048 } as const;
 
 /**
  * A model's weights as tokens go through them. Those of an encoder of images are held like the others; what
@@ -143,10 +138,9 @@ const weightTerms = (name: string, { held, reordered, widened }: WeightBytes): M
   { name: "weights widened for a block", bytes: widened },
 ];
 
+/** Rows that the head takes at a time: whole ones, made in blocks of columns and kept until the gradient is made. */
 function logitRows(positions: number, vocabulary: number, memory: "fast" | "lean"): number {
-  const { least, most } = LOGIT_ROWS;
-  const rows = Math.floor(LOGIT_BYTES[memory] / (FLOAT * vocabulary) / least) * least;
-  return Math.min(positions, most, Math.max(least, rows));
+  return Math.min(positions, rowLimit(LOGIT_BYTES[memory], vocabulary));
 }
 
 /**

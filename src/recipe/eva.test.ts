@@ -94,8 +94,9 @@ it("does not begin to look where it is to stop", async () => {
   const batches = () => {
     throw new Error("looked");
   };
-  const data = { batches, signal: AbortSignal.abort(new Error("enough")) };
-  const opening = openModel(join(folder, "model"), { method: EVA, data, threads: 1 });
+  const signal = AbortSignal.abort(new Error("enough"));
+  const options = { method: EVA, data: { batches }, signal, threads: 1 };
+  const opening = openModel(join(folder, "model"), options);
   await expect(opening).rejects.toThrow("enough");
 });
 

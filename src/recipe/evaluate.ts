@@ -66,6 +66,7 @@ export async function evaluateRecipe(options: EvaluateOptions): Promise<Evaluati
       dtype,
       quantization,
       threads,
+      signal,
       onWarning,
     });
     try {

@@ -6,11 +6,17 @@ import { ONNX_DTYPES, type OnnxDtype } from "../engine/onnx-export/write-onnx.ts
 import { checkpointView } from "../engine/weights/checkpoint-view.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
-import { GGUF_DTYPES, type GgufDtype, openCheckpoint, writeGgufModel } from "../hub/index.ts";
+import {
+  GGUF_DTYPES,
+  type GgufDtype,
+  openCheckpoint,
+  untilAborted,
+  writeGgufModel,
+} from "../hub/index.ts";
 import { architectureFor } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
-import { requireAbsent, requireEmpty } from "./empty-folder.ts";
+import { fillEmpty, requireAbsent, requireEmpty } from "./empty-folder.ts";
 import { fetchModel } from "./prepare.ts";
 
 interface ExportedModel extends Attention {
@@ -40,7 +46,7 @@ export type ExportOptions = ExportedModel &
   );
 
 /** What can be written, by format, the usual type first named. */
-export const EXPORT_DTYPES = {
+const EXPORT_DTYPES = {
   gguf: { dtypes: Object.keys(GGUF_DTYPES), usual: "f16" },
   onnx: { dtypes: Object.keys(ONNX_DTYPES), usual: "q8" },
 } as const;
@@ -60,21 +66,31 @@ export async function exportModel(options: ExportOptions): Promise<void> {
   else await requireEmpty(out, "an exported model");
   const path = await fetchModel(model, attention);
   const first = dtypes[0] as GgufDtype;
-  if (format === "gguf" && adapter === undefined) return exportCheckpoint(path, out, first);
+  const { signal } = attention;
+  if (format === "gguf" && adapter === undefined) return exportCheckpoint(path, out, first, signal);
   const opened = await openModel(path, {
     ...(adapter !== undefined && { adapter }),
+    signal,
     onWarning: attention.onWarning,
   });
   try {
-    if (format === "gguf") await opened.exportGguf(out, first);
-    else await opened.exportOnnx(out, dtypes as OnnxDtype[], maxShardBytes);
+    if (format === "gguf") await opened.exportGguf(out, first, signal);
+    else
+      await fillEmpty(out, "an exported model", () =>
+        opened.exportOnnx(out, dtypes as OnnxDtype[], { maxShardBytes, signal }),
+      );
   } finally {
     await opened.dispose();
   }
 }
 
-async function exportCheckpoint(path: string, out: string, dtype: GgufDtype): Promise<void> {
-  const published = await openCheckpoint(path);
+async function exportCheckpoint(
+  path: string,
+  out: string,
+  dtype: GgufDtype,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const published = untilAborted(await openCheckpoint(path), signal);
   try {
     const { config } = published;
     const architecture = architectureFor(config, `${path}/config.json`);

@@ -27,12 +27,7 @@ export function describeIssues(issues: readonly Issue[], data: unknown, locate: 
 }
 
 /** A key that no section has, with the nearest one that some section has. */
-export function unknownKey(
-  at: KeyPath,
-  data: unknown,
-  keys: readonly RecipeKey[],
-  locate: Locate,
-): Fault {
+function unknownKey(at: KeyPath, data: unknown, keys: readonly RecipeKey[], locate: Locate): Fault {
   const section = at.slice(0, -1).join(".");
   const name = String(at.at(-1));
   const variant = valueAt(data, [...at.slice(0, -1), "name"]);

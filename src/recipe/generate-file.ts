@@ -15,6 +15,7 @@ import { writeAtomically } from "../hub/index.ts";
 import {
   type AnswerOptions,
   type ConversationOptions,
+  type OpenedText,
   openText,
   type Sampling,
 } from "./conversation.ts";
@@ -48,18 +49,32 @@ const AHEAD = 4;
 
 /**
  * Answers the prompts of a file, several at once. Where the signal aborts, the file has the records up to
- * the first without a reply.
+ * the first without a reply; before the first prompt is read, it ends with the signal's reason.
  *
  * @throws TunesmithError (data) for a record without a prompt, (config) for a prompt that leaves no room
  * @example
  *     await generateFile({ model: "./my-model", data: "questions.jsonl", out: "answers.jsonl" });
  */
 export async function generateFile(options: GenerateFileOptions): Promise<GenerateFileProgress> {
-  const { data, out, raw = false, signal, onReply, maxBatch = DEFAULT_BATCH } = options;
+  const { data, signal } = options;
   const files = await findFiles(data, datasetResolver(options));
-  const { records, images } = await countPrompts(files);
-  const { model, tokenizer, prompts } = await openText(options);
-  if (images > 0) await checkImages(files, prompts);
+  const { records, images } = await countPrompts(files, signal);
+  const opened = await openText(options);
+  try {
+    if (images > 0) await checkImages(files, opened.prompts);
+    return await answerAll(opened, files, records, options);
+  } finally {
+    await opened.model.dispose();
+  }
+}
+
+async function answerAll(
+  { model, tokenizer, prompts }: OpenedText,
+  files: readonly string[],
+  records: number,
+  options: GenerateFileOptions,
+): Promise<GenerateFileProgress> {
+  const { out, raw = false, signal, onReply, maxBatch = DEFAULT_BATCH } = options;
   const { cacheBytes, responseFormat } = options;
   const requests = createRequests({ model, tokenizer }, { maxBatch, cacheBytes });
   const context = textContext(model);
@@ -86,36 +101,33 @@ export async function generateFile(options: GenerateFileOptions): Promise<Genera
     };
     onReply?.(progress);
   };
-  try {
-    await writeAtomically(out, async (file) => {
-      const ahead: { readonly row: Row; readonly finished: Promise<FinishedReply> }[] = [];
-      const writeFirst = async () => {
-        const { row, finished } = ahead.shift()!;
-        const { text: reply, stoppedBecause } = await finished;
-        await file.write(`${JSON.stringify({ ...row.record, reply, stoppedBecause })}\n`);
-      };
-      try {
-        for await (const row of readRecords(files)) {
-          const finished = submit(row);
-          finished.then(count, () => {});
-          ahead.push({ row, finished });
-          if (ahead.length >= AHEAD * maxBatch) await writeFirst();
-        }
-        while (ahead.length > 0) await writeFirst();
-      } catch (error) {
-        if (!signal?.aborted || error !== signal.reason) throw error;
+  await writeAtomically(out, async (file) => {
+    const ahead: { readonly row: Row; readonly finished: Promise<FinishedReply> }[] = [];
+    const writeFirst = async () => {
+      const { row, finished } = ahead.shift()!;
+      const { text: reply, stoppedBecause } = await finished;
+      await file.write(`${JSON.stringify({ ...row.record, reply, stoppedBecause })}\n`);
+    };
+    try {
+      for await (const row of readRecords(files)) {
+        const finished = submit(row);
+        finished.then(count, () => {});
+        ahead.push({ row, finished });
+        if (ahead.length >= AHEAD * maxBatch) await writeFirst();
       }
-    });
-    return progress;
-  } finally {
-    await model.dispose();
-  }
+      while (ahead.length > 0) await writeFirst();
+    } catch (error) {
+      if (!signal?.aborted || error !== signal.reason) throw error;
+    }
+  });
+  return progress;
 }
 
 /** How many records there are, and images in them. @throws TunesmithError (data) for the first without a prompt */
-async function countPrompts(files: readonly string[]) {
+async function countPrompts(files: readonly string[], signal: AbortSignal | undefined) {
   const counts = { records: 0, images: 0 };
   for await (const row of readRecords(files)) {
+    signal?.throwIfAborted();
     counts.images += imagesOf(row).length;
     counts.records++;
   }

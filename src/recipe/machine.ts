@@ -3,7 +3,7 @@
 
 import { readFile, statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import { hubCacheFolder } from "../hub/downloads/hub-cache.ts";
+import { hubCacheFolder } from "../hub/index.ts";
 
 export interface Machine {
   readonly system: string;

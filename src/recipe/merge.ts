@@ -5,7 +5,7 @@ import { checkFolderOptions, type FloatingType } from "../engine/save.ts";
 import type { RequantizationLoss } from "../engine/weights/requantization.ts";
 import type { QuantizationType } from "../hub/index.ts";
 import type { Attention } from "./attention.ts";
-import { requireEmpty } from "./empty-folder.ts";
+import { fillEmpty, requireEmpty } from "./empty-folder.ts";
 import { fetchModel } from "./prepare.ts";
 
 export interface MergeOptions extends Attention {
@@ -34,13 +34,17 @@ export async function merge(options: MergeOptions): Promise<RequantizationLoss |
   const { model, adapter, quantization: type, dtype, maxShardBytes, out, ...attention } = options;
   checkFolderOptions(options);
   await requireEmpty(out, "a merged model");
+  const { signal } = attention;
   const opened = await openModel(await fetchModel(model, attention), {
     adapter,
     quantization: { type },
+    signal,
     onWarning: attention.onWarning,
   });
   try {
-    return await opened.merge(out, { dtype, maxShardBytes });
+    return await fillEmpty(out, "a merged model", () =>
+      opened.merge(out, { dtype, maxShardBytes, signal }),
+    );
   } finally {
     await opened.dispose();
   }

@@ -7,7 +7,8 @@ import { TunesmithError } from "../errors.ts";
 import { openCheckpoint, writeSafetensors } from "../hub/index.ts";
 import { supportedModelTypes } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
-import { describeModel, supportedModels } from "./models.ts";
+import { describeModel } from "./models.ts";
+import { supportedModels } from "./supported-models.ts";
 import { writeTinyModel } from "./testing/tiny-model.ts";
 
 const ROOT = join(import.meta.dirname, "../..");

@@ -1,24 +1,8 @@
-// What models there are and what one is, read from headers alone: architectures and formats that are
-// supported, and a model's sizes, memory and chat template.
+// What a model is, read from headers alone: its sizes, its memory, how it writes texts.
 
-import { ONNX_DTYPES } from "../engine/onnx-export/write-onnx.ts";
-import { FLOATING_TYPES } from "../engine/save.ts";
 import { checkpointView } from "../engine/weights/checkpoint-view.ts";
-import { MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
-import { TunesmithError } from "../errors.ts";
-import {
-  type Checkpoint,
-  FLOAT_DTYPES,
-  GGUF_DTYPES,
-  GGUF_MODEL_TYPES,
-  GGUF_TYPE_NAMES,
-  NO_IMAGES,
-  openCheckpoint,
-  QUANTIZATION_TYPES,
-  renderChat,
-  type Tokenizer,
-} from "../hub/index.ts";
+import { type Checkpoint, openCheckpoint } from "../hub/index.ts";
 import {
   bindMethod,
   countParameters,
@@ -37,43 +21,10 @@ import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
 import { estimate, estimateGeneration, weightsOfTexts } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
-import { type Keeping, type WeightBytes, weightBytes } from "./weight-bytes.ts";
+import { type TextFacts, textFacts } from "./sample-chat.ts";
+import { type Keeping, NF4, type WeightBytes, weightBytes } from "./weight-bytes.ts";
 
-export interface SupportedModels {
-  readonly architectures: readonly {
-    readonly modelType: string;
-    /** The models that use it. */
-    readonly covers: string;
-    readonly gguf: "read and written" | "";
-  }[];
-  /** What is read, written, and kept in memory, by format. */
-  readonly formats: readonly { readonly what: string; readonly types: readonly string[] }[];
-}
-
-/** The architectures and formats that the code has. */
-export function supportedModels(): SupportedModels {
-  const architectures = [...coveredModels].map(([modelType, covers]) => ({
-    modelType,
-    covers,
-    gguf: GGUF_MODEL_TYPES.includes(modelType) ? ("read and written" as const) : ("" as const),
-  }));
-  return {
-    architectures,
-    formats: [
-      { what: "safetensors, read", types: FLOAT_DTYPES },
-      { what: "safetensors, written", types: Object.values(FLOATING_TYPES) },
-      { what: "safetensors quantised by bitsandbytes, read", types: QUANTIZATION_TYPES },
-      { what: "safetensors of GPTQ and AWQ, read", types: ["4 bits"] },
-      { what: "GGUF, read", types: GGUF_TYPE_NAMES },
-      { what: "GGUF, written (tunesmith export)", types: Object.keys(GGUF_DTYPES) },
-      { what: "ONNX, written (tunesmith export)", types: Object.keys(ONNX_DTYPES) },
-      { what: "in memory (dtype)", types: MODEL_DTYPES },
-      { what: "in memory under training (quantization)", types: QUANTIZATION_TYPES },
-    ],
-  };
-}
-
-export interface ModelFacts {
+export interface ModelFacts extends TextFacts {
   readonly source: string;
   readonly format: Checkpoint["format"];
   readonly modelType: string;
@@ -98,9 +49,6 @@ export interface ModelFacts {
   /** Bytes at the peak of one answer, or of one usual step, by what is done. */
   readonly memoryBytes: readonly Count[];
   readonly step: { readonly rows: number; readonly tokens: number };
-  readonly specialTokens: Readonly<Record<string, string>>;
-  /** A conversation in the model's chat template, or why there is none. */
-  readonly chat: string | { readonly missing: string };
 }
 
 export interface Count {
@@ -113,11 +61,6 @@ interface Words {
   readonly text: string;
 }
 
-const SAMPLE_CHAT = [
-  { role: "system", content: "Be brief." },
-  { role: "user", content: "Hello!" },
-  { role: "assistant", content: "Good day." },
-] as const;
 /** A step of usual size, where the model's context allows it. */
 const STEP = { rows: 4, tokens: 512 } as const;
 
@@ -151,7 +94,7 @@ export async function describeModel(
         count: weightBytes(architecture, checkpoint, keeping(checkpoint)).held,
       })),
       ...memoryOf(architecture, modelType, checkpoint),
-      ...(await textOf(checkpoint, architecture)),
+      ...(await textFacts(checkpoint, architecture.images !== undefined)),
     };
   } finally {
     await opened.close();
@@ -216,8 +159,6 @@ function parametersOf({ weights, blocks, dimensions, outputName, images }: Bound
     ],
   };
 }
-
-const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
 
 /** How weights may be kept; those of a quantised checkpoint stay as they are where training quantises. */
 const WAYS: readonly { name: string; keeping: (checkpoint: Checkpoint) => Keeping }[] = [
@@ -291,49 +232,4 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
     }).reduce((sum, term) => sum + term.bytes, 0),
   }));
   return { memoryBytes: [...answers, ...memoryBytes], step };
-}
-
-/** A folder of weights alone can be looked at too: what is amiss with the rest is told in its place. */
-async function textOf(
-  checkpoint: Checkpoint,
-  { images }: BoundArchitecture,
-): Promise<Pick<ModelFacts, "specialTokens" | "chat">> {
-  try {
-    const tokenizer = await checkpoint.loadTokenizer();
-    return {
-      specialTokens: specialTokensOf(tokenizer),
-      chat: sampleChat(tokenizer, images !== undefined),
-    };
-  } catch (error) {
-    return { specialTokens: {}, chat: whyMissing(error) };
-  }
-}
-
-function specialTokensOf(tokenizer: Tokenizer): Record<string, string> {
-  const ids = { bos: tokenizer.bosTokenId, eos: tokenizer.eosTokenId, pad: tokenizer.padTokenId };
-  return Object.fromEntries(
-    Object.entries(ids).flatMap(([name, id]) =>
-      id === undefined ? [] : [[name, `${tokenizer.idToToken(id) ?? "?"} (${id})`]],
-    ),
-  );
-}
-
-/** Templates that refuse a system message are asked without one. */
-function sampleChat(tokenizer: Tokenizer, looksAtImages: boolean): ModelFacts["chat"] {
-  if (tokenizer.chatTemplate === undefined)
-    return { missing: "none: prompts are continued as they are" };
-  let refused: unknown;
-  for (const messages of [SAMPLE_CHAT, SAMPLE_CHAT.slice(1)])
-    try {
-      return renderChat(tokenizer, messages, looksAtImages ? { images: NO_IMAGES } : {});
-    } catch (error) {
-      refused ??= error;
-    }
-  return whyMissing(refused);
-}
-
-/** @throws what is no fault of the model's files */
-function whyMissing(error: unknown): { missing: string } {
-  if (!(error instanceof TunesmithError)) throw error;
-  return { missing: error.faults.map(({ rule, seen }) => `none: ${rule}; saw ${seen}`).join("\n") };
 }

@@ -3,6 +3,7 @@
 
 import { parse } from "yaml";
 import { type Fault, nearest } from "../errors.ts";
+import { isJsonObject } from "../hub/index.ts";
 import { recipeKeys } from "./keys.ts";
 import { SHORTHANDS } from "./schema.ts";
 
@@ -92,13 +93,13 @@ function missingValue(flag: string): Fault {
 /** The data with the overrides put in; a shorthand section becomes a map where one goes inside it. */
 export function applyOverrides(data: unknown, overrides: readonly Override[]): unknown {
   if (overrides.length === 0) return data;
-  const result = structuredClone(isRecord(data) ? data : {});
+  const result = structuredClone(isJsonObject(data) ? data : {});
   for (const { path, value } of overrides) {
     let target = result;
     for (const [depth, step] of path.slice(0, -1).entries()) {
       const child = target[step];
       const shorthand = depth === 0 ? SHORTHANDS[step] : undefined;
-      const opened = isRecord(child)
+      const opened = isJsonObject(child)
         ? child
         : typeof child === "string" && shorthand !== undefined
           ? { [shorthand]: child }
@@ -109,8 +110,4 @@ export function applyOverrides(data: unknown, overrides: readonly Override[]): u
     target[path.at(-1)!] = value;
   }
   return result;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

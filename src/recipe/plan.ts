@@ -19,8 +19,8 @@ import {
 import { estimateImages, type ImageEstimate } from "./estimate-images.ts";
 import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
-import type { Origin } from "./load.ts";
 import { inspectMachine } from "./machine.ts";
+import type { Origin } from "./origins.ts";
 import {
   bindRecipeMethod,
   type Prepared,

@@ -31,8 +31,12 @@ export interface PrepareOptions extends LoadOptions, Attention {
   readonly resume?: boolean;
 }
 
-/** A model's folder or file on this disk, downloaded if need be. */
-export function fetchModel(reference: string, { signal, onProgress }: Attention): Promise<string> {
+/** A model's folder or file on this disk, downloaded if need be. @throws the signal's reason */
+export async function fetchModel(
+  reference: string,
+  { signal, onProgress }: Attention,
+): Promise<string> {
+  signal?.throwIfAborted();
   return resolveModel(reference, {
     signal,
     onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),

@@ -14,6 +14,7 @@ import {
 import { architectureFor, type BoundArchitecture, type WeightSpec } from "../models/index.ts";
 import { sizeOf } from "../tensor/index.ts";
 import type { MemoryTerm } from "./estimate.ts";
+import { NF4 } from "./weight-bytes.ts";
 
 export interface ScaleOptions {
   /** Devices that share weights, gradients and optimizer state. Default 8. */
@@ -65,7 +66,6 @@ const HALF = 2;
 const FLOAT = 4;
 /** Rajbhandari et al., section 3.1: a weight in 32 bits, and two moments of it. */
 const OPTIMIZER = 3 * FLOAT;
-const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
 const INT8 = { type: "int8" } as const;
 
 const METHODS: readonly (readonly [name: string, MethodOptions, weights: "half" | "nf4"])[] = [

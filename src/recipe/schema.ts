@@ -4,9 +4,7 @@
 // it means; a key without a default says how it is derived (see derive.ts).
 
 import { z } from "zod";
-import type { FormatName } from "../data/formats.ts";
-import type { LossMode } from "../data/tokenize.ts";
-import type { TruncationRule } from "../data/truncate.ts";
+import type { FormatName, LossMode, TruncationRule } from "../data/index.ts";
 import { ARITHMETICS } from "../engine/weights/integer-operands.ts";
 import { MODEL_DTYPES } from "../engine/weights/model-dtype.ts";
 import { BLOCK_SIZES, KEPT_TYPES } from "../hub/index.ts";

@@ -1,6 +1,6 @@
 // A recipe's `train` section in the terms of the training loop.
 
-import type { TrainingSettings } from "../train/settings.ts";
+import type { TrainingSettings } from "../train/index.ts";
 import type { Recipe } from "./derive.ts";
 
 /** The loop's settings. A warm-up below 1 is a share of all steps, otherwise a number of steps. */

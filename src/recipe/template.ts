@@ -4,7 +4,7 @@
 import { access } from "node:fs/promises";
 import { stringify } from "yaml";
 import { TunesmithError } from "../errors.ts";
-import { writeFileAtomically } from "../hub/atomic-file.ts";
+import { writeFileAtomically } from "../hub/index.ts";
 import { methodDefinition } from "../methods/index.ts";
 import { type RecipeKey, recipeSections } from "./keys.ts";
 

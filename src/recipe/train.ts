@@ -4,8 +4,13 @@ import { stringify } from "yaml";
 import { openModel } from "../engine/load.ts";
 import { adapterKind } from "../hub/index.ts";
 import { methodDefinition, type SavedAdapter } from "../methods/index.ts";
-import type { TrainEvent } from "../train/events.ts";
-import { type CardSubject, checkRunFolder, latestAdapter, runTraining } from "../train/index.ts";
+import {
+  type CardSubject,
+  checkRunFolder,
+  latestAdapter,
+  runTraining,
+  type TrainEvent,
+} from "../train/index.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
 import {
@@ -19,7 +24,10 @@ import { trainingSettings } from "./settings.ts";
 import { packageVersions } from "./versions.ts";
 
 export interface TrainOptions extends PrepareOptions {
-  /** Aborting saves a checkpoint and ends the run in good order. */
+  /**
+   * Aborting saves a checkpoint and ends the run in good order; before the first step, with the signal's
+   * reason.
+   */
   readonly signal?: AbortSignal;
   /** Replace the run that the folder holds. */
   readonly overwrite?: boolean;
@@ -59,9 +67,9 @@ export async function* train(
     memory: recipe.train.memory,
     seed: recipe.train.seed,
     threads: recipe.compute.threads,
+    signal,
     data: {
       batches: (pass) => data.train.epoch(pass),
-      signal,
       onProgress: (progress) => onProgress?.({ stage: "look", ...progress }),
     },
     decidedBy: options.resume ? await latestAdapter(recipe.output) : undefined,

@@ -25,6 +25,9 @@ export interface WeightBytes {
   readonly widened: number;
 }
 
+/** NF4 as QLoRA has it. */
+export const NF4 = { type: "nf4", doubleQuantization: true, blockSize: 64 } as const;
+
 const FLOAT = 4;
 
 /** Bytes of all weights: what `loadWeights` makes of the same arguments, and what running adds. */

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { expectFault } from "../hub/testing/files.ts";
 import {
   add,
   broadcast,
@@ -107,6 +108,20 @@ describe("kernels", () => {
     expect([...floatData(many).subarray(2, 4)]).toEqual([180, 760]);
     await run(2, 3, floats(Float32Array.of(1, 2, 3, 4), [2, 2]));
     expect(runtime.compiled).toBe(2);
+  });
+
+  it("are released once, when those that run are done, and refuse to run again", async () => {
+    const runtime = open();
+    const { outputs, given } = sumGraph([2]);
+    const kernel = await runtime.compile(outputs, given);
+    const running = [1, 2, 3].map((x) => kernel.run([pair(x, x), pair(10, 20)]));
+    await Promise.all([runtime.dispose(), runtime.dispose()]);
+    await runtime.dispose();
+    for (const [i, result] of running.entries())
+      expect(floatData((await result)[0]!)).toEqual(Float32Array.of(11 + i, 21 + i));
+    await expectFault(kernel.run([pair(1, 1), pair(1, 1)]), /not used after dispose/);
+    await expectFault(runtime.compile(outputs, given), /not used after dispose/);
+    expect(runtime.compiled).toBe(1);
   });
 
   it("see changes of the arrays that they are fed", async () => {

@@ -7,6 +7,7 @@ import * as ort from "onnxruntime-node";
 import { TunesmithError } from "../errors.ts";
 import { encodeModel, lower, printAnySizes, SIZES } from "../onnx/index.ts";
 import { printGraph, type Tensor } from "../tensor/index.ts";
+import { disposed } from "./disposed.ts";
 import { keepFreedMemory } from "./heap.ts";
 import { isStop, STOP, withStop } from "./uncopied-outputs.ts";
 
@@ -35,6 +36,10 @@ export interface Runtime {
   ): Promise<Kernel>;
   /** How many kernels have been compiled so far, cached ones included. */
   readonly compiled: number;
+  /**
+   * Releases all kernels, when those that run are done; again it does nothing. Whoever compiles or runs
+   * afterwards is thrown a TunesmithError (run).
+   */
   dispose(): Promise<void>;
 }
 
@@ -55,7 +60,9 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
   const threads = options.threads ?? availableParallelism();
   const limit = options.kernelLimit ?? 64;
   const entries = new Map<string, Entry>(); // insertion order is order of last use
+  const running = new Set<Promise<unknown>>();
   let compiled = 0;
+  let disposal: Promise<void> | undefined;
 
   const heldIds = new WeakMap<Value, number>();
   let heldCount = 0;
@@ -71,6 +78,7 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
     given: readonly Tensor[],
     held: ReadonlyMap<Tensor, Value>,
   ): Entry => {
+    if (disposal) throw disposed();
     let entry = entries.get(key);
     if (entry) entries.delete(key);
     else {
@@ -90,6 +98,14 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
       entries.delete(key);
       await (await entry.session).release();
     }
+  };
+
+  const release = async () => {
+    await Promise.allSettled(running);
+    const sessions = await Promise.allSettled([...entries.values()].map(({ session }) => session));
+    entries.clear();
+    for (const session of sessions)
+      if (session.status === "fulfilled") await session.value.release();
   };
 
   return {
@@ -112,19 +128,23 @@ export function createRuntime(options: RuntimeOptions = {}): Runtime {
         async run(inputs, into) {
           // Looked up again: the kernel may have been evicted since, and is then made anew.
           const entry = entryFor(key, outputs, given, held);
-          const session = await entry.session;
           entry.inUse++;
+          const run = entry.session.then((session) =>
+            runSession(session, inputs, into, outputs.length, fed),
+          );
+          running.add(run);
           try {
-            return await runSession(session, inputs, into, outputs.length, fed);
+            return await run;
           } finally {
+            running.delete(run);
             entry.inUse--;
           }
         },
       };
     },
-    async dispose() {
-      for (const entry of entries.values()) await (await entry.session).release();
-      entries.clear();
+    dispose() {
+      disposal ??= release();
+      return disposal;
     },
   };
 }

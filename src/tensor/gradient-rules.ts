@@ -53,7 +53,7 @@ const in0 = (y: { inputs: readonly Tensor[] }): Tensor => y.inputs[0]!;
 const in1 = (y: { inputs: readonly Tensor[] }): Tensor => y.inputs[1]!;
 const asTensor = (y: unknown): Tensor => y as Tensor;
 
-export const gradientRules = {
+const gradientRules = {
   input: () => [],
   constant: () => [],
   constantTensor: () => [],

@@ -1,7 +1,7 @@
 // Micro-batches grouped into optimizer steps. A group is known whole before it is run, because the
 // loss of a step is the mean over all its targets: accumulation then equals one large batch.
 
-import type { BatchSource } from "../data/batch-source.ts";
+import type { BatchSource } from "../data/index.ts";
 import { type Batch, targetsOfBatch } from "../engine/batch.ts";
 import { TunesmithError } from "../errors.ts";
 

@@ -4,10 +4,12 @@
 import { dirname, join } from "node:path";
 import type { Model, Parameter } from "../engine/model.ts";
 import { TunesmithError } from "../errors.ts";
-import { writeFileAtomically } from "../hub/atomic-file.ts";
-import { readJsonObject } from "../hub/json-file.ts";
-import { openSafetensors } from "../hub/safetensors/safetensors.ts";
-import { writeSafetensors } from "../hub/safetensors/safetensors-writer.ts";
+import {
+  openSafetensors,
+  readJsonObject,
+  writeFileAtomically,
+  writeSafetensors,
+} from "../hub/index.ts";
 import type { Optimizer } from "../runtime/optimizer.ts";
 import { namesIn, removeFolder, writeFolderAtomically } from "./atomic-folder.ts";
 import type { TrainingSettings } from "./settings.ts";

@@ -1,7 +1,7 @@
 // What is due at a point of a run: pure questions about the loop's state, which therefore have the same
 // answers in a resumed run.
 
-import type { BatchSource } from "../data/batch-source.ts";
+import type { BatchSource } from "../data/index.ts";
 import type { LoopState } from "./checkpoint.ts";
 import type { StopReason } from "./events.ts";
 import type { Interval, StepPlan, TrainingSettings } from "./settings.ts";

@@ -1,6 +1,6 @@
 // The loss over held-out data: the mean over all targets, however they are spread over batches.
 
-import type { BatchSource } from "../data/batch-source.ts";
+import type { BatchSource } from "../data/index.ts";
 import type { Model } from "../engine/model.ts";
 import { TunesmithError } from "../errors.ts";
 import { type Agreement, countAgreement } from "../objectives/index.ts";

@@ -12,7 +12,7 @@ export interface RunPosition {
 }
 
 /** How to go on from the last good checkpoint, as the end of a fix. */
-export function describeSafePlace({ lastCheckpoint }: RunPosition): string {
+function describeSafePlace({ lastCheckpoint }: RunPosition): string {
   return lastCheckpoint
     ? `the last good checkpoint is ${lastCheckpoint}; continue from it with resume (--resume)`
     : "no checkpoint was saved yet, so start again; a smaller train.saveEvery saves sooner";

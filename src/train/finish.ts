@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { Model } from "../engine/model.ts";
-import { writeFileAtomically } from "../hub/atomic-file.ts";
+import { writeFileAtomically } from "../hub/index.ts";
 import { writeFolderAtomically } from "./atomic-folder.ts";
 import { checkpointName, type LoopState, loadParameters } from "./checkpoint.ts";
 import type { RunFinished, StopReason } from "./events.ts";

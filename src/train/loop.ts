@@ -1,7 +1,7 @@
 // The training loop: optimizer steps over batches, evaluations, checkpoints, and an end in good order.
 // What is due at a step follows from the loop's state alone, so a resumed run does what was left undone.
 
-import type { BatchSource } from "../data/batch-source.ts";
+import type { BatchSource } from "../data/index.ts";
 import type { Model } from "../engine/model.ts";
 import { createOptimizer } from "../runtime/optimizer.ts";
 import { createSchedule } from "../runtime/schedule.ts";

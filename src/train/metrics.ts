@@ -1,7 +1,7 @@
 // metrics.jsonl: every step and evaluation of a run, one JSON object a line, written as they happen.
 
 import { open, readFile } from "node:fs/promises";
-import { writeFileAtomically } from "../hub/atomic-file.ts";
+import { writeFileAtomically } from "../hub/index.ts";
 import type { MetricEvent } from "./events.ts";
 
 export interface MetricsFile {

@@ -3,9 +3,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../errors.ts";
-import { writeFileAtomically } from "../hub/atomic-file.ts";
-import { asFolderFault, makeFolder } from "../hub/index.ts";
-import { readTextIfPresent } from "../hub/json-file.ts";
+import { asFolderFault, makeFolder, readTextIfPresent, writeFileAtomically } from "../hub/index.ts";
 import { namesIn, removeUnfinished } from "./atomic-folder.ts";
 import { checkpointName, listCheckpoints, pointToLatest, STATE_FILE } from "./checkpoint.ts";
 import { takeRunLock } from "./run-lock.ts";

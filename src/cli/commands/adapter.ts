@@ -73,7 +73,7 @@ interface MergeFlags {
   readonly out: string;
 }
 
-function mergeCommand({ console }: Context): Command {
+function mergeCommand(context: Context): Command {
   return describeCommand({
     usage: "merge <folders...>",
     summary: "make one LoRA adapter of several",
@@ -102,17 +102,22 @@ function mergeCommand({ console }: Context): Command {
     .requiredOption("--out <folder>", "where to write the merged adapter")
     .action(async (adapters: string[], { weights, out, ...flags }: MergeFlags) => {
       const { mergeAdapters } = await import("../../recipe/adapters.ts");
-      await mergeAdapters({
-        adapters,
-        out,
+      const settings = {
         method: flags.method,
         weights: weights?.flatMap((text) => text.split(",")).map((text) => read(text, "--weights")),
         rank: optional(flags.rank, "--rank"),
         density: optional(flags.density, "--density"),
         majoritySign: choose(flags.majoritySign, MAJORITY_SIGNS, "--majority-sign"),
         seed: read(flags.seed, "--seed"),
+      };
+      const merged = await attend(context, async ({ signal }) => {
+        await mergeAdapters({ adapters, out, signal, ...settings });
+        return true;
       });
-      console.out(`wrote ${shortPath(out)}\n\nNext:\n  tunesmith adapter show ${shortPath(out)}\n`);
+      if (!merged) return;
+      context.console.out(
+        `wrote ${shortPath(out)}\n\nNext:\n  tunesmith adapter show ${shortPath(out)}\n`,
+      );
     });
 }
 

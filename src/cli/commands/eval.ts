@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { TunesmithError } from "../../errors.ts";
 import type { QuantizationType } from "../../hub/index.ts";
 import type { EvaluationReport } from "../../recipe/evaluate.ts";
-import type { Evaluation } from "../../train/evaluation.ts";
+import type { Evaluation } from "../../train/index.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { formatTable, measures, shortPath } from "../format.ts";
 import { attend } from "../preparing.ts";

@@ -1,8 +1,9 @@
 // `tunesmith models`: what is supported, and what a model is.
 
 import type { Command } from "commander";
-import type { ModelFacts, SupportedModels } from "../../recipe/models.ts";
+import type { ModelFacts } from "../../recipe/models.ts";
 import type { Scale } from "../../recipe/scale.ts";
+import type { SupportedModels } from "../../recipe/supported-models.ts";
 import { type Context, describeCommand } from "../command.ts";
 import type { Colors } from "../console.ts";
 import { formatBytes, formatCount, formatTable } from "../format.ts";
@@ -19,7 +20,7 @@ export function modelsCommand(context: Context): Command {
       ["tunesmith models show ./my-model", "what one model is, and what it takes"],
     ],
   }).action(async ({ json }: { json?: boolean }) => {
-    const { supportedModels } = await import("../../recipe/models.ts");
+    const { supportedModels } = await import("../../recipe/supported-models.ts");
     const supported = supportedModels();
     console.out(
       json

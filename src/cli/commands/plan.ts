@@ -2,7 +2,7 @@
 // see them, memory and time.
 
 import type { Command } from "commander";
-import type { Origin } from "../../recipe/load.ts";
+import type { Origin } from "../../recipe/origins.ts";
 import type { Plan, PlanValue } from "../../recipe/plan.ts";
 import { type Context, describeCommand } from "../command.ts";
 import type { Colors } from "../console.ts";

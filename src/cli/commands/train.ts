@@ -1,7 +1,7 @@
 // `tunesmith train`: runs a recipe and shows how it goes.
 
 import type { Command } from "commander";
-import type { RunFinished, TrainEvent } from "../../train/events.ts";
+import type { RunFinished, TrainEvent } from "../../train/index.ts";
 import { type Context, describeCommand } from "../command.ts";
 import type { Console } from "../console.ts";
 import { formatBytes, formatDuration, shortPath } from "../format.ts";
@@ -52,6 +52,7 @@ export function trainCommand(context: Context): Command {
         overwrite,
         signal: interrupt.signal,
         onProgress: preparing.show,
+        onWarning: preparing.warn,
       });
       for await (const event of events) {
         preparing.finish();

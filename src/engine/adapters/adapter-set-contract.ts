@@ -39,9 +39,10 @@ export interface AdapterSet {
   /**
    * An adapter of any method that changes linear weights as a LoRA.
    * @param choice its rank; without it, that of a LoRA that is one already
-   * @throws TunesmithError (config) for methods that are something else, or need a rank
+   * @throws TunesmithError (config) for methods that are something else, or need a rank; the signal's
+   *   reason where it aborts
    */
-  toLora(name: string, choice: RankChoice | undefined): Adapter;
+  toLora(name: string, choice: RankChoice | undefined, signal?: AbortSignal): Promise<Adapter>;
   /**
    * Makes adapters part of the weights in memory; the numbers that were there are kept.
    * @throws TunesmithError (config) for what cannot be merged

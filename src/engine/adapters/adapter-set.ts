@@ -121,7 +121,8 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
 
   const sumOf = async (factors: Readonly<Record<string, number>>): Promise<AdaptedModel> => {
     const names = Object.keys(factors);
-    const sum = mergeAdapters(names.map(plain), { method: "cat", weights: Object.values(factors) });
+    const weights = Object.values(factors);
+    const sum = await mergeAdapters(names.map(plain), { method: "cat", weights });
     return (await open(sum, names.join(" + "))).view;
   };
 
@@ -197,14 +198,14 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       const lora = asPlainLora(adapter, folder);
       return lora !== undefined && !lora.modules.has(description.outputPath);
     },
-    toLora(name, choice) {
+    async toLora(name, choice, signal) {
       checkUnmerged();
       const { adapter, folder, view } = get(name);
       const plain = asPlainLora(adapter, folder);
-      if (plain) return choice ? changeRank(plain, choice) : adapter;
+      if (plain) return choice ? changeRank(plain, choice, signal) : adapter;
       if (!choice) throw noRank(view.method!.name);
       const values: ParameterValues = (spec) => view.parameterSet.parameter(spec).data;
-      return convertToLora(view.method!, values, description, weights.copy, choice);
+      return convertToLora(view.method!, values, description, weights.copy, choice, signal);
     },
     async merge(choice) {
       checkUnmerged();

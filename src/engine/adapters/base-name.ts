@@ -10,7 +10,7 @@ const GGUF_ENDING = /([.-](i?q\d\w*|b?f16|f32))?\.gguf$/;
  * The last part of a model's path or hub id as names are compared: `models/SmolLM2.Q8_0.gguf` is
  * `smollm2`.
  */
-export function comparableName(reference: string): string {
+function comparableName(reference: string): string {
   const path = reference.replaceAll("\\", "/").replace(/\/+$/, "");
   // In the hub's cache the last part is a commit: models--owner--name/snapshots/<commit>.
   const cached = /models--(?:[^/]+--)?([^/]+)\/snapshots\/[^/]+$/.exec(path)?.[1];

@@ -4,9 +4,9 @@
 import type { BoundArchitecture } from "../../models/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
 import { sharedInputs } from "../inputs.ts";
+import { padded } from "../rounded-length.ts";
 import { contextOf, positionIn } from "../row-context.ts";
 import { type BatchInput, REACH_INPUTS, REACHES } from "../trace.ts";
-import { padded } from "./rounded-length.ts";
 
 export interface ContextReading {
   /**

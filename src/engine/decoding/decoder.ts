@@ -1,11 +1,12 @@
 // Continuing sequences token by token. A row with several new tokens, a prompt, is read alone; rows with
-// one are computed side by side, as many as there are. Weights are fed from where training holds them,
-// and a method's hooks apply as in training.
+// one are computed side by side, as many as there are. Weights are those that training reads, or held by
+// the kernels, and a method's hooks apply as in training.
 
 import { TunesmithError } from "../../errors.ts";
 import type { Value } from "../../runtime/kernel.ts";
 import { floatData } from "../../runtime/values.ts";
 import { checkBatch } from "../inputs.ts";
+import { padded } from "../rounded-length.ts";
 import { batchSize } from "./batch-sizes.ts";
 import { createContextReading } from "./context-reading.ts";
 import type { DecodableModel, Decoder, DecoderOptions } from "./decoder-contract.ts";
@@ -19,7 +20,6 @@ import {
 } from "./key-value-cache.ts";
 import { promptParts } from "./prompt-parts.ts";
 import { createRereadingDecoder } from "./rereading-decoder.ts";
-import { padded } from "./rounded-length.ts";
 import { createScratchMemory } from "./scratch-memory.ts";
 import { createTextPositions } from "./text-positions.ts";
 import {

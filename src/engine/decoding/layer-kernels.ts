@@ -1,5 +1,5 @@
-// The layers of a decoder as kernels: each computes a run of layers on the new positions of some rows,
-// one for every number of rows, of new positions, and of positions in the cache.
+// The layers of a decoder as kernels: each computes a run of layers on the new positions of some rows.
+// One is traced for every number of rows, of new positions, and of positions in the cache.
 
 import type { Scope } from "../../models/index.ts";
 import type { Kernel } from "../../runtime/kernel.ts";

@@ -1,7 +1,7 @@
 // How a prompt is cut into parts that are read one after another: of few distinct lengths, so that few
 // kernels are traced.
 
-import { roundedLength } from "./rounded-length.ts";
+import { roundedLength } from "../rounded-length.ts";
 
 export interface PromptPart {
   /** Where it begins, in the prompt. */

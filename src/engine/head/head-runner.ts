@@ -12,6 +12,7 @@ import { gatherRows, paddedRowCount, scatterAddRows } from "../rows.ts";
 import { createTracer } from "../trace.ts";
 import type { WeightStore } from "../weights/weights.ts";
 import { compileHead, HEAD_SHAPE, type Head, type HeadOptions, OUTPUT_SLOT } from "./head.ts";
+import { rowLimit } from "./logit-rows.ts";
 import { compileWholeHead, isHeadWhole } from "./whole-head.ts";
 
 /** What each row is to say: a token or a label, or a value for every label. */
@@ -229,9 +230,4 @@ interface Chunk {
   readonly start: number;
   readonly rows: number;
   readonly labels: HeadLabels;
-}
-
-function rowLimit(logitBytes: number, logitCount: number): number {
-  const rows = Math.floor(logitBytes / (4 * logitCount) / 128) * 128;
-  return Math.min(2048, Math.max(128, rows));
 }

@@ -40,7 +40,7 @@ export const HEAD_SHAPE: TraceShape = { batch: 1, sequence: 1, maskBatch: 1, tra
 export const OUTPUT_SLOT = -1;
 
 /** First and last column (excluded) of each vocabulary block. */
-export function vocabularyBlocks(size: number): [start: number, end: number][] {
+function vocabularyBlocks(size: number): [start: number, end: number][] {
   const count = Math.ceil(size / VOCABULARY_BLOCK);
   const bound = (i: number) => Math.round((size * i) / count);
   return Array.from({ length: count }, (_, i) => [bound(i), bound(i + 1)]);

@@ -49,6 +49,13 @@ export const ONNX_DTYPES = {
 } as const satisfies Record<string, OnnxType>;
 export type OnnxDtype = keyof typeof ONNX_DTYPES;
 
+/** How an ONNX folder is written. */
+export interface OnnxFolderOptions {
+  /** The largest file of weights, in bytes, unless a tensor is larger. */
+  readonly maxShardBytes?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** A merged model's weights, and the architecture that reads them. */
 interface Merged {
   readonly architecture: BoundArchitecture;
@@ -57,18 +64,19 @@ interface Merged {
 
 /**
  * Writes `directory` with `onnx/model….onnx` for each type and everything beside it.
+ * @param how.signal ends the writing with its reason, where the next weight is asked for
  * @throws TunesmithError (config) for what the graph has no form for, and what cannot be part of the weights
  */
 export async function saveMergedOnnx(
   trained: Trained,
   directory: string,
   dtypes: readonly OnnxDtype[],
-  maxShardBytes?: number,
+  { maxShardBytes, signal }: OnnxFolderOptions = {},
 ): Promise<void> {
   const { checkpoint, method, architecture } = trained;
   checkContinuesTexts(architecture);
   if (method) checkMergeable(method, trained.weights);
-  const merged = mergedParts(trained);
+  const merged = mergedParts(trained, signal);
   await makeFolder(join(directory, "onnx"));
   const dataFiles: Record<string, number> = {};
   for (const dtype of dtypes) {
@@ -82,10 +90,13 @@ export async function saveMergedOnnx(
 }
 
 /** A head that is tied no more is a weight of its own. */
-function mergedParts(trained: Trained): Merged {
+function mergedParts(trained: Trained, signal: AbortSignal | undefined): Merged {
   const { architecture } = trained;
   const { outputName, outputPath, weights } = architecture;
-  const data = (name: string) => mergedWeight(trained, name);
+  const data = (name: string) => {
+    signal?.throwIfAborted();
+    return mergedWeight(trained, name);
+  };
   const outputUse = `${outputPath}.weight`;
   if (outputUse === outputName || !isUntied(trained)) return { architecture, data };
   const { shape } = weights.find(({ name }) => name === outputName)!;

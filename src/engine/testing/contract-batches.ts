@@ -20,7 +20,7 @@ export interface ContractBatches {
 const IMAGE = { token: 96, count: 4, shape: [1, 3, 16, 16] };
 
 const TEXTS = batchesOf(rows);
-export const { batch, packed } = TEXTS;
+export const { batch } = TEXTS;
 
 /** The samples with a picture behind the first token of each. */
 const PICTURES = batchesOf(

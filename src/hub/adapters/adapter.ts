@@ -31,7 +31,7 @@ export interface Adapter {
 export const ENCODER = "prompt_encoder.safetensors";
 
 /** The names of a classifier's labels, which PEFT leaves to the base model's configuration. */
-export const LABELS = "labels.json";
+const LABELS = "labels.json";
 
 /** The weights of each library's folders, and the pickles that it writes unless told otherwise. */
 const FILES = {

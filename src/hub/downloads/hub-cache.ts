@@ -13,7 +13,7 @@ import { makeFolder } from "../make-folder.ts";
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The Hugging Face home folder: HF_HOME, else XDG_CACHE_HOME's or ~/.cache's `huggingface`. */
-export function huggingFaceHome(env: Environment): string {
+function huggingFaceHome(env: Environment): string {
   const cache = env.XDG_CACHE_HOME || join(homedir(), ".cache");
   return env.HF_HOME || join(cache, "huggingface");
 }

@@ -4,6 +4,7 @@
 import { Template } from "@huggingface/jinja";
 import { type ErrorCode, TunesmithError } from "../../errors.ts";
 import { isJsonObject } from "../json-file.ts";
+import { commonPrefix } from "./common-prefix.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer-types.ts";
 
 export interface RenderOptions {
@@ -175,12 +176,6 @@ function prefixLength(
     return undefined;
   }
   return text.startsWith(part) ? part.length : undefined;
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  let length = 0;
-  while (length < a.length && a[length] === b[length]) length++;
-  return length;
 }
 
 function protectStrings(value: unknown, tokenizer: Tokenizer): unknown {

@@ -208,7 +208,7 @@ export const BOTTLENECK_IDLE: readonly IdleOption<BottleneckOptions>[] = [
 ];
 
 /** AdapterHub's `BnConfig`: its keys with their defaults where a file leaves one out. */
-export const bottleneckLayout: HubLayout = {
+const bottleneckLayout: HubLayout = {
   keys: {
     afterAttention: ["mh_adapter", false],
     afterFeedForward: ["output_adapter", true],

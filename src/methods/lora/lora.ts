@@ -1,19 +1,7 @@
 // LoRA (Hu et al. 2021): y = W x + b + s · B A dropout(x), with A [rank, in] and B [out, rank] trained.
 // Names, defaults, scaling and file format are those of PEFT's `LoraConfig`.
 
-import { TunesmithError } from "../../errors.ts";
-import {
-  add,
-  constant,
-  gatherRows,
-  linear,
-  multiply,
-  reshape,
-  sizeOf,
-  subtract,
-  type Tensor,
-  transpose,
-} from "../../tensor/index.ts";
+import { sizeOf, type Tensor } from "../../tensor/index.ts";
 import { fromLoraMoeConfig, isLoraMoe } from "../experts/moe-lora-options.ts";
 import type {
   BoundMethod,
@@ -25,15 +13,17 @@ import type {
 } from "../method.ts";
 import { savedModules, trainedBiases } from "../saved-modules.ts";
 import { isStoredTransposed, selectTargets } from "../targets.ts";
-import { doraScale, rescaleRows } from "./dora-scale.ts";
+import { rescaleRows } from "./dora-scale.ts";
 import { evaProbe } from "./eva.ts";
+import { checkCombinations } from "./lora-checks.ts";
 import { fromLoraConfig, toPeftConfig } from "./lora-config.ts";
 import { convertedOptions, convertedTensors } from "./lora-conversion.ts";
+import { adaptedEmbedding, adaptedLinear } from "./lora-forward.ts";
 import { startsAsPartOfBase } from "./lora-init.ts";
 import { type CompleteLora, LORA_IDLE, type LoraOptions, loraSchema } from "./lora-options.ts";
 import { addProduct } from "./lora-product.ts";
 import { type LoraSite, loraSite, parametersOf } from "./lora-sites.ts";
-import { type TokenRows, tokenRows } from "./token-rows.ts";
+import { tokenRows } from "./token-rows.ts";
 
 const DEFAULTS = {
   rank: 8,
@@ -57,7 +47,7 @@ const completed = (given: LoraOptions, { usualTargets }: ModelDescription): Comp
 });
 
 /** @throws TunesmithError (config) for targets or modules that the model does not have */
-export function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
+function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
   const options = completed(given, model);
   const { targets, exclude, layersToTransform: layers, dropout, bias, init } = options;
   const whole = savedModules(model, options.modulesToSave);
@@ -164,43 +154,6 @@ function withoutUndefined<T extends object>(options: T): T {
   ) as T;
 }
 
-/** s · B A x, and what B adds besides. The scaling goes where the tensor is smallest: [rows, rank]. */
-function lowRank(site: LoraSite, inner: Tensor, scope: MethodScope): Tensor {
-  const scaling = constant(site.scaling);
-  const product = linear(multiply(inner, scaling), scope.parameter(site.b));
-  return site.bias ? add(product, multiply(scope.parameter(site.bias), scaling)) : product;
-}
-
-function adaptedLinear(
-  site: LoraSite,
-  x: Tensor,
-  base: (x: Tensor) => Tensor,
-  dropout: number,
-  scope: MethodScope,
-): Tensor {
-  const dropped = scope.dropout(x, dropout, site.path);
-  const added = lowRank(site, linear(dropped, scope.parameter(site.a)), scope);
-  if (!site.dora) return add(added, base(x));
-  // The bias has no part in directions and lengths.
-  const bias = site.hasBias ? scope.weight(`${site.path}.bias`) : undefined;
-  const scale = doraScale(site, site.dora, scope);
-  const product = bias ? subtract(base(dropped), bias) : base(dropped);
-  if (dropped === x) {
-    const y = multiply(scale, add(added, product));
-    return bias ? add(y, bias) : y;
-  }
-  // As PEFT has it: what was dropped is missing from the change alone.
-  const change = add(multiply(subtract(scale, constant(1)), product), multiply(scale, added));
-  return add(change, base(x));
-}
-
-function adaptedEmbedding(site: LoraSite, x: Tensor, scope: MethodScope, scale = 1): Tensor {
-  const rows = gatherRows(transpose(scope.parameter(site.a), [1, 0]), scope.tokenIds());
-  const added = lowRank(site, reshape(rows, [x.shape[0]!, site.rank]), scope);
-  const y = add(scale === 1 ? added : multiply(added, constant(scale)), x);
-  return site.dora ? multiply(doraScale(site, site.dora, scope), y) : y;
-}
-
 function addBias({ bias, scaling }: LoraSite, data: Float32Array, values: ParameterValues): void {
   if (!bias) return;
   values(bias).forEach((value, i) => {
@@ -217,41 +170,6 @@ function unmergeableBias(
   return without
     ? { unmergeable: `loraBias adds a bias to ${without.path}, which the model has none for` }
     : {};
-}
-
-/** @throws TunesmithError (config) for options that exclude each other */
-function checkCombinations(
-  { loraBias, dora, init, targets, modulesToSave }: CompleteLora,
-  selected: readonly { readonly path: string; readonly kind: string }[],
-  tokens: TokenRows | undefined,
-  whole: ReadonlyMap<string, ParameterSpec>,
-): void {
-  const faults = [];
-  if (loraBias && (dora || typeof init === "string"))
-    faults.push({
-      where: "method.loraBias",
-      rule: "a bias of B goes with init true or false, and without DoRA, as in PEFT",
-      seen: dora ? "dora: true" : `init: ${init}`,
-      fix: `leave out loraBias or ${dora ? "dora" : "init"}`,
-    });
-  const embedding = selected.find(({ kind }) => kind === "embedding");
-  if (loraBias && embedding)
-    faults.push({
-      where: "method.loraBias",
-      rule: "an adapted embedding has no bias",
-      seen: `${embedding.path} among the targets`,
-      fix: "leave out loraBias, or the embedding",
-    });
-  const own = (path: string) =>
-    selected.some((module) => module.path === path) || whole.has(`${path}.weight`);
-  for (const path of [...(tokens?.ids.keys() ?? [])].filter(own))
-    faults.push({
-      where: "method.trainableTokens",
-      rule: "a module has single rows trained, or is adapted or trained as a whole",
-      seen: `${path} is in ${whole.has(`${path}.weight`) ? "modulesToSave" : "targets"} as well`,
-      fix: `take it out of ${JSON.stringify(whole.has(`${path}.weight`) ? modulesToSave : targets)}, or leave out trainableTokens`,
-    });
-  if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
 export const lora = {

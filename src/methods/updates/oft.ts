@@ -144,7 +144,7 @@ function nothingToRotate(path: string, inputSize: number, { blocks, blockSize }:
 }
 
 /** The divisor of `size` nearest to `wanted`, the smaller one of two; PEFT adjusts in the same way. */
-export function nearestDivisor(size: number, wanted: number): number {
+function nearestDivisor(size: number, wanted: number): number {
   if (wanted >= size) return size;
   for (let distance = 0; ; distance++) {
     if (size % (wanted - distance) === 0) return wanted - distance;
