@@ -12,7 +12,8 @@ import {
 } from "../methods/index.ts";
 import { createRandom } from "../runtime/random.ts";
 import { factorsOf, factorsOfSum, type RankChoice } from "./factors.ts";
-import { type LoraModule, type PlainLora, toAdapter } from "./plain-lora.ts";
+import { asPlainLora, type LoraModule, type PlainLora, toAdapter } from "./plain-lora.ts";
+import { wholeModulesApart, withModulesOf } from "./whole-modules.ts";
 
 /**
  * The share that float32 arithmetic on a weight may be off: what a method adds to nothing and what it
@@ -66,6 +67,23 @@ export function changeRank(lora: PlainLora, choice: RankChoice): Adapter {
     modules.set(path, factorsOfSum([module], [1], choice, random.fork(path)));
   }
   return toAdapter(modules, lora);
+}
+
+/**
+ * An adapter at another rank, modules that it holds whole as they are; undefined for one that is no plain LoRA
+ * beside them.
+ * @param choice left out, the adapter as it is
+ * @throws TunesmithError (config) for a rank that a weight cannot have
+ */
+export function atRank(
+  adapter: Adapter,
+  folder: string,
+  choice: RankChoice | undefined,
+): Adapter | undefined {
+  const { others, whole } = wholeModulesApart(adapter);
+  const plain = asPlainLora(others, folder);
+  if (!plain || !choice) return plain && adapter;
+  return withModulesOf(changeRank(plain, choice), adapter, whole);
 }
 
 /** Every linear module, and the one in front of the logits, which may read the embedding. */

@@ -76,7 +76,8 @@ export function mergeAdapters(loras: readonly PlainLora[], settings: MergeSettin
       ),
     );
   }
-  return toAdapter(merged, { base: loras[0]!.base, targets: sharedTargets(loras, paths) });
+  const { base, task } = loras[0]!;
+  return toAdapter(merged, { base, task, targets: sharedTargets(loras, paths) });
 }
 
 function mergeModule(

@@ -3,8 +3,7 @@
 import { stat } from "node:fs/promises";
 import {
   type AdapterDescription,
-  asPlainLora,
-  changeRank,
+  atRank,
   describeAdapter,
   ggufAdapter,
   type MergeSettings,
@@ -13,6 +12,7 @@ import {
   readPlainLora,
 } from "../adapters/index.ts";
 import { openModel } from "../engine/load.ts";
+import { classifierOfAdapter } from "../engine/weights/new-head.ts";
 import { TunesmithError } from "../errors.ts";
 import {
   type Adapter,
@@ -106,9 +106,12 @@ async function toLora(
   choice: RankChoice | undefined,
   options: ConvertAdapterOptions,
 ): Promise<Adapter> {
-  const plain = asPlainLora(adapter, options.adapter);
-  if (plain && choice) return changeRank(plain, choice);
-  const model = await openModel(await fetchModel(await baseModel(adapter, options), options));
+  const lora = atRank(adapter, options.adapter, choice);
+  if (lora) return lora;
+  const classifier = classifierOfAdapter(adapter, options.adapter);
+  const model = await openModel(await fetchModel(await baseModel(adapter, options), options), {
+    ...(classifier && { classifier }),
+  });
   try {
     await model.adapters.load("converted", options.adapter);
     return model.adapters.toLora("converted", choice);
