@@ -13,7 +13,8 @@ import {
 import { createRandom } from "../runtime/random.ts";
 import { factorsOf, factorsOfSum, type RankChoice } from "./factors.ts";
 import { moduleByModule } from "./module-by-module.ts";
-import { type PlainLora, toAdapter } from "./plain-lora.ts";
+import { asPlainLora, type PlainLora, toAdapter } from "./plain-lora.ts";
+import { wholeModulesApart, withModulesOf } from "./whole-modules.ts";
 
 /**
  * The share that float32 arithmetic on a weight may be off: what a method adds to nothing and what it
@@ -79,6 +80,24 @@ export async function changeRank(
     signal,
   );
   return toAdapter(modules, lora);
+}
+
+/**
+ * An adapter at another rank, modules that it holds whole as they are; undefined for one that is no plain LoRA
+ * beside them.
+ * @param choice left out, the adapter as it is
+ * @throws TunesmithError (config) for a rank that a weight cannot have; the signal's reason where it aborts
+ */
+export async function atRank(
+  adapter: Adapter,
+  folder: string,
+  choice: RankChoice | undefined,
+  signal?: AbortSignal,
+): Promise<Adapter | undefined> {
+  const { others, whole } = wholeModulesApart(adapter);
+  const plain = asPlainLora(others, folder);
+  if (!plain || !choice) return plain && adapter;
+  return withModulesOf(await changeRank(plain, choice, signal), adapter, whole);
 }
 
 /** Every linear module, and the one in front of the logits, which may read the embedding. */

@@ -2,6 +2,7 @@
 
 import { type Adapter, type AdapterTensor, adapterLibrary, namedBase } from "../hub/index.ts";
 import { type MethodOptions, methodDefinition, methodOfAdapter } from "../methods/index.ts";
+import { classifierOf } from "../models/index.ts";
 import { normOf } from "./factors.ts";
 import { readPlainLora } from "./plain-lora.ts";
 
@@ -32,6 +33,8 @@ export interface AdapterDescription {
   readonly options: MethodOptions;
   /** The base model's name, as the file has it. */
   readonly base: string | undefined;
+  /** Of a classifier's: what its head tells apart, where the folder names them. */
+  readonly labels?: readonly string[];
   readonly tensors: number;
   readonly parameters: number;
   /** In float32. */
@@ -53,6 +56,9 @@ export function describeAdapter(adapter: Adapter, folder: string): AdapterDescri
     method: describe(options),
     options,
     base: namedBase(config),
+    ...(adapter.labels && {
+      labels: classifierOf(adapter.labels, `${folder}/labels.json`).labels,
+    }),
     tensors: tensors.size,
     parameters,
     bytes: 4 * parameters,

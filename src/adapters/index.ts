@@ -1,5 +1,5 @@
 // Public names of the adapter layer: what can be done with adapters that are trained already.
-export { changeRank, convertToLora } from "./convert-to-lora.ts";
+export { atRank, convertToLora } from "./convert-to-lora.ts";
 export { type AdapterDescription, type AdapterPart, describeAdapter } from "./describe.ts";
 export type { RankChoice } from "./factors.ts";
 export { ggufAdapter } from "./gguf-adapter.ts";

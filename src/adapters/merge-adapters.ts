@@ -82,7 +82,8 @@ export async function mergeAdapters(
     },
     settings.signal,
   );
-  return toAdapter(merged, { base: loras[0]!.base, targets: sharedTargets(loras, paths) });
+  const { base, task } = loras[0]!;
+  return toAdapter(merged, { base, task, targets: sharedTargets(loras, paths) });
 }
 
 function mergeModule(

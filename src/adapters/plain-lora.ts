@@ -4,6 +4,7 @@
 import { type Fault, TunesmithError } from "../errors.ts";
 import type { Adapter, AdapterTensor, JsonObject } from "../hub/index.ts";
 import { fromLoraConfig, loraConfig, patternValue } from "../methods/index.ts";
+import { isWhole } from "./whole-modules.ts";
 
 /** What a LoRA adds to one linear module: scaling · B A. */
 export interface LoraModule {
@@ -23,6 +24,8 @@ export interface PlainLora {
   readonly source: string;
   /** The base model's name, as the file has it. */
   readonly base: string | null;
+  /** What it was trained for, as the file has it: PEFT's `task_type`. */
+  readonly task: string;
   /** Names that select its modules and no others; undefined where the file says it otherwise. */
   readonly targets: readonly string[] | undefined;
   /** By path, such as `model.layers.0.self_attn.q_proj`. */
@@ -47,7 +50,7 @@ export function readPlainLora({ config, tensors }: Adapter, folder: string): Pla
       fix: `convert it first: tunesmith adapter convert ${folder} --to lora --rank 8 --out DIR`,
     });
   const options = fromLoraConfig(config, folder);
-  const faults = faultsOfMore(folder, tensors, options.init);
+  const faults = faultsOfMore(folder, { config, tensors }, options.init);
   const modules = new Map<string, LoraModule>();
   for (const [key, a] of tensors) {
     const [, path, matrix] = MATRIX.exec(key) ?? [];
@@ -88,6 +91,7 @@ export function readPlainLora({ config, tensors }: Adapter, folder: string): Pla
   return {
     source: folder,
     base: typeof base === "string" ? base : null,
+    task: taskOf(config),
     targets: areNames ? [...(targets as readonly string[])].sort() : undefined,
     modules,
   };
@@ -104,14 +108,18 @@ export function asPlainLora(adapter: Adapter, folder: string): PlainLora | undef
 }
 
 /** What makes a LoRA more than a product. */
-function faultsOfMore(folder: string, tensors: Adapter["tensors"], init: unknown): Fault[] {
+function faultsOfMore(folder: string, { config, tensors }: Adapter, init: unknown): Fault[] {
+  const merging = `tunesmith merge --model MODEL --adapter ${folder} --out DIR`;
+  const convertible = `where its method changes linear weights alone: tunesmith adapter convert ${folder} --to lora --rank 8 --out DIR; else merge it into its model`;
+  const head =
+    taskOf(config) === "SEQ_CLS" ? "a classifier's head" : "a module that was trained as a whole";
   const faults: Fault[] = [...tensors.keys()]
     .filter((key) => !MATRIX.test(key) && !OF_THE_BASE.test(key))
     .map((key) => ({
       where: `${folder}: ${key}`,
       rule: "the adapter is matrices A and B of linear modules, and nothing else",
-      seen: "another trained tensor",
-      fix: `where its method changes linear weights alone: tunesmith adapter convert ${folder} --to lora --rank 8 --out DIR; else merge it into its model`,
+      seen: isWhole(config, key) ? head : "another trained tensor",
+      fix: isWhole(config, key) ? `merge it into its model: ${merging}` : convertible,
     }));
   if (init === "pissa" || init === "olora")
     faults.push({
@@ -123,16 +131,25 @@ function faultsOfMore(folder: string, tensors: Adapter["tensors"], init: unknown
   return faults;
 }
 
+const taskOf = ({ task_type: task }: JsonObject): string =>
+  typeof task === "string" ? task : "CAUSAL_LM";
+
 /** The same map of a module, with the scaling inside B. */
 export function withUnitScaling(module: LoraModule): LoraModule {
   const { b, scaling } = module;
   return scaling === 1 ? module : { ...module, b: b.map((x) => x * scaling), scaling: 1 };
 }
 
+interface LoraFacts extends Pick<PlainLora, "base"> {
+  readonly targets?: readonly string[] | undefined;
+  /** Default "CAUSAL_LM". */
+  readonly task?: string;
+}
+
 /** The file of a LoRA; scalings go into B, so that alpha is the rank everywhere. */
 export function toAdapter(
   modules: ReadonlyMap<string, LoraModule>,
-  { base, targets }: { readonly base: string | null; readonly targets?: readonly string[] },
+  { base, targets, task = "CAUSAL_LM" }: LoraFacts,
 ): Adapter {
   const ranks = [...modules.values()].map(({ rank }) => rank);
   const common = mostCommon(ranks);
@@ -147,7 +164,7 @@ export function toAdapter(
     tensors.set(`${prefix}.lora_B.weight`, { shape: [outputSize, rank], data: b });
   }
   const config: JsonObject = loraConfig({
-    task_type: "CAUSAL_LM",
+    task_type: task,
     base_model_name_or_path: base,
     r: common,
     lora_alpha: common,

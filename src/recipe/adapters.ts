@@ -3,8 +3,7 @@
 import { stat } from "node:fs/promises";
 import {
   type AdapterDescription,
-  asPlainLora,
-  changeRank,
+  atRank,
   describeAdapter,
   ggufAdapter,
   type MergeSettings,
@@ -13,6 +12,7 @@ import {
   readPlainLora,
 } from "../adapters/index.ts";
 import { openModel } from "../engine/load.ts";
+import { classifierOfAdapter } from "../engine/weights/new-head.ts";
 import { TunesmithError } from "../errors.ts";
 import {
   type Adapter,
@@ -109,10 +109,11 @@ async function toLora(
   options: ConvertAdapterOptions,
 ): Promise<Adapter> {
   const { signal } = options;
-  const plain = asPlainLora(adapter, options.adapter);
-  if (plain && choice) return changeRank(plain, choice, signal);
+  const lora = await atRank(adapter, options.adapter, choice, signal);
+  if (lora) return lora;
+  const classifier = classifierOfAdapter(adapter, options.adapter);
   const base = await fetchModel(await baseModel(adapter, options), options);
-  const model = await openModel(base, { signal });
+  const model = await openModel(base, { signal, ...(classifier && { classifier }) });
   try {
     await model.adapters.load("converted", options.adapter);
     return await model.adapters.toLora("converted", choice, signal);

@@ -27,6 +27,7 @@ export function randomModule(
 export const randomLora = (seed: number, settings = {}): PlainLora => ({
   source: `adapter ${seed}`,
   base: "base",
+  task: "CAUSAL_LM",
   targets: ["q_proj"],
   modules: new Map([["model.layers.0.self_attn.q_proj", randomModule(seed, settings)]]),
 });

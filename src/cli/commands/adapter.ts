@@ -39,11 +39,13 @@ function showCommand({ console }: Context): Command {
 }
 
 function showAdapter(description: AdapterDescription): string {
-  const { method, library, peftType, base, tensors, parameters, bytes, parts } = description;
+  const { method, library, peftType, base, labels, tensors, parameters, bytes, parts } =
+    description;
   const facts = formatTable([
     ["method", method],
     ["file", [`${library}'s`, peftType].filter(Boolean).join(" ")],
     ["base", base ?? "not named"],
+    ...(labels ? [["labels", labels.join(", ")]] : []),
     ["size", `${formatCount(parameters)} in ${tensors} tensors, ${formatBytes(bytes)} in float32`],
   ]);
   const number = (value: number) => Number(value.toPrecision(3)).toString();

@@ -297,6 +297,7 @@ describe("a batch of eight adapters", () => {
   const lora = (seed: number): PlainLora => ({
     source: `adapter ${seed}`,
     base: null,
+    task: "CAUSAL_LM",
     targets: undefined,
     modules: new Map(
       linearModules(description).map(({ path, inputSize, outputSize }) => [

@@ -4,7 +4,7 @@
 
 import {
   asPlainLora,
-  changeRank,
+  atRank,
   convertToLora,
   mergeAdapters,
   mixedRows,
@@ -19,7 +19,7 @@ import {
   type ParameterSpec,
   type ParameterValues,
 } from "../../methods/index.ts";
-import type { BoundArchitecture } from "../../models/index.ts";
+import { type BoundArchitecture, classifierKeys } from "../../models/index.ts";
 import type { Runtime } from "../../runtime/kernel.ts";
 import { createBufferPool } from "../../runtime/values.ts";
 import type { MethodParts } from "../computed-tensors.ts";
@@ -171,8 +171,8 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       if (loaded.has(name)) throw nameTaken(name, loaded.get(name)!.folder);
       checkUnmerged();
       // Nothing is trained here: what an encoder made suffices.
-      const { config, tensors } = await readAdapter(folder);
-      loaded.set(name, await open({ config, tensors }, folder));
+      const { encoder: _, ...adapter } = await readAdapter(folder);
+      loaded.set(name, await open(adapter, folder));
     },
     unload(name) {
       get(name);
@@ -201,11 +201,22 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
     async toLora(name, choice, signal) {
       checkUnmerged();
       const { adapter, folder, view } = get(name);
-      const plain = asPlainLora(adapter, folder);
-      if (plain) return choice ? changeRank(plain, choice, signal) : adapter;
+      const lora = await atRank(adapter, folder, choice, signal);
+      if (lora) return lora;
       if (!choice) throw noRank(view.method!.name);
       const values: ParameterValues = (spec) => view.parameterSet.parameter(spec).data;
-      return convertToLora(view.method!, values, description, weights.copy, choice, signal);
+      const made = await convertToLora(
+        view.method!,
+        values,
+        description,
+        weights.copy,
+        choice,
+        signal,
+      );
+      const { classifier } = architecture;
+      if (!classifier) return made;
+      const config = { ...made.config, task_type: "SEQ_CLS" };
+      return { ...made, config, labels: classifierKeys(classifier) };
     },
     async merge(choice) {
       checkUnmerged();

@@ -25,9 +25,14 @@ function ropeParameters(config: JsonObject, architecture: GgufArchitecture): Jso
   const outside = {
     rope_theta: settingOf(config, theta, architecture) ?? 10000,
     partial_rotary_factor: share === undefined ? 1 : settingOf(config, share, architecture),
-    original_max_position_embeddings: config.original_max_position_embeddings,
   };
-  return { ...outside, ...said };
+  // Phi-3 has LongRoPE's beside the section, where it comes first.
+  const original = config.original_max_position_embeddings ?? said.original_max_position_embeddings;
+  return {
+    ...outside,
+    ...said,
+    ...(kindOf(said) === "longrope" && { original_max_position_embeddings: original }),
+  };
 }
 
 const kindOf = ({ rope_type: kind, type }: JsonObject): unknown => {
