@@ -13,6 +13,7 @@ import {
   GGUF_DTYPES,
   GGUF_MODEL_TYPES,
   GGUF_TYPE_NAMES,
+  KEPT_TYPES,
   NO_IMAGES,
   openCheckpoint,
   QUANTIZATION_TYPES,
@@ -37,6 +38,7 @@ import { sizeOf } from "../tensor/index.ts";
 import type { Attention } from "./attention.ts";
 import { estimate, estimateGeneration, weightsOfTexts } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
+import { storedWeights } from "./stored-weights.ts";
 import { type Keeping, type WeightBytes, weightBytes } from "./weight-bytes.ts";
 
 export interface SupportedModels {
@@ -67,12 +69,13 @@ export function supportedModels(): SupportedModels {
       { what: "safetensors, read", types: FLOAT_DTYPES },
       { what: "safetensors, written", types: Object.values(FLOATING_TYPES) },
       { what: "safetensors quantised by bitsandbytes, read", types: QUANTIZATION_TYPES },
-      { what: "safetensors of GPTQ and AWQ, read", types: ["4 bits"] },
+      { what: "safetensors of GPTQ, read", types: GPTQ_BITS },
+      { what: "safetensors of AWQ, read", types: ["4 bits"] },
       { what: "GGUF, read", types: GGUF_TYPE_NAMES },
       { what: "GGUF, written (tunesmith export)", types: Object.keys(GGUF_DTYPES) },
       { what: "ONNX, written (tunesmith export)", types: Object.keys(ONNX_DTYPES) },
       { what: "in memory (dtype)", types: MODEL_DTYPES },
-      { what: "in memory under training (quantization)", types: QUANTIZATION_TYPES },
+      { what: "in memory under training (quantization)", types: KEPT_TYPES },
     ],
   };
 }
@@ -117,6 +120,8 @@ interface Words {
   readonly text: string;
 }
 
+const GPTQ_BITS = ["4 bits", "2, 3 and 8 (widened)"];
+
 const SAMPLE_CHAT = [
   { role: "system", content: "Be brief." },
   { role: "user", content: "Hello!" },
@@ -147,7 +152,7 @@ export async function describeModel(
       format: checkpoint.format,
       modelType,
       covers: coveredModels.get(modelType)!,
-      sizes: sizesOf(architecture),
+      sizes: [...sizesOf(architecture), ...formsOf(checkpoint)],
       config,
       parameters: parametersOf(architecture),
       weightBytes: WAYS.map(({ name, keeping }) => ({
@@ -185,6 +190,14 @@ function sizesOf({
     ...(images ? [["images", imageSizes(images)] as [string, string]] : []),
   ];
   return rows.map(([name, text]) => ({ name, text }));
+}
+
+function formsOf(checkpoint: Checkpoint): Words[] {
+  const { kept, widened } = storedWeights(checkpoint);
+  return [
+    ...kept.map((text) => ({ name: "quantised", text })),
+    ...widened.map((text) => ({ name: "widened to 16 bits or more", text })),
+  ];
 }
 
 const imageSizes = ({ stack: { dimensions }, token }: ImageEncoder) =>
@@ -249,7 +262,7 @@ const METHODS: readonly (readonly [name: string, MethodOptions, weights: string]
 
 const NONE: WeightBytes = { held: 0, reordered: 0, widened: 0 };
 
-const GENERATED = ["float32", "q8", "q4"] as const;
+const GENERATED = ["auto", "float32", "q8", "q4"] as const;
 
 function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint: Checkpoint) {
   const { dimensions, logitCount } = architecture;
@@ -284,13 +297,17 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
       return { name: memory === "fast" ? name : `${name}, lean`, count };
     }),
   );
-  const answers = GENERATED.map((dtype) => ({
+  // As the file has it, where that is what products are made for; otherwise it is one of the others.
+  const isInt4 = [...checkpoint.tensors.values()].some(
+    ({ quantization }) => quantization === "int4",
+  );
+  const answers = GENERATED.filter((dtype) => dtype !== "auto" || isInt4).map((dtype) => ({
     name: `generation, ${dtype}`,
     count: estimateGeneration({
       dimensions,
       weights,
       logitCount,
-      weightBytes: bytes.get(dtype)!,
+      weightBytes: weightBytes(architecture, checkpoint, { dtype, isRun: true }),
       tokens: step.tokens,
     }).reduce((sum, term) => sum + term.bytes, 0),
   }));
