@@ -1,4 +1,4 @@
-// Every method once over a base in 4 bits, and once over one in 16: what it declares, how it starts, its
+// Every method once over a base in 4 bits, made here or by GPTQ, and once over one in 16: what it declares, how it starts, its
 // gradient and that it learns do not depend on how the frozen weights are kept.
 
 import { mkdtemp, rm } from "node:fs/promises";
@@ -13,6 +13,7 @@ import { expectLearning, expectOwnTensors, slopeError } from "./testing/contract
 import { logitsOf, openingOf, openWith } from "./testing/contract-subjects.ts";
 import { writeHalfModel } from "./testing/half-model.ts";
 import { METHODS } from "./testing/method-entries.ts";
+import { writePackedModel } from "./testing/packed-model.ts";
 import { openTiny, tinyModelFolder } from "./testing/tiny-models.ts";
 
 /** What these train is what would be quantised. */
@@ -22,19 +23,35 @@ const NF4 = { quantization: { type: "nf4" } } as const;
 const first = (name: MethodOptions["name"]) => METHODS[name][0]!;
 
 /** Of each base: its folder, once it is written, and the entries that it allows. */
-const folders = { "4 bits": tinyModelFolder("base"), "16 bits": "" };
+const folders = { "4 bits": tinyModelFolder("base"), "GPTQ's 4 bits": "", "16 bits": "" };
+const overFrozen = methodNames.filter((name) => !TRAIN_WEIGHTS.includes(name));
+const AS_IT_IS = { quantization: undefined };
 const subjects = [
-  ...methodNames
-    .filter((name) => !TRAIN_WEIGHTS.includes(name))
-    .map((name) => ({ name, base: "4 bits" as const, entry: { ...first(name), ...NF4 } })),
+  ...overFrozen.map((name) => ({
+    name,
+    base: "4 bits" as const,
+    entry: { ...first(name), ...NF4 },
+  })),
+  ...overFrozen.map((name) => ({
+    name,
+    base: "GPTQ's 4 bits" as const,
+    entry: { ...first(name), ...AS_IT_IS },
+  })),
   ...methodNames.map((name) => ({ name, base: "16 bits" as const, entry: first(name) })),
 ];
 
+let parent: string;
 beforeAll(async () => {
-  folders["16 bits"] = await mkdtemp(join(tmpdir(), "tunesmith-half-"));
+  parent = await mkdtemp(join(tmpdir(), "tunesmith-bases-"));
+  const newFolder = () => mkdtemp(join(parent, "model-"));
+  folders["GPTQ's 4 bits"] = await newFolder();
+  // Attention alone: the 36 columns of the feed-forward fill no words, and stay in 16 bits.
+  const packing = { method: "gptq", groupSize: 16 } as const;
+  await writePackedModel(tinyModelFolder("base"), folders["GPTQ's 4 bits"], packing);
+  folders["16 bits"] = await newFolder();
   await writeHalfModel(tinyModelFolder("base"), folders["16 bits"]);
 });
-afterAll(() => rm(folders["16 bits"], { recursive: true }));
+afterAll(() => rm(parent, { recursive: true }));
 
 it.each(subjects)("$name over $base starts, points and learns", async ({ base, entry }) => {
   const folder = folders[base];
@@ -58,10 +75,11 @@ it.each(TRAIN_WEIGHTS)("a base in 4 bits is refused by %s, which would change it
   await expect(openWith("base", entry)).rejects.toThrow("quantised weights are frozen");
 });
 
-it("both bases compute other logits than the weights in 32 bits, and take less memory", async () => {
+it("all bases compute other logits than the weights in 32 bits, and take less memory", async () => {
   const [plain, ...others] = [
     await openTiny("base"),
     await openTiny("base", NF4),
+    await openModel(folders["GPTQ's 4 bits"], { threads: 1 }),
     await openModel(folders["16 bits"], { threads: 1 }),
   ];
   const expected = await logitsOf(plain!);

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openModel } from "../engine/load.ts";
+import { type Packing, writePackedModel } from "../engine/testing/packed-model.ts";
 import { TunesmithError } from "../errors.ts";
 import { openCheckpoint, writeSafetensors } from "../hub/index.ts";
 import { supportedModelTypes } from "../models/index.ts";
@@ -65,6 +66,25 @@ describe("a model", () => {
   it("of fused projections is described by the targets that it has", async () => {
     const { memoryBytes } = await describeModel(join(CASES, "gpt/gpt2/model"));
     expect(memoryBytes.every(({ count }) => count > 0)).toBe(true);
+  });
+
+  it("of GPTQ's says what stays in its 4 bits, and what is widened and why", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "tunesmith-models-"));
+    const lines = async (packing: Packing) => {
+      await writePackedModel(join(CASES, "llama/base/model"), folder, packing);
+      const { sizes, memoryBytes } = await describeModel(folder);
+      const told = sizes.filter(({ name }) => /quantised|widened/.test(name));
+      return { told, generated: memoryBytes.map(({ name }) => name) };
+    };
+    const kept = await lines({ method: "gptq", groupSize: 16 });
+    expect(kept.told).toEqual([{ name: "quantised", text: "8 weights as int4" }]);
+    expect(kept.generated).toContain("generation, auto");
+    const widened = await lines({ method: "gptq", groupSize: 8 });
+    expect(widened.told.map(({ text }) => text)).toEqual([
+      "8 weights: groups of 8 among 32 inputs, no multiples of 16",
+    ]);
+    expect(widened.generated).not.toContain("generation, auto");
+    await rm(folder, { recursive: true });
   });
 
   it("without the prefix of its base model keeps its type", async () => {

@@ -22,6 +22,7 @@ import type { Attention } from "./attention.ts";
 import { estimate, estimateGeneration, weightsOfTexts } from "./estimate.ts";
 import { fetchModel } from "./prepare.ts";
 import { type TextFacts, textFacts } from "./sample-chat.ts";
+import { storedWeights } from "./stored-weights.ts";
 import { type Keeping, NF4, type WeightBytes, weightBytes } from "./weight-bytes.ts";
 
 export interface ModelFacts extends TextFacts {
@@ -86,7 +87,7 @@ export async function describeModel(
       format: checkpoint.format,
       modelType,
       covers: coveredModels.get(modelType)!,
-      sizes: sizesOf(architecture),
+      sizes: [...sizesOf(architecture), ...formsOf(checkpoint)],
       config,
       parameters: parametersOf(architecture),
       weightBytes: WAYS.map(({ name, keeping }) => ({
@@ -124,6 +125,14 @@ function sizesOf({
     ...(images ? [["images", imageSizes(images)] as [string, string]] : []),
   ];
   return rows.map(([name, text]) => ({ name, text }));
+}
+
+function formsOf(checkpoint: Checkpoint): Words[] {
+  const { kept, widened } = storedWeights(checkpoint);
+  return [
+    ...kept.map((text) => ({ name: "quantised", text })),
+    ...widened.map((text) => ({ name: "widened to 16 bits or more", text })),
+  ];
 }
 
 const imageSizes = ({ stack: { dimensions }, token }: ImageEncoder) =>
@@ -186,7 +195,7 @@ const METHODS: readonly (readonly [name: string, MethodOptions, weights: string]
 
 const NONE: WeightBytes = { held: 0, reordered: 0, widened: 0 };
 
-const GENERATED = ["float32", "q8", "q4"] as const;
+const GENERATED = ["auto", "float32", "q8", "q4"] as const;
 
 function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint: Checkpoint) {
   const { dimensions, logitCount } = architecture;
@@ -221,13 +230,17 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
       return { name: memory === "fast" ? name : `${name}, lean`, count };
     }),
   );
-  const answers = GENERATED.map((dtype) => ({
+  // As the file has it, where that is what products are made for; otherwise it is one of the others.
+  const isInt4 = [...checkpoint.tensors.values()].some(
+    ({ quantization }) => quantization === "int4",
+  );
+  const answers = GENERATED.filter((dtype) => dtype !== "auto" || isInt4).map((dtype) => ({
     name: `generation, ${dtype}`,
     count: estimateGeneration({
       dimensions,
       weights,
       logitCount,
-      weightBytes: bytes.get(dtype)!,
+      weightBytes: weightBytes(architecture, checkpoint, { dtype, isRun: true }),
       tokens: step.tokens,
     }).reduce((sum, term) => sum + term.bytes, 0),
   }));

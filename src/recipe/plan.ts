@@ -2,6 +2,7 @@
 // the method's sizes, the data as the model will see them, memory and time.
 
 import { relative } from "node:path";
+import type { Checkpoint } from "../hub/index.ts";
 import { countParameters } from "../methods/index.ts";
 import { checkIntegerProducts } from "../runtime/integer-products.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
@@ -29,6 +30,7 @@ import {
   type RecipeSource,
 } from "./prepare.ts";
 import { trainingSettings } from "./settings.ts";
+import { storedWeights } from "./stored-weights.ts";
 import { weightBytes } from "./weight-bytes.ts";
 
 export interface PlanValue {
@@ -154,7 +156,7 @@ async function planPrepared(
         ? undefined
         : costs.floatingPointOperations / (productSpeed * USUAL_EFFICIENCY),
     availableMemory: memory.available,
-    warnings: warningsOf(costs, memory.available),
+    warnings: warningsOf(costs, memory.available, prepared.checkpoint),
   };
 }
 
@@ -168,13 +170,17 @@ const together = (texts: Estimate, images: ImageEstimate): Estimate => {
   };
 };
 
-function warningsOf(costs: Estimate, available: number): string[] {
-  return costs.memoryBytes <= available
-    ? []
-    : [
-        "this may not fit into memory: use train.memory: lean, a smaller train.batchSize " +
-          "(with more train.gradientAccumulation) or a smaller data.maxLength",
-      ];
+function warningsOf(costs: Estimate, available: number, checkpoint: Checkpoint): string[] {
+  const { widened } = storedWeights(checkpoint);
+  return [
+    ...(costs.memoryBytes <= available
+      ? []
+      : [
+          "this may not fit into memory: use train.memory: lean, a smaller train.batchSize " +
+            "(with more train.gradientAccumulation) or a smaller data.maxLength",
+        ]),
+    ...widened.map((weights) => `quantised weights are widened when they are read: ${weights}`),
+  ];
 }
 
 function valuesOf({ recipe, origins }: Prepared): PlanValue[] {

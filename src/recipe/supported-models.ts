@@ -8,6 +8,7 @@ import {
   GGUF_DTYPES,
   GGUF_MODEL_TYPES,
   GGUF_TYPE_NAMES,
+  KEPT_TYPES,
   QUANTIZATION_TYPES,
 } from "../hub/index.ts";
 import { coveredModels } from "../models/index.ts";
@@ -36,12 +37,13 @@ export function supportedModels(): SupportedModels {
       { what: "safetensors, read", types: FLOAT_DTYPES },
       { what: "safetensors, written", types: Object.values(FLOATING_TYPES) },
       { what: "safetensors quantised by bitsandbytes, read", types: QUANTIZATION_TYPES },
-      { what: "safetensors of GPTQ and AWQ, read", types: ["4 bits"] },
+      { what: "safetensors of GPTQ, read", types: ["4 bits", "2, 3 and 8 (widened)"] },
+      { what: "safetensors of AWQ, read", types: ["4 bits"] },
       { what: "GGUF, read", types: GGUF_TYPE_NAMES },
       { what: "GGUF, written (tunesmith export)", types: Object.keys(GGUF_DTYPES) },
       { what: "ONNX, written (tunesmith export)", types: Object.keys(ONNX_DTYPES) },
       { what: "in memory (dtype)", types: MODEL_DTYPES },
-      { what: "in memory under training (quantization)", types: QUANTIZATION_TYPES },
+      { what: "in memory under training (quantization)", types: KEPT_TYPES },
     ],
   };
 }

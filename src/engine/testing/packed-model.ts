@@ -1,7 +1,7 @@
 // A checkpoint of plain weights written again as GPTQ or AWQ would pack it: every number rounded to the nearest
 // in its group, since how the libraries choose codes has no part in how they are stored.
 
-import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openCheckpoint, type TensorToWrite, writeSafetensors } from "../../hub/index.ts";
 import { architectureFor, type WeightSpec } from "../../models/index.ts";
@@ -68,16 +68,14 @@ export async function writePackedModel(
       tensors.push({ name, shape: shape.toReversed(), dtype: "F16", data: turned });
     } else tensors.push({ name, shape, dtype: "F16", data });
   }
-  await opened.close();
   await writeSafetensors(join(folder, "model.safetensors"), tensors);
-  const config = JSON.parse(await readFile(join(source, "config.json"), "utf8"));
   const settings = { quant_method: method, bits, group_size: groupSize, desc_act: false };
   const own =
     method === "awq" ? { version: "gemm", zero_point: true } : { checkpoint_format: "gptq" };
-  config.quantization_config = { ...settings, ...own };
+  const config = { ...opened.config, quantization_config: { ...settings, ...own } };
   await writeFile(join(folder, "config.json"), JSON.stringify(config));
-  for (const file of await readdir(source))
-    if (file.startsWith("tokenizer")) await copyFile(join(source, file), join(folder, file));
+  await opened.writeSideFiles(folder);
+  await opened.close();
 }
 
 /** The numbers of a word, the lowest bits first. */

@@ -1,21 +1,41 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { createRuntime } from "../../runtime/kernel.ts";
+import { dequantize, type Int4Tensor, openCheckpoint } from "../../hub/index.ts";
+import { casePath } from "../../hub/testing/cases.ts";
+import { createRuntime, type Value } from "../../runtime/kernel.ts";
 import { createRandom } from "../../runtime/random.ts";
 import { randomFloats } from "../../runtime/testing/evaluate.ts";
 import { floatData, floats } from "../../runtime/values.ts";
-import { blockLinear, input, type Tensor } from "../../tensor/index.ts";
+import { type BlockWeight, blockLinear, input, type Tensor } from "../../tensor/index.ts";
 import {
   type BlockBits,
+  type BlockOperands,
   blockBytes,
   blockOperands,
   bytesInBlocks,
   decodeBlockRow,
   decodeBlocks,
+  int4Operands,
   toBlocks,
 } from "./block-weights.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
+
+/** x [count, columns] times a matrix whose parts a kernel holds. */
+async function multiply(x: Float32Array, count: number, operands: BlockOperands) {
+  const columns = x.length / count;
+  const held = new Map<Tensor, Value>();
+  const named = Object.entries(operands.parts).map(([part, value]) => {
+    const tensor = input(part, value.dims, value.type as "uint8");
+    held.set(tensor, value);
+    return [part, tensor] as const;
+  });
+  const weight = Object.fromEntries(named) as { [Part in keyof BlockWeight]: Tensor };
+  const rows = input("x", [count, columns]);
+  const kernel = await runtime.compile([blockLinear(rows, weight, operands)], [rows], held);
+  const [product] = await kernel.run([floats(x, [count, columns])]);
+  return floatData(product!);
+}
 
 const matrix = (rows: number, columns: number) => randomFloats(createRandom(5), rows * columns);
 
@@ -74,27 +94,9 @@ describe.each<BlockBits>([4, 8])("a matrix in blocks of %i bits", (bits) => {
     const decoded = new Float32Array(data.length);
     decodeBlocks(blocks, decoded);
     const x = matrix(count, columns).toReversed();
-    const { parts, blockSize } = blockOperands(blocks);
-    const held = new Map<Tensor, (typeof parts)["codes"]>();
-    const part = (value: (typeof parts)["codes"]) => {
-      const tensor = input("part", value.dims, value.type as "uint8");
-      held.set(tensor, value);
-      return tensor;
-    };
-    const weight = {
-      codes: part(parts.codes),
-      scales: part(parts.scales),
-      ...(parts.offsets && { offsets: part(parts.offsets) }),
-    };
-    const rows = input("x", [count, columns]);
-    const kernel = await runtime.compile(
-      [blockLinear(rows, weight, { bits, blockSize })],
-      [rows],
-      held,
-    );
-    const [product] = await kernel.run([floats(x, [count, columns])]);
+    const product = await multiply(x, count, blockOperands(blocks));
     let [error, size] = [0, 0];
-    floatData(product!).forEach((value, i) => {
+    product.forEach((value, i) => {
       const [row, out] = [Math.floor(i / 7), i % 7];
       let exact = 0;
       for (let k = 0; k < columns; k++)
@@ -106,3 +108,30 @@ describe.each<BlockBits>([4, 8])("a matrix in blocks of %i bits", (bits) => {
     expect(Math.sqrt(error / size)).toBeLessThan(0.02);
   });
 });
+
+it.each(["gptq", "gptq-v2", "gptq-desc-act", "awq"])(
+  "the product with %s is of its own codes: rows of whole numbers are not rounded",
+  async (name) => {
+    const checkpoint = await openCheckpoint(casePath("packed", name));
+    const tensor = (await checkpoint.readQuantized!("layer.weight")) as Int4Tensor;
+    await checkpoint.close();
+    const [outputs, inputs] = tensor.shape as [number, number];
+    const decoded = new Float32Array(outputs * inputs);
+    dequantize(tensor, decoded);
+    const random = createRandom(3);
+    // The largest of every block is 127, whichever inputs lie there, so that a step is 1.
+    const x = Float32Array.from({ length: 2 * inputs }, () => (random.below(2) === 0 ? 127 : -127));
+    for (let i = 0; i < x.length; i += 2) x[i] = random.below(255) - 127;
+    const product = await multiply(x, 2, int4Operands(tensor));
+    product.forEach((value, i) => {
+      const [row, out] = [Math.floor(i / outputs), i % outputs];
+      let [exact, size] = [0, 0];
+      for (let k = 0; k < inputs; k++) {
+        const term = x[row * inputs + k]! * decoded[out * inputs + k]!;
+        exact += term;
+        size += Math.abs(term);
+      }
+      expect(Math.abs(value - exact)).toBeLessThan(1e-6 * size);
+    });
+  },
+);

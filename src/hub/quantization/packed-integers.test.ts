@@ -16,7 +16,10 @@ import { bytesOf, dequantize, quantizeLike } from "./quantization.ts";
 const NAME = "layer.weight";
 const SHAPE = [32, 64];
 
-describe.each(["gptq", "gptq-v2", "gptq-desc-act", "awq"])("%s", (name) => {
+const KEPT = ["gptq", "gptq-v2", "gptq-desc-act", "awq"];
+const WIDENED = ["gptq-2-bits", "gptq-3-bits", "gptq-8-bits"];
+
+describe.each([...KEPT, ...WIDENED])("%s", (name) => {
   it("gives the numbers that were packed, and their halves", async () => {
     const folder = casePath("packed", name);
     const reference = await openSafetensors(join(folder, "expected.safetensors"));
@@ -32,25 +35,35 @@ describe.each(["gptq", "gptq-v2", "gptq-desc-act", "awq"])("%s", (name) => {
       name: NAME,
       shape: SHAPE,
       dtype: "F16",
-      quantization: "int4",
-      quantizedBytes: 32 * (32 + 4 * 3) + (name === "gptq-desc-act" ? 4 * 64 : 0),
+      ...(WIDENED.includes(name)
+        ? { widenedFor: `${name[5]} bits` }
+        : {
+            quantization: "int4",
+            quantizedBytes: 32 * (32 + 4 * 3) + (name === "gptq-desc-act" ? 4 * 64 : 0),
+          }),
     });
     const raw = new Uint8Array(32 * 64 * 2);
     await checkpoint.readRawInto(NAME, raw);
     expect(raw).toEqual(halves);
-    // The product of a half and four bits fits into float32; as a half it is rounded.
+    // The product of a half and a few bits fits into float32; as a half it is rounded.
     const exact = new Float32Array(32 * 64);
     await checkpoint.readFloat32Into(NAME, exact);
     for (let i = 0; i < exact.length; i++)
       expect(Math.abs(exact[i]! - expected[i]!)).toBeLessThanOrEqual(Math.abs(exact[i]!) / 2048);
-    const kept = await checkpoint.readQuantized!(NAME);
-    const numbers = new Float32Array(32 * 64);
-    dequantize(kept, numbers);
-    expect(numbers).toEqual(exact);
-    expect(bytesOf(kept)).toBe(checkpoint.tensors.get(NAME)!.quantizedBytes);
-    expect(quantizeLike(exact, kept)).toEqual(kept);
     await checkpoint.close();
   });
+});
+
+it.each(KEPT)("%s is taken over code for code", async (name) => {
+  const checkpoint = await openCheckpoint(casePath("packed", name));
+  const [kept, exact] = [await checkpoint.readQuantized!(NAME), new Float32Array(32 * 64)];
+  await checkpoint.readFloat32Into(NAME, exact);
+  const numbers = new Float32Array(32 * 64);
+  dequantize(kept, numbers);
+  expect(numbers).toEqual(exact);
+  expect(bytesOf(kept)).toBe(checkpoint.tensors.get(NAME)!.quantizedBytes);
+  expect(quantizeLike(exact, kept)).toEqual(kept);
+  await checkpoint.close();
 });
 
 /** A case with other settings, or other tensors. */

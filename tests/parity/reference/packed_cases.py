@@ -1,4 +1,4 @@
-"""Matrices of 4-bit whole numbers, packed as AutoGPTQ and AutoAWQ save them, with the values they stand for.
+"""Matrices of whole numbers of a few bits, packed as AutoGPTQ and AutoAWQ save them, with the values they stand for.
 
 The libraries want a GPU, so their packing is written down here, from the numbers to the words; the values
 come from the numbers themselves, never from the words.
@@ -17,6 +17,16 @@ def _words(numbers, order):
     """Packs the last axis, eight numbers a word; `order[k]` is the number in bits 4k to 4k + 3."""
     eights = numbers.to(torch.int64).reshape(*numbers.shape[:-1], -1, 8)
     words = sum(eights[..., order[k]] << (4 * k) for k in range(8))
+    return torch.where(words >= 2**31, words - 2**32, words).to(torch.int32)
+
+
+def _stream(numbers, bits):
+    """Packs the last axis, numbers of any bits one behind the other, 32 of them in `bits` words."""
+    rows = []
+    for row in numbers.tolist():
+        whole = sum(number << (bits * k) for k, number in enumerate(row))
+        rows.append([(whole >> (32 * word)) & 0xFFFFFFFF for word in range(len(row) * bits // 32)])
+    words = torch.tensor(rows, dtype=torch.int64)
     return torch.where(words >= 2**31, words - 2**32, words).to(torch.int32)
 
 
@@ -62,3 +72,17 @@ def write_packed_cases(root):
         "layer.bias": bias,
     }
     _write(root / "awq", {"quant_method": "awq", "version": "gemm", "zero_point": True, **common}, awq, weight(in_turn))
+
+    for bits in (2, 3, 8):
+        top = 2**bits
+        wide = torch.randint(0, top, (OUTPUT, INPUT), generator=generator)
+        middle = torch.randint(1, top, (groups, OUTPUT), generator=generator)
+        expected = (scales[in_turn].T * (wide - middle[in_turn].T).to(torch.float16)).to(torch.float16)
+        tensors = {
+            "layer.qweight": _stream(wide, bits).T,
+            "layer.qzeros": _stream(middle - 1, bits),
+            "layer.scales": scales,
+            "layer.g_idx": in_turn.to(torch.int32),
+            "layer.bias": bias,
+        }
+        _write(root / f"gptq-{bits}-bits", {**first, "bits": bits, "desc_act": False}, tensors, expected)
