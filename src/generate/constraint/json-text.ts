@@ -14,7 +14,7 @@ import {
   sequence,
 } from "./expression.ts";
 import { numbersBetween } from "./json-numbers.ts";
-import { PLAIN } from "./plain-text.ts";
+import { PLAIN } from "./text-kinds.ts";
 
 /** Nothing, one space, or a line break with an indentation; behind what opens or separates. */
 export const SPACE: Expression = call(

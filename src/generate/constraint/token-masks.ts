@@ -1,10 +1,10 @@
 // Which tokens may come in a state: one walk through the tree of tokens beside the automaton, kept for
-// when the state comes again. Where any plain text may follow, the tokens of plain text are known before.
+// when the state comes again. Where any text of a kind may follow, its tokens are known before.
 
 import { type Automaton, DEAD } from "./automaton.ts";
-import { createPlainRoom } from "./plain-text.ts";
+import { createRoom } from "./text-kinds.ts";
 import { emptyMask, type TokenMask } from "./token-mask.ts";
-import { LONGEST_PLAIN, type TokenSpellings } from "./token-spellings.ts";
+import { LONGEST_OF_KIND, type TokenSpellings } from "./token-spellings.ts";
 import type { TokenTrie } from "./token-trie.ts";
 
 /** Bytes of masks kept, the oldest of which go first: 256 of a vocabulary of 256k tokens. */
@@ -12,18 +12,26 @@ const KEPT_BYTES = 8 << 20;
 
 /** For a state, the tokens all of whose bytes lead on from it. */
 export function createTokenMasks(
-  { vocabularySize, all, plainUpTo, others }: TokenSpellings,
+  { vocabularySize, all, kinds }: TokenSpellings,
   automaton: Automaton,
 ): (state: number) => TokenMask {
   const masks = new Map<number, TokenMask>();
-  const roomOf = createPlainRoom(automaton, LONGEST_PLAIN);
+  const known = kinds.map(({ kind, upTo, others }) => {
+    return { upTo, others, roomOf: createRoom(automaton, kind, LONGEST_OF_KIND) };
+  });
   const path = new Int32Array(all.deepest + 1);
   const kept = Math.max(1, Math.floor(KEPT_BYTES / emptyMask(vocabularySize).byteLength));
 
   const make = (state: number): TokenMask => {
-    const room = roomOf(state);
-    const mask = room === undefined ? emptyMask(vocabularySize) : plainUpTo[room]!.slice();
-    addWalked(mask, state, room === undefined ? all : others, automaton, path);
+    for (const { upTo, others, roomOf } of known) {
+      const room = roomOf(state);
+      if (room === undefined) continue;
+      const mask = upTo[room]!.slice();
+      addWalked(mask, state, others, automaton, path);
+      return mask;
+    }
+    const mask = emptyMask(vocabularySize);
+    addWalked(mask, state, all, automaton, path);
     return mask;
   };
   return (state) => {

@@ -1,10 +1,10 @@
-// What the tokens of a vocabulary stand for, ordered for masks: all of them as one tree; and apart from
-// each other those of plain text, which come and go together, and the few others.
+// What the tokens of a vocabulary stand for, ordered for masks: all of them as one tree; and for each kind
+// of text those that are of it, by their length, and a tree of the others.
 
 import { isUtf8 } from "node:buffer";
 import { TunesmithError } from "../../errors.ts";
 import type { Tokenizer } from "../../hub/index.ts";
-import { isPlainByte } from "./plain-text.ts";
+import { TEXT_KINDS, type TextKind } from "./text-kinds.ts";
 import { emptyMask, type TokenMask } from "./token-mask.ts";
 import { createTokenTrie, type SpelledToken, type TokenTrie } from "./token-trie.ts";
 
@@ -13,14 +13,20 @@ export interface TokenSpellings {
   readonly vocabularySize: number;
   bytesOf(tokenId: number): Uint8Array | undefined;
   readonly all: TokenTrie;
-  /** Tokens of plain text of up to so many characters, by that number. */
-  readonly plainUpTo: readonly TokenMask[];
-  /** Every token that is in no mask of `plainUpTo`. */
+  /** In the order of `TEXT_KINDS`. */
+  readonly kinds: readonly TokensOfKind[];
+}
+
+export interface TokensOfKind {
+  readonly kind: TextKind;
+  /** Tokens of this kind of text of up to so many characters, by that number. */
+  readonly upTo: readonly TokenMask[];
+  /** Every token that is in none of these masks. */
   readonly others: TokenTrie;
 }
 
-/** Characters of the longest tokens that count as plain; longer ones are too few to be worth masks. */
-export const LONGEST_PLAIN = 16;
+/** Characters of the longest tokens that count as of a kind; longer ones are too few to be worth masks. */
+export const LONGEST_OF_KIND = 16;
 
 /** Bytes of the longest token; depths are kept as 16 bits. */
 const LONGEST = 0xffff;
@@ -37,37 +43,49 @@ export function spellTokens(tokenizer: Tokenizer): TokenSpellings {
       fix: "leave responseFormat out with this model",
     });
   const tokens: SpelledToken[] = [];
-  const others = new Set<SpelledToken>();
-  const plainUpTo = Array.from({ length: LONGEST_PLAIN + 1 }, () => emptyMask(vocabularySize));
   for (let id = 0; id < vocabularySize; id++) {
     const bytes = bytesOf(id);
     if (bytes === undefined || bytes.length === 0 || bytes.length > LONGEST) continue;
-    const token = { id, text: Buffer.from(bytes).toString("latin1") };
-    tokens.push(token);
-    const characters = plainLength(bytes);
-    if (characters > LONGEST_PLAIN) others.add(token);
-    else plainUpTo[characters]![id >> 5]! |= 1 << (id & 31);
+    tokens.push({ id, text: Buffer.from(bytes).toString("latin1") });
   }
-  for (let length = 1; length <= LONGEST_PLAIN; length++)
-    plainUpTo[length - 1]!.forEach((bits, word) => {
-      plainUpTo[length]![word]! |= bits;
-    });
   tokens.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : a.id - b.id));
   return {
     vocabularySize,
     bytesOf,
     all: createTokenTrie(tokens),
-    plainUpTo,
-    others: createTokenTrie(tokens.filter((token) => others.has(token))),
+    kinds: TEXT_KINDS.map((kind) => tokensOfKind(kind, tokens, vocabularySize)),
   };
 }
 
-/** Characters of a plain text; Infinity for what is none. */
-function plainLength(bytes: Uint8Array): number {
+function tokensOfKind(
+  kind: TextKind,
+  tokens: readonly SpelledToken[],
+  vocabularySize: number,
+): TokensOfKind {
+  const upTo = Array.from({ length: LONGEST_OF_KIND + 1 }, () => emptyMask(vocabularySize));
+  const others = tokens.filter(({ id, text }) => {
+    const length = lengthIn(kind, text);
+    if (length > LONGEST_OF_KIND) return true;
+    upTo[length]![id >> 5]! |= 1 << (id & 31);
+    return false;
+  });
+  for (let length = 1; length <= LONGEST_OF_KIND; length++)
+    upTo[length - 1]!.forEach((bits, word) => {
+      upTo[length]![word]! |= bits;
+    });
+  return { kind, upTo, others: createTokenTrie(others) };
+}
+
+/** Characters of a text of a kind; Infinity for what is none. */
+function lengthIn(kind: TextKind, text: string): number {
   let characters = 0;
-  for (const byte of bytes) {
-    if (!isPlainByte(byte)) return Number.POSITIVE_INFINITY;
+  let isAscii = true;
+  for (let i = 0; i < text.length; i++) {
+    const byte = text.charCodeAt(i);
+    if (!kind.has(byte)) return Number.POSITIVE_INFINITY;
+    isAscii &&= byte < 0x80;
+    // What goes on with a character is no new one.
     if ((byte & 0xc0) !== 0x80) characters++;
   }
-  return isUtf8(bytes) ? characters : Number.POSITIVE_INFINITY;
+  return isAscii || isUtf8(Buffer.from(text, "latin1")) ? characters : Number.POSITIVE_INFINITY;
 }

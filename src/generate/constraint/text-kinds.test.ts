@@ -1,8 +1,11 @@
-// How much plain text a state has room for: as many characters as a form leaves, whichever they are.
+// How much text of a kind a state has room for: as many characters as a form leaves, whichever they are.
 
 import { expect, it } from "vitest";
-import { createPlainRoom, isPlainByte } from "./plain-text.ts";
 import { type ResponseFormat, readFormat } from "./response-format.ts";
+import { createRoom, TEXT_KINDS } from "./text-kinds.ts";
+import { utf8Ranges } from "./utf8-ranges.ts";
+
+const [plain, small] = TEXT_KINDS;
 
 const string = (more: object): ResponseFormat => ({
   type: "json_schema",
@@ -32,10 +35,22 @@ it.each<[string, ResponseFormat, string, number | undefined]>([
   const automaton = readFormat(format)!;
   let state = automaton.start;
   for (const byte of Buffer.from(text)) state = automaton.next(state, automaton.classOf[byte]!);
-  expect(createPlainRoom(automaton, 4)(state)).toBe(room);
+  expect(createRoom(automaton, plain!, 4)(state)).toBe(room);
 });
 
-it("plain bytes are those of JSON strings without escapes", () => {
-  const whole = (byte: number) => JSON.stringify(String.fromCharCode(byte)).length === 3;
-  for (let byte = 0; byte < 256; byte++) expect(isPlainByte(byte), String(byte)).toBe(whole(byte));
+it("small letters have room where others have not", () => {
+  const { start, ...automaton } = readFormat({ type: "regex", pattern: "([a-z]|\\d[A-Z]){2,3}!" })!;
+  expect(createRoom({ start, ...automaton }, plain!, 4)(start)).toBe(undefined);
+  expect(createRoom({ start, ...automaton }, small!, 4)(start)).toBe(3);
+});
+
+it.each(TEXT_KINDS)("bytes are those of the characters: $characters.length ranges", (kind) => {
+  const ranges = utf8Ranges(kind.characters).flat();
+  for (let byte = 0; byte < 0x80; byte++)
+    expect(kind.has(byte)).toBe(ranges.some(([low, high]) => low <= byte && byte <= high));
+});
+
+it("plain text is what a JSON string holds without escapes", () => {
+  for (let byte = 0; byte < 0x80; byte++)
+    expect(plain!.has(byte)).toBe(JSON.stringify(String.fromCharCode(byte)).length === 3);
 });

@@ -1,5 +1,5 @@
-// Plain characters: those that stand in a JSON string as themselves. Most tokens are made of them alone,
-// and most of an answer is written where any of them may come, up to some number.
+// Kinds of text whose tokens come and go together: most of an answer is written where any text of a kind may
+// follow, up to some number of characters, and most tokens are of such a kind.
 
 import { type Automaton, DEAD } from "./automaton.ts";
 import {
@@ -11,32 +11,39 @@ import {
 } from "./code-points.ts";
 import { utf8Ranges } from "./utf8-ranges.ts";
 
-/** All but the quote, the backslash and what RFC 8259 calls control characters. */
+export interface TextKind {
+  readonly characters: CodePoints;
+  /** Whether a byte stands in the encoding of such a character. */
+  has(byte: number): boolean;
+}
+
+/** Characters that stand in a JSON string as themselves: no quote, backslash or control (RFC 8259). */
 export const PLAIN: CodePoints = difference(
   ANY_CHARACTER,
   codePoints([...charactersOf('"\\'), [0, 0x1f]]),
 );
 
-/** Whether a byte of UTF-8 is of a plain character. */
-export const isPlainByte = (byte: number): boolean =>
-  byte >= 0x20 && byte !== 0x22 && byte !== 0x5c;
-
-const PLAIN_BYTES = utf8Ranges(PLAIN);
+/** The larger kinds first: strings hold any plain text, patterns and formats mostly small letters. */
+export const TEXT_KINDS: readonly TextKind[] = [
+  { characters: PLAIN, has: (byte) => byte >= 0x20 && byte !== 0x22 && byte !== 0x5c },
+  { characters: [[0x61, 0x7a]], has: (byte) => byte >= 0x61 && byte <= 0x7a },
+];
 
 /**
- * How many plain characters a state has room for: whatever they are, so many may follow, and no more.
+ * How many characters of a kind a state has room for: whichever they are, so many may follow, and no more.
  * Undefined where it depends on which they are; `most` where there is room for that many or more.
  */
-export function createPlainRoom(
+export function createRoom(
   automaton: Automaton,
+  { characters }: TextKind,
   most: number,
 ): (state: number) => number | undefined {
   const { classOf } = automaton;
   /** Classes of bytes, one list for each place in the encoding of a character. */
-  const encodings = PLAIN_BYTES.map((ranges) =>
+  const encodings = utf8Ranges(characters).map((ranges) =>
     ranges.map(([low, high]) => [...new Set(classOf.subarray(low, high + 1))]),
   );
-  /** States behind one plain character; undefined where some may come and others not. */
+  /** States behind one character; undefined where some may come and others not. */
   const stepsOf = memoized((state: number): readonly number[] | undefined => {
     const reached = new Set<number>();
     let isAnyDead = false;
