@@ -29,7 +29,7 @@ export interface GenerativeModel extends DecodableModel, Omit<GenerationSource, 
 export interface GenerationRequest extends GenerationOptions {
   /** The prompt. */
   readonly inputIds: readonly number[];
-  /** The prompt's pictures, in the order of their tokens. Such a prompt is read from its beginning. */
+  /** The prompt's pictures, in the order of their tokens. */
   readonly pixelValues?: readonly PixelValues[] | undefined;
   /** Default: the base, or what the model was loaded with. */
   readonly adapter?: AdapterChoice;
@@ -99,6 +99,8 @@ export function createRequests(
     // What goes side by side has a name, or is the base.
     return adapters.select(isOne ? first : (choices as readonly (string | null)[]), choices.length);
   };
+  const { images, dimensions } = model.architecture;
+  const imageTokens = images && { token: images.token, width: dimensions.hiddenSize };
   const batchOf = async (choice: AdapterChoice): Promise<RowBatch> => {
     const key = !adapters || adapters.mixes(choice) ? "" : JSON.stringify(choice);
     const known = batches.get(key);
@@ -108,6 +110,7 @@ export function createRequests(
       (modelOf) => createDecoder(own, { batch: maxBatch, modelOf }),
       select,
       keepsTexts,
+      imageTokens,
     );
     batches.set(key, opened);
     return opened;

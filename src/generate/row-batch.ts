@@ -39,20 +39,27 @@ interface Row {
 }
 
 /** What a row keeps of a request that has left. */
-interface KeptText {
+interface KeptText extends Pick<Row, "adapter" | "images"> {
   readonly ids: readonly number[];
-  readonly adapter: AdapterChoice;
+}
+
+/** Of a model that looks at images: the token that gives way to a row of theirs, and numbers of that row. */
+export interface ImageTokens {
+  readonly token: number;
+  readonly width: number;
 }
 
 /**
  * @param open makes the decoder
  * @param select the model for rows with these adapters
- * @param keepsTexts whether a prompt that begins like an earlier text is read from where it differs
+ * @param keepsTexts whether a prompt that begins like an earlier text, its images included, is read from where
+ *   it differs
  */
 export function createRowBatch(
   open: (modelOf: ModelOfRows) => Decoder,
   select: (adapters: readonly AdapterChoice[]) => Promise<DecodableModel>,
   keepsTexts: boolean,
+  imageTokens?: ImageTokens,
 ): RowBatch {
   const rows = new Map<number, Row>();
   const kept = new Map<number, KeptText>();
@@ -64,9 +71,21 @@ export function createRowBatch(
   const free = () => [...new Array(decoder.batch).keys()].filter((row) => !rows.has(row));
   const positionsOf = () => [...rows.values()].map(({ positions }) => positions);
 
-  const common = (row: number, text: readonly number[], adapter: AdapterChoice): number => {
+  const common = (row: number, { answer, adapter, images }: Row): number => {
     const before = kept.get(row);
-    return before?.adapter === adapter ? commonPrefix(before.ids, text) : 0;
+    if (before?.adapter !== adapter) return 0;
+    const length = commonPrefix(before.ids, answer.text);
+    return imageTokens && (images || before.images)
+      ? sameImages(answer.text.slice(0, length), before.images, images, imageTokens)
+      : length;
+  };
+  /** Of a row's images, what the tokens that have yet to be read give way to. */
+  const unreadImages = (row: number): Float32Array | undefined => {
+    const { answer, images } = rows.get(row)!;
+    if (!images || !imageTokens) return undefined;
+    const read = answer.text.slice(0, decoder.lengths[row]);
+    const rest = images.subarray(countOf(imageTokens.token, read) * imageTokens.width);
+    return rest.length > 0 ? rest : undefined;
   };
   const readRows = async (
     fresh: ReadonlyMap<number, readonly number[]>,
@@ -88,21 +107,21 @@ export function createRowBatch(
     },
     join(answer, adapter, positions, images) {
       const { text } = answer;
-      const shared = new Map(free().map((row) => [row, images ? 0 : common(row, text, adapter)]));
+      const joined = { answer, adapter, positions, images };
+      const shared = new Map(free().map((row) => [row, common(row, joined)]));
       const most = Math.max(...shared.values());
       const row = [...shared.keys()].find((one) => shared.get(one) === most)!;
       // At least the last token is read again: its logits are what comes next.
       decoder.truncate(row, Math.min(most, text.length - 1));
       kept.delete(row);
-      rows.set(row, { answer, adapter, positions, images });
+      rows.set(row, joined);
     },
     leave() {
       for (const [row, { answer, adapter, images }] of rows) {
         if (!answer.isOver) continue;
         rows.delete(row);
-        // Equal tokens may stand for other images.
-        if (keepsTexts && !images)
-          kept.set(row, { ids: answer.text.slice(0, decoder.lengths[row]), adapter });
+        if (keepsTexts)
+          kept.set(row, { ids: answer.text.slice(0, decoder.lengths[row]), adapter, images });
         else decoder.truncate(row, 0);
       }
     },
@@ -111,12 +130,13 @@ export function createRowBatch(
       await decoder.reserve(rows.size, Math.max(...positionsOf()));
       const { lengths } = decoder;
       const steps = new Map<number, readonly number[]>();
-      for (const [row, { answer, images }] of rows) {
+      for (const [row, { answer }] of rows) {
         const fresh = answer.text.slice(lengths[row]);
-        if (fresh.length === 1) steps.set(row, fresh);
+        const images = unreadImages(row);
+        if (fresh.length === 1 && !images) steps.set(row, fresh);
         else {
           const ofRow: (Float32Array | undefined)[] = [];
-          if (lengths[row] === 0) ofRow[row] = images;
+          ofRow[row] = images;
           await readRows(new Map([[row, fresh]]), ofRow);
         }
       }
@@ -129,3 +149,22 @@ export function createRowBatch(
   };
   return batch;
 }
+
+/** How far a common text goes on with the same images: equal tokens may stand for other rows. */
+function sameImages(
+  text: readonly number[],
+  before: Float32Array = new Float32Array(),
+  images: Float32Array = new Float32Array(),
+  { token, width }: ImageTokens,
+): number {
+  let at = 0;
+  for (const [position, id] of text.entries()) {
+    if (id !== token) continue;
+    if (at >= before.length || at >= images.length) return position;
+    for (const end = at + width; at < end; at++) if (before[at] !== images[at]) return position;
+  }
+  return text.length;
+}
+
+const countOf = (id: number, text: readonly number[]) =>
+  text.reduce((count, one) => count + Number(one === id), 0);

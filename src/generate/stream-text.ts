@@ -1,5 +1,5 @@
 // Text as it is generated, one continuation at a time. What was read of the last one is kept, so a prompt
-// that begins like it, as a conversation's next turn does, is read from where it differs.
+// that begins like it, images included, as a conversation's next turn does, is read from where it differs.
 
 import type { PixelValues } from "../engine/batch.ts";
 import { textContext } from "../engine/text-context.ts";
@@ -14,7 +14,7 @@ import type { TextPiece } from "./reply.ts";
 import { createRequests, type GenerativeModel } from "./requests.ts";
 
 export interface ContinueOptions extends GenerationOptions {
-  /** The prompt's pictures, in the order of their tokens. Such a prompt is read from its beginning. */
+  /** The prompt's pictures, in the order of their tokens. */
   readonly pixelValues?: readonly PixelValues[] | undefined;
 }
 

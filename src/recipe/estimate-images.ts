@@ -66,7 +66,7 @@ export function estimateImages(images: ImageEncoder, given: ImageEstimateInput):
   const squaresAtOnce = rows * counts.sampleSquares;
   const scores = dimensions.heads * patches * patches;
   const saved = dimensions.hiddenSize * dimensions.layers + (memory === "fast" ? outputSizes : 0);
-  const atWork = patches * (outputSizes / dimensions.layers + 2 * dimensions.hiddenSize) + scores;
+  const states = patches * (outputSizes / dimensions.layers + 2 * dimensions.hiddenSize);
   return {
     encodings,
     why,
@@ -84,7 +84,11 @@ export function estimateImages(images: ImageEncoder, given: ImageEstimateInput):
         name: "images saved for the backward pass",
         bytes: isTrained ? squaresAtOnce * patches * saved * FLOAT : 0,
       },
-      { name: "one block of the encoder at work", bytes: (isTrained ? 2 : 1) * atWork * FLOAT },
+      {
+        // All patches see all: what is made of scores on the way there and back outweighs the rest.
+        name: "one block of the encoder at work",
+        bytes: (isTrained ? 2 * states + 4 * scores : states + 3 * scores) * FLOAT,
+      },
     ],
   };
 }

@@ -35,7 +35,8 @@ def _fresh(directory, seed, settings):
     return fresh(directory / BASE, seed, AdaLoraConfig(task_type="CAUSAL_LM", **{**PLAN, **settings}))
 
 
-def _label_loss(model, batch):
+def label_loss(model, batch):
+    """The loss without the orthogonality loss that PEFT adds."""
     config = model.peft_config["default"]
     weight, config.orth_reg_weight = config.orth_reg_weight, 0.0
     loss = evaluate(model, batch)["loss"]
@@ -47,7 +48,7 @@ def _store(directory, shows, batch):
     model = load(directory / BASE, directory / "adapter")
     results = evaluate(model, batch)
     results["gradients"] = by_file_key(model, results["gradients"])
-    total, results["loss"] = results["loss"], _label_loss(model, batch)
+    total, results["loss"] = results["loss"], label_loss(model, batch)
     method_loss = total - results["loss"]
     write_case(directory, shows, results, [batch], model=BASE, adapter="adapter", methodLoss=method_loss)
 

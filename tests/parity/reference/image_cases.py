@@ -3,9 +3,10 @@ compute of images given as pixel values, and LoRAs beside and inside the encoder
 """
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from .adalora_cases import label_loss
 from .adapters import by_file_key, perturb, save
 from .evaluate import evaluate
 from .store import pictures, write_case
@@ -121,6 +122,26 @@ LORAS = {
 }
 
 
+def write_adalora(directory, base):
+    """AdaLoRA in encoder, connector and decoder; two images, whose passes share one orthogonality loss."""
+    model_path = f"../{base}/model"
+    directory.mkdir()
+    torch.manual_seed(8345)
+    steps = {"tinit": 2, "tfinal": 3, "deltaT": 2, "total_step": 14}
+    ranks = {"init_r": 3, "target_r": 2, "lora_alpha": 6, "target_modules": ["q_proj", "fc1", "proj"]}
+    model = get_peft_model(load(directory / model_path), AdaLoraConfig(task_type="CAUSAL_LM", **ranks, **steps))
+    model.peft_config["default"].base_model_name_or_path = f"tiny-{base}"
+    perturb(model, 8355, adapter_noise=0.15)
+    save(model, directory / "adapter")
+    model = PeftModel.from_pretrained(load(directory / model_path), directory / "adapter", is_trainable=True).eval()
+    batch = make_batch(8365, [1, 1], 16, padding="right")
+    results = evaluate(model, batch)
+    results["gradients"] = by_file_key(model, results["gradients"])
+    total, results["loss"] = results["loss"], label_loss(model, batch)
+    facts = {"model": model_path, "adapter": "adapter", "methodLoss": total - results["loss"]}
+    write_case(directory, "AdaLoRA in encoder, connector and decoder", results, [batch], **facts)
+
+
 def write_image_cases(root):
     """Writes every case below `root`, each in a folder of its own."""
     for index, (name, (shows, model_type, tied, counts, side)) in enumerate(MODELS.items()):
@@ -146,3 +167,5 @@ def write_image_cases(root):
         results = evaluate(model.eval(), batch)
         results["gradients"] = by_file_key(model, results["gradients"])
         write_case(directory, shows, results, [batch], model=model_path, adapter="adapter")
+
+    write_adalora(root / "idefics3-adalora", "idefics3")
