@@ -122,9 +122,10 @@ export async function merge(options: MergeOptions): Promise<RequantizationLoss |
 }
 
 /**
- * Writes a model, with an adapter made part of its weights or without, as a GGUF file for llama.cpp.
+ * Writes a model, with an adapter made part of its weights or without, as a GGUF file for llama.cpp, or
+ * as a folder for ONNX Runtime in browsers and in Node.
  *
- * @throws TunesmithError for what GGUF has no words for, and where something is at `out`.
+ * @throws TunesmithError for what the format has no words for, and where something is at `out`.
  * @example
  *     await exportModel({ model: "./base", adapter: "./mine", dtype: "q4_k", out: "mine.gguf" });
  */
