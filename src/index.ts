@@ -1,5 +1,6 @@
 // The public names of tunesmith. Importing this file runs nothing and loads no engine: each function
-// brings in what it needs when it is called first.
+// brings in what it needs when it is called first. All of them take a signal, which ends what they do
+// with its reason, but for `describeAdapter`, which reads one small file; training ends in good order.
 
 import type { AdapterDescription } from "./adapters/index.ts";
 import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
