@@ -1,5 +1,6 @@
 // The public names of tunesmith. Importing this file runs nothing and loads no engine: each function
-// brings in what it needs when it is called first.
+// brings in what it needs when it is called first. All of them take a signal, which ends what they do
+// with its reason, but for `describeAdapter`, which reads one small file; training ends in good order.
 
 import type { AdapterDescription } from "./adapters/index.ts";
 import type { LoadedModel, LoadModelOptions } from "./api/index.ts";
@@ -123,9 +124,10 @@ export async function merge(options: MergeOptions): Promise<RequantizationLoss |
 }
 
 /**
- * Writes a model, with an adapter made part of its weights or without, as a GGUF file for llama.cpp.
+ * Writes a model, with an adapter made part of its weights or without, as a GGUF file for llama.cpp, or
+ * as a folder for ONNX Runtime in browsers and in Node.
  *
- * @throws TunesmithError for what GGUF has no words for, and where something is at `out`.
+ * @throws TunesmithError for what the format has no words for, and where something is at `out`.
  * @example
  *     await exportModel({ model: "./base", adapter: "./mine", dtype: "q4_k", out: "mine.gguf" });
  */
