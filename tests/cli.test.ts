@@ -277,10 +277,11 @@ it("answers every line of a piped conversation", async () => {
   child.stderr.on("data", (chunk) => {
     err += chunk;
   });
-  child.stdin.end("hi\nho\n\nha\n");
+  child.stdin.end("hi\n/halp\n/help\nho\n\nha\n/exit\nnever said\n");
   const code = await new Promise((resolve) => child.on("close", resolve));
   expect(code, err).toBe(0);
-  expect(err.match(/model /g)).toHaveLength(3);
+  expect(err.match(/model (?=you|$)/g)).toHaveLength(3);
+  expect(err).toMatch(/\/halp is none of \/new, [\s\S]*\/exit +ends the program/);
 }, 120_000);
 
 it("answers a file of prompts into a file, as each is answered alone", async () => {

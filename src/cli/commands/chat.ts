@@ -2,9 +2,9 @@
 
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import { TunesmithError } from "../../errors.ts";
 import type { Conversation } from "../../recipe/conversation.ts";
 import type { Message } from "../../recipe/prompts.ts";
+import { type ChatState, chatHelp, obeyLine } from "../chat-commands.ts";
 import { type Context, describeCommand } from "../command.ts";
 import { attend } from "../preparing.ts";
 import { addSamplingOptions, readSampling, type SamplingFlags } from "../sampling-options.ts";
@@ -15,17 +15,14 @@ interface Options extends SamplingFlags {
   readonly image?: readonly string[];
 }
 
-/** A line that names an image instead of saying something. */
-const IMAGE_LINE = /^\s*\/image(?:\s+(.*\S))?\s*$/;
-
 export function chatCommand(context: Context): Command {
   const { console } = context;
   const command = describeCommand({
     usage: "chat",
     summary: "talk with a model",
     details:
-      "Ctrl-C stops an answer, Ctrl-D ends the conversation, /new starts another one. " +
-      "/image FILE shows an image with the next message, to a model that looks at images.",
+      "Ctrl-C stops an answer, Ctrl-D ends the program. A line that begins with a slash is a command:" +
+      `\n\n${chatHelp()}`,
     options: [
       ["--system <text>", "a system message in front of the conversation"],
       ["--image <files...>", "images in front of the first message"],
@@ -45,11 +42,10 @@ export function chatCommand(context: Context): Command {
       return withImages(opened, options.image);
     });
     if (conversation === undefined) return;
-    const start: Message[] =
-      options.system === undefined ? [] : [{ role: "system", content: options.system }];
-    let messages = start;
-    /** Shown with the next message. */
-    let images = options.image ?? [];
+    const { system } = options;
+    const messages: Message[] = system === undefined ? [] : [{ role: "system", content: system }];
+    const start: ChatState = { messages, images: options.image ?? [] };
+    let state = start;
     const lines = createInterface({ input: process.stdin, output: process.stderr });
     lines.setPrompt(console.errColors.green("you  "));
     // A pipe has often ended before its lines are answered; a closed input takes no prompt.
@@ -64,30 +60,28 @@ export function chatCommand(context: Context): Command {
       prompt();
       // Ends at Ctrl-D, and at Ctrl-C where no answer is being written. The iterator keeps lines that a pipe brings while an answer is being written.
       for await (const line of lines) {
-        const named = IMAGE_LINE.exec(line);
-        const isNew = line.trim() === "/new";
-        if (line.trim() === "" || isNew || named) {
-          if (isNew) [messages, images] = [start, []];
-          if (named) images = [...images, ...(await shownImage(context, conversation, named[1]))];
+        const obeyed = await obeyLine(line, state, { console, conversation, start });
+        if (obeyed === undefined) break;
+        if (obeyed !== "said") state = obeyed;
+        if (obeyed !== "said" || line.trim() === "") {
           prompt();
           continue;
         }
-        messages = [...messages, userMessage(line, images)];
-        images = [];
+        const asked = [...state.messages, userMessage(line.trim(), state.images)];
         const stop = new AbortController();
         const signal = AbortSignal.any([stop.signal, console.closed]);
         const onInterrupt = () => stop.abort();
         lines.once("SIGINT", onInterrupt);
         let answer = "";
         console.err(console.errColors.cyan("model "));
-        for await (const piece of conversation.answer(messages, sampling, signal)) {
+        for await (const piece of conversation.answer(asked, sampling, signal)) {
           answer += piece;
           console.out(piece);
         }
         console.out("\n");
         lines.off("SIGINT", onInterrupt);
         if (console.closed.aborted) break;
-        messages = [...messages, { role: "assistant", content: answer }];
+        state = { messages: [...asked, { role: "assistant", content: answer }], images: [] };
         prompt();
       }
     } finally {
@@ -108,27 +102,5 @@ async function withImages(
   } catch (error) {
     await conversation.dispose();
     throw error;
-  }
-}
-
-/** The image that a line names, if it is one; says what it takes, or what is wrong with it. */
-async function shownImage(
-  { console }: Context,
-  conversation: Conversation,
-  path: string | undefined,
-): Promise<readonly string[]> {
-  const { dim, yellow } = console.errColors;
-  if (path === undefined) {
-    console.err(`${yellow("image")} name its file: /image photo.jpg\n`);
-    return [];
-  }
-  try {
-    const { tokens } = await conversation.openImage(path);
-    console.err(`${dim(`image ${path}: ${tokens} tokens, shown with your next message`)}\n`);
-    return [path];
-  } catch (error) {
-    if (!(error instanceof TunesmithError)) throw error;
-    console.err(`${yellow("image")} ${error.message}\n`);
-    return [];
   }
 }
