@@ -39,7 +39,7 @@ const COMMANDS: Readonly<Record<string, ChatCommand>> = {
   },
   "/image": {
     usage: "/image FILE",
-    does: "shows an image with the next message, to a model that looks at images",
+    does: "shows an image with the next message, to models that see",
     run: async (state, path, surroundings) => ({
       ...state,
       images: [...state.images, ...(await shownImage(path, surroundings))],
