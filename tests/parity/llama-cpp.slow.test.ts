@@ -12,9 +12,11 @@ import { openModel } from "../../src/engine/load.ts";
 import { randomRows, VOCABULARY } from "../../src/engine/testing/tiny-models.ts";
 import { openGguf } from "../../src/hub/gguf/gguf.ts";
 import { readCase } from "../../src/hub/testing/cases.ts";
+import { convertAdapter } from "../../src/recipe/adapters.ts";
 import { exportModel } from "../../src/recipe/export.ts";
 import { IN_GGUF, type InGguf, tinyInGguf } from "../../src/recipe/testing/tiny-in-gguf.ts";
 import { arrayDifference } from "../../src/runtime/testing/array-difference.ts";
+import { CASES } from "./stored-cases.ts";
 
 /** What is used of node-llama-cpp, which is not among the dependencies. */
 interface LlamaCpp {
@@ -70,8 +72,13 @@ async function continued(model: LlamaModel, prompt: readonly number[], count: nu
 }
 
 /** What it computes at every position, [positions, vocabulary]. */
-async function logitsOf(model: LlamaModel, ids: readonly number[]): Promise<Float32Array> {
-  const context = await model.createContext(CONTEXT);
+async function logitsOf(
+  model: LlamaModel,
+  ids: readonly number[],
+  adapter?: string,
+): Promise<Float32Array> {
+  const lora = adapter && { lora: { adapters: [{ filePath: adapter, scale: 1 }] } };
+  const context = await model.createContext({ ...CONTEXT, ...lora });
   const options = { generateNext: { logits: true } };
   const results = await context.getSequence().controlledEvaluate(ids.map((id) => [id, options]));
   await context.dispose();
@@ -81,6 +88,24 @@ async function logitsOf(model: LlamaModel, ids: readonly number[]): Promise<Floa
     ),
   );
 }
+
+/** Adapters of PEFT's on these models, by parity case. */
+const ADAPTERS: Partial<Record<InGguf, string>> = {
+  qwen3: "architectures/qwen3-lora",
+  "qwen2-moe": "architectures/qwen2-moe-lora",
+  olmo2: "architectures/olmo2-lora",
+  phi3: "architectures/phi3-lora",
+  gemma: "architectures/gemma-lora",
+  gemma2: "architectures/gemma2-lora",
+  "gemma3-text": "architectures/gemma3-text-lora",
+  glm: "glm/glm-lora",
+  glm4: "glm/glm4-lora",
+  chatglm: "glm/chatglm-lora",
+  gpt2: "gpt/gpt2-lora",
+  "gpt-neox": "gpt/gpt-neox-lora",
+  falcon: "gpt/falcon-lora",
+  phi: "architectures/phi-lora",
+};
 
 /** llama.cpp reads GELU from a table in 16 bits, and its form with tanh where a model has the exact one. */
 const HAS_GELU = /gemma|gpt|falcon|^phi$/;
@@ -108,6 +133,29 @@ describe.skipIf(!isAsked)(
         }
         await own.dispose();
         await theirs.dispose();
+      },
+    );
+
+    it.each(Object.entries(ADAPTERS) as [InGguf, string][])(
+      "computes them with an adapter: %s",
+      async (name, path) => {
+        const model = await tinyInGguf(
+          join(folder, `adapted-${Object.keys(ADAPTERS).indexOf(name)}`),
+          name,
+        );
+        const [out, lora] = [`${model}.gguf`, `${model}.lora.gguf`];
+        const adapter = join(CASES, path, "adapter");
+        await exportModel({ model, dtype: "f32", out });
+        await convertAdapter({ adapter, to: "gguf", model, out: lora });
+        const [base, own] = [await openModel(model), await openModel(model, { adapter })];
+        const theirs = await load(out);
+        const inputIds = randomRows([24]);
+        const { data } = (await own.forward({ inputIds })).logits;
+        const without = (await base.forward({ inputIds })).logits.data;
+        expect(arrayDifference(without, data)).toBeGreaterThan(0.05);
+        const difference = arrayDifference(await logitsOf(theirs, inputIds[0]!, lora), data);
+        expect(difference).toBeLessThan(HAS_GELU.test(name) ? 1e-3 : 1e-5);
+        await Promise.all([own.dispose(), base.dispose(), theirs.dispose()]);
       },
     );
 
