@@ -115,13 +115,15 @@ async function withImages(
 async function shownImage(
   { console }: Context,
   conversation: Conversation,
-  path: string | undefined,
+  named: string | undefined,
 ): Promise<readonly string[]> {
   const { dim, yellow } = console.errColors;
-  if (path === undefined) {
+  if (named === undefined) {
     console.err(`${yellow("image")} name its file: /image photo.jpg\n`);
     return [];
   }
+  // A file that is dropped on a terminal comes in quotes.
+  const path = named.replace(/^(["'])(.*)\1$/, "$2");
   try {
     const { tokens } = await conversation.openImage(path);
     console.err(`${dim(`image ${path}: ${tokens} tokens, shown with your next message`)}\n`);
