@@ -48,7 +48,7 @@ it("shows images with the message that follows them", async () => {
   const talked = await chat([
     "/image",
     "/image phoho.jpg",
-    "/image photo.jpg",
+    "/image 'photo.jpg'",
     "what?",
     "/new",
     "what?",

@@ -85,14 +85,16 @@ export async function obeyLine(
 
 /** The image of that path, if it is one; says what it takes, or what is wrong with it. */
 async function shownImage(
-  path: string,
+  named: string,
   { console, conversation }: Surroundings,
 ): Promise<readonly string[]> {
   const { dim, yellow } = console.errColors;
-  if (path === "") {
+  if (named === "") {
     console.err(`${yellow("image")} name its file: /image photo.jpg\n`);
     return [];
   }
+  // A file that is dropped on a terminal comes in quotes.
+  const path = named.replace(/^(["'])(.*)\1$/, "$2");
   try {
     const { tokens } = await conversation.openImage(path);
     console.err(`${dim(`image ${path}: ${tokens} tokens, shown with your next message`)}\n`);

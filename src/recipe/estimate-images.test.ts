@@ -71,7 +71,7 @@ it("counts every file once where nothing of the encoder is trained", () => {
   expect(bytes["image rows that are kept"]).toBe(6 * ROWS * HIDDEN * 4);
   expect(bytes["pixels of an image"]).toBe(3 * 3 * 24 ** 2 * 4);
   expect(bytes["images saved for the backward pass"]).toBe(0);
-  // No more than are looked at, and all of them again where they are not known again.
+  // No more than are looked at, and as often as they are where nobody knows how many differ.
   expect(estimateWith(textAlone, { runSamples: 2 }).encodings).toBe(4);
   expect(estimateWith(textAlone, { streaming: true }).encodings).toBe(40);
 });

@@ -18,7 +18,7 @@ export interface ImageEstimateInput {
   readonly rows: number;
   readonly runSamples: number;
   readonly memory: "fast" | "lean";
-  /** Streamed images are opened anew in each epoch, and so are not known again. */
+  /** Whether the counts are of first records alone: how many files there are is then not known. */
   readonly streaming: boolean;
 }
 
@@ -49,7 +49,7 @@ export function estimateImages(images: ImageEncoder, given: ImageEstimateInput):
     : isKept
       ? "once each: nothing of the encoder is trained"
       : streaming
-        ? "in every epoch: the data are streamed"
+        ? "as often as they come: a stream does not tell how many differ"
         : "in every epoch: their rows are more than are kept";
 
   const inBlocks = (name: string) => blocks.some(({ block }) => name.startsWith(`${block}.`));

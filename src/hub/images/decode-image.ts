@@ -51,13 +51,30 @@ export async function imageSize(path: string): Promise<ImageSize> {
  */
 export const decodeImage = (path: string): Promise<Pixels> =>
   reading(path, async (sharp) => {
-    const decoded = sharp(path, OPTIONS).autoOrient().toColourspace("srgb");
+    const image = sharp(path, OPTIONS).autoOrient();
+    const isInk = (await image.metadata()).space === "cmyk";
+    const decoded = isInk
+      ? image.pipelineColourspace("cmyk").toColourspace("cmyk")
+      : image.toColourspace("srgb");
     const { data, info } = await decoded
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
     const { width, height, channels } = info;
-    return { width, height, data: onWhite(data, channels) };
+    return { width, height, data: isInk ? fromInk(data) : onWhite(data, channels) };
   });
+
+/** Pillow's rounded division by 255. */
+const per255 = (product: number) => (product + 128 + ((product + 128) >> 8)) >> 8;
+
+/** Red, green and blue of cyan, magenta, yellow and black, each ink taking its share away, as in Pillow. */
+function fromInk(data: Uint8Array): Uint8Array {
+  const result = new Uint8Array((data.length / 4) * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4) {
+    const light = 255 - data[from + 3]!;
+    for (let ink = 0; ink < 3; ink++) result[to++] = light - per255(data[from + ink]! * light);
+  }
+  return result;
+}
 
 /** Pixels of three bytes, of pixels of one to four: grey or colour, with opacity where they are even. */
 function onWhite(data: Uint8Array, channels: number): Uint8Array {
@@ -71,9 +88,7 @@ function onWhite(data: Uint8Array, channels: number): Uint8Array {
     const opacity = hasOpacity ? data[at + channels - 1]! : 255;
     for (let channel = 0; channel < 3; channel++) {
       const value = data[at + (isGrey ? 0 : channel)]!;
-      // Pillow's rounded division by 255.
-      const units = value * opacity + 255 * (255 - opacity) + 128;
-      result[3 * pixel + channel] = (units + (units >> 8)) >> 8;
+      result[3 * pixel + channel] = per255(value * opacity + 255 * (255 - opacity));
     }
   }
   return result;

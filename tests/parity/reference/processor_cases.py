@@ -62,6 +62,7 @@ KINDS = {
     "lossless": ("webp", "RGBA", {"lossless": True}),
     "gif": ("gif", "P", {}),
     "tiff": ("tiff", "RGB", {}),
+    "ink": ("jpg", "CMYK", {}),
 }
 
 
