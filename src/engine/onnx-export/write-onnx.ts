@@ -2,7 +2,6 @@
 // beside it, and configuration and tokenizer as in any model folder.
 
 import { join } from "node:path";
-import { TunesmithError } from "../../errors.ts";
 import {
   encodeHalf,
   type Int8Tensor,
@@ -23,6 +22,7 @@ import { rotaryValues } from "../inputs.ts";
 import { checkMergeable, isUntied, mergedWeight, type Trained } from "../save.ts";
 import { type BlockOperands, blockOperands, toBlocks } from "../weights/block-weights.ts";
 import { blockBits } from "../weights/model-dtype.ts";
+import { checkContinuesTexts } from "./continues-texts.ts";
 import { decoderGraph, type Held } from "./decoder-graph.ts";
 import { placed, writePlaced } from "./external-data.ts";
 import { writeBesideGraphs } from "./transformers-js.ts";
@@ -213,39 +213,4 @@ function bytesOf(data: Float32Array | Uint8Array, type: OnnxConstant["type"]): U
   const halves = new Uint16Array(data.length);
   encodeHalf(data, "F16", halves);
   return viewOf(halves);
-}
-
-/** What no graph of one kind says: each in the words of an error. */
-const BEYOND: readonly (readonly [
-  is: (architecture: BoundArchitecture) => boolean,
-  seen: string,
-  fix: string,
-])[] = [
-  [
-    ({ classifier }) => classifier !== undefined,
-    "a classifier",
-    "merge it into a model folder and export that with Optimum, or use `tunesmith classify`",
-  ],
-  [
-    ({ images }) => images !== undefined,
-    "a model that looks at images, which takes three graphs",
-    "merge it into a model folder and export that with Optimum, or use `tunesmith generate --image`",
-  ],
-  [
-    ({ dimensions }) => dimensions.blanks !== undefined,
-    "a model that fills blanks (glm-130b), whose contexts see what follows",
-    "use `tunesmith generate`",
-  ],
-];
-
-function checkContinuesTexts(architecture: BoundArchitecture): void {
-  const found = BEYOND.find(([is]) => is(architecture));
-  if (!found) return;
-  const [, seen, fix] = found;
-  throw new TunesmithError("config", {
-    where: "exporting: format onnx",
-    rule: "the graph reads tokens and continues them, each seeing those before it",
-    seen,
-    fix,
-  });
 }
