@@ -36,8 +36,8 @@ const ISOLATED = {
 };
 
 const server = createServer(async ({ url = "/" }, response) => {
-  // The parser of addresses leaves no `..` in a path.
-  const path = decodeURIComponent(new URL(url, "http://localhost").pathname).slice(1);
+  // The parser of addresses leaves no `..` in a path; what is escaped in it stays so.
+  const path = URL.parse(`http://localhost${url}`)?.pathname.slice(1);
   const [first = "", ...rest] = (path || "index.html").split("/");
   const folder = FOLDERS[first];
   const file = folder ? join(folder, ...rest) : join(import.meta.dirname, first);

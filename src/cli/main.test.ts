@@ -64,6 +64,16 @@ it.each([
     "write numbers, and folders in front of the flags",
   ],
   [
+    ["export", "--model", "m", "--format", "onnx", "--max-shard-size", "big", "--out", "o"],
+    "--max-shard-size: is a number with KB, MB or GB",
+    "write --max-shard-size 2GB",
+  ],
+  [
+    ["export", "--model", "m", "--max-shard-size", "1GB", "--out", "o"],
+    "exporting: the largest file: is a number of bytes above 0, of the files of an ONNX folder",
+    "leave it out",
+  ],
+  [
     ["adapter", "convert", "a", "--to", "ggfu", "--out", "o"],
     "--to: is one of lora, gguf",
     "write --to lora",

@@ -114,7 +114,7 @@ async function exportCheckpoint(
 
 const SMALLER: Readonly<Record<ExportFormat, string>> = {
   gguf: "use f16, or q4_k for a file of about a quarter of it; llama-quantize makes the other types of an f16 file",
-  onnx: "use q8, or q4 for about half of it; f32 is exact",
+  onnx: "use q8 for WebAssembly, q4 for WebGPU; f32 is exact",
 };
 
 /** @throws TunesmithError (config) for a format or a type that there is not */
