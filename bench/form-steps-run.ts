@@ -1,5 +1,6 @@
-// Times whole tokens of an answer with and without a form, by a model: the same number of greedy tokens behind
-// the same prompt, in turn. Prints one line of JSON, which docs/decisions/0009-answers-of-a-form.md quotes.
+// Times what a form adds to the steps of an answer by a model: each token is computed, cut down to the form and
+// chosen, and both parts are timed where they meet each other's traces in the caches. Prints JSON, in
+// milliseconds, which docs/decisions/0009-answers-of-a-form.md quotes.
 //
 //     node bench/form-steps-run.ts --dtype q4
 //
@@ -8,16 +9,18 @@
 
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { createDecoder } from "../src/engine/decoding/decoder.ts";
 import { openModel } from "../src/engine/load.ts";
 import { MODEL_DTYPES } from "../src/engine/weights/model-dtype.ts";
-import { createTextStream, type ResponseFormat } from "../src/generate/index.ts";
+import { constrainAnswer } from "../src/generate/constraint/answer-constraint.ts";
+import { constraintOf, type ResponseFormat } from "../src/generate/constraint/response-format.ts";
 import { openCheckpoint } from "../src/hub/index.ts";
 import { flagsOrExit } from "./flags.ts";
 import { MODEL_FOLDER } from "./paths.ts";
 import { mean } from "./statistics.ts";
 import { readCount } from "./workload.ts";
 
-const TOKENS = 96;
+const TOKENS = 64;
 const PROMPT = "Write a long letter, as JSON with to and text.";
 
 /** Long enough that no answer is at its end after so many tokens. */
@@ -59,40 +62,49 @@ async function measure({ model: path, dtype, rounds, threads }: ReturnType<typeo
   await checkpoint.close();
   const model = await openModel(path, { dtype, threads });
   const prompt = tokenizer.encode(PROMPT);
-  const best = new Map<string, number[]>();
-  /** Milliseconds of each token but the first, before which the prompt is read. */
-  const time = async (name: string, responseFormat: ResponseFormat): Promise<void> => {
-    const options = { maxNewTokens: TOKENS, ignoreEos: true, responseFormat };
-    const pieces = createTextStream(model, tokenizer).continue(prompt, options);
-    await pieces.next();
-    const times: number[] = [];
-    for (let began = performance.now(); !(await pieces.next()).done; began = performance.now())
-      times.push(performance.now() - began);
-    if (times.length !== TOKENS - 1) throw new Error(`${name}: the answer ended by itself`);
-    const before = best.get(name);
-    best.set(name, before ? times.map((each, i) => Math.min(each, before[i]!)) : times);
+  const best = new Map<string, { step: number[]; form: number[] }>();
+  const time = async (name: string, format: ResponseFormat): Promise<void> => {
+    const answer = constrainAnswer(constraintOf(format, tokenizer)!, new Set());
+    const decoder = createDecoder(model);
+    let [logits] = await decoder.append([prompt]);
+    const times = { step: [] as number[], form: [] as number[] };
+    for (let token = 0; token < TOKENS; token++) {
+      const began = performance.now();
+      answer.restrict(logits!);
+      const id = likeliest(logits!);
+      answer.accept(id);
+      const chosen = performance.now();
+      [logits] = await decoder.append([[id]]);
+      times.form.push(chosen - began);
+      times.step.push(performance.now() - chosen);
+    }
+    const before = best.get(name) ?? times;
+    const fastest = (part: keyof typeof times) =>
+      times[part].map((each, i) => Math.min(each, before[part][i]!));
+    best.set(name, { step: fastest("step"), form: fastest("form") });
   };
   try {
     const known = Object.entries(FORMS).map(([name, form]) => [name, form()] as const);
     for (let round = 0; round <= rounds; round++) {
       // The first round compiles, prepares the vocabulary and meets all states.
       if (round === 1) best.clear();
-      await time("none", { type: "text" });
       for (const [name, form] of Object.entries(FORMS)) await time(`${name}, new`, form());
       for (const [name, format] of known) await time(`${name}, known`, format);
     }
-    const none = mean(best.get("none")!);
-    const times = [...best].map(([name, each]) => [
-      name,
-      {
-        milliseconds: Number(mean(each).toFixed(3)),
-        ratio: Number((mean(each) / none).toFixed(4)),
-      },
-    ]);
-    return { dtype, tokens: TOKENS, ...Object.fromEntries(times) };
+    const times = [...best].map(([name, { step, form }]) => {
+      const share = mean(form) / mean(step);
+      return [name, { step: mean(step), form: mean(form), most: Math.max(...form), share }];
+    });
+    return { dtype, threads, tokens: TOKENS, ...Object.fromEntries(times) };
   } finally {
     await model.dispose();
   }
+}
+
+function likeliest(logits: Float32Array): number {
+  let best = 0;
+  for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
+  return best;
 }
 
 const options = flagsOrExit(
