@@ -1,20 +1,16 @@
 // All layers of a model: from token ids to the states that logits are made of, and back. One block is in
 // flight at a time, so memory is what was saved plus one block.
 
-import type { BoundMethod } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
-import type { Runtime, Value } from "../runtime/kernel.ts";
-import type { BufferPool } from "../runtime/values.ts";
+import type { Value } from "../runtime/kernel.ts";
 import type { Batch } from "./batch.ts";
-import type { Bind, RunValues } from "./bind.ts";
+import type { RunValues } from "./bind.ts";
 import { type BlockPassed, createBlocks } from "./blocks.ts";
 import { createEntry, type Entered } from "./entry.ts";
 import { createImageReader, type ImageStates } from "./images.ts";
 import { type SharedInputs, sharedInputs } from "./inputs.ts";
-import type { ParameterSet } from "./parameters.ts";
-import { createPasses, type Part, type StatisticGradients } from "./passes.ts";
+import { createPasses, type Part, type PassesOptions, type StatisticGradients } from "./passes.ts";
 import type { TraceShape } from "./trace.ts";
-import type { WeightStore } from "./weights/weights.ts";
 
 /** What the layers read beside the states, for one batch. */
 export interface TrunkInputs {
@@ -65,15 +61,8 @@ export interface Trunk {
   ): Promise<void>;
 }
 
-export interface TrunkOptions {
+export interface TrunkOptions extends PassesOptions {
   readonly architecture: BoundArchitecture;
-  readonly method: BoundMethod | undefined;
-  readonly weights: WeightStore;
-  readonly parameters: ParameterSet;
-  readonly runtime: Runtime;
-  readonly memory: "fast" | "lean";
-  readonly pool: BufferPool;
-  readonly bind: Bind;
 }
 
 export function createTrunk(options: TrunkOptions): Trunk {
