@@ -98,9 +98,10 @@ function mean(values: Float32Array): number {
 export function unnestScales(nested: NestedScales, first: number, target: Float32Array): void {
   const { codes, map, scales, blockSize, offset } = nested;
   const count = Math.min(target.length, codes.length - first);
-  for (let i = 0; i < count; i++) {
-    const block = first + i;
-    const own = Math.fround(map[codes[block]!]! * scales[Math.floor(block / blockSize)]!);
-    target[i] = own + offset;
+  for (let i = 0; i < count; ) {
+    const group = Math.floor((first + i) / blockSize);
+    const scale = scales[group]!;
+    const end = Math.min(count, (group + 1) * blockSize - first);
+    for (; i < end; i++) target[i] = Math.fround(map[codes[first + i]!]! * scale) + offset;
   }
 }

@@ -4,15 +4,19 @@
 import { compileRoutines, type Instance, PAGE } from "./assembler.ts";
 import { createLoops, type StoredKind } from "./loops.ts";
 
-/** Numbers of a part: few enough to stay in the first-level cache (measured: 2,048 to 65,536). */
-const PART = 4096;
+/** Numbers of a part: so many that starting one costs little beside them (measured: 2,048 to 1,048,576). */
+const PART = 65536;
 /** More than the bytes that a loop reads or writes beyond a block. */
 const SLACK = 128;
 
-/** Where in the first page of memory the scales, bytes and numbers of a part lie, behind the constants. */
+/** Where in memory the scales, bytes and numbers of a part lie, behind the constants. */
 const SCALES_AT = 1024;
 const BYTES_AT = SCALES_AT + 4 * PART;
-const NUMBERS_AT = BYTES_AT + 2 * PART + SLACK;
+const NUMBERS_AT = PAGE * Math.ceil((BYTES_AT + 2 * PART + SLACK) / PAGE);
+
+/** Pages of a memory for so many numbers, and for the rest of a block that is cut short. */
+const pagesFor = (numbers: number) =>
+  Math.ceil((NUMBERS_AT + 4 * (numbers + PART) + SLACK) / PAGE);
 
 /** Numbers of the source that share a scale. */
 export interface Blocks {
@@ -38,16 +42,14 @@ function start(): Machine {
     Object.entries(loops).map(([kind, { routine }]) => [kind, routine]),
   );
   const instantiate = compileRoutines(routines, constants);
-  return { instantiate, loops, common: instantiate(1) };
+  return { instantiate, loops, common: instantiate(pagesFor(PART)) };
 }
 
 /** An array that `widen` fills without copying what it made: it lies in the loops' own memory. */
 export function createWideArray(length: number): Float32Array<ArrayBuffer> {
   machine ??= start();
-  // Behind it there is room for the rest of a block that is cut short.
-  const pages = 1 + Math.ceil((4 * (length + PART) + SLACK) / PAGE);
-  const instance = machine.instantiate(pages);
-  const array = new Float32Array(instance.buffer, PAGE, length);
+  const instance = machine.instantiate(pagesFor(length));
+  const array = new Float32Array(instance.buffer, NUMBERS_AT, length);
   instances.set(array, instance);
   return array;
 }

@@ -5,6 +5,7 @@ import {
   constant,
   gatherRows,
   linear,
+  matmul,
   multiply,
   reshape,
   subtract,
@@ -15,11 +16,11 @@ import type { MethodScope } from "../method.ts";
 import { doraScale } from "./dora-scale.ts";
 import type { LoraSite } from "./lora-sites.ts";
 
-/** s · B A x, and what B adds besides. The scaling goes where the tensor is smallest: [rows, rank]. */
+/** s · B A x, and what B adds besides. The scaling is part of the product: no pass of its own. */
 function lowRank(site: LoraSite, inner: Tensor, scope: MethodScope): Tensor {
-  const scaling = constant(site.scaling);
-  const product = linear(multiply(inner, scaling), scope.parameter(site.b));
-  return site.bias ? add(product, multiply(scope.parameter(site.bias), scaling)) : product;
+  const { scaling: scale, b, bias } = site;
+  const product = matmul(inner, scope.parameter(b), { transposeB: true, scale });
+  return bias ? add(product, multiply(scope.parameter(bias), constant(scale))) : product;
 }
 
 /** y = W x + b + s · B A dropout(x), [rows, out]; with DoRA in the direction of that. `base` is the frozen module. */
