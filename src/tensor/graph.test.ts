@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { gradient } from "./gradient.ts";
-import { add, constant, input, linear, matmul, multiply, tanh } from "./operators.ts";
+import { add, constant, input, linear, matmul, multiply, tanh, transpose } from "./operators.ts";
 import { chooseSaved, isCostly } from "./partition.ts";
 import { printGraph } from "./print.ts";
 import type { Tensor } from "./tensor.ts";
@@ -107,6 +107,25 @@ describe("what is saved between forward and backward", () => {
     const b = input("b", [64, 5]);
     expect(isCostly(64)(matmul(a, b, { transposeA: true }))).toBe(true);
     expect(isCostly(65)(matmul(a, b, { transposeA: true }))).toBe(false);
+  });
+
+  it("is no product within a sequence that is larger than what it sums over: scores, not outputs", () => {
+    const states = input("states", [2, 300, 256]);
+    const scores = matmul(states, states, { transposeB: true });
+    expect(isCostly(192)(scores)).toBe(false);
+    expect(isCostly(192)(matmul(scores, states))).toBe(true);
+  });
+
+  it("is what a product alone becomes, where that is no larger and nothing else reads the product", () => {
+    const x = input("x", [2, 64]);
+    const turned = transpose(linear(x, input("w", [3, 64])), [1, 0]);
+    const y = multiply(tanh(turned), turned);
+    const gradients = gradient([[y, input("seed", [3, 2])]], [x]) as Tensor[];
+    expect(chooseSaved([y], gradients, isCostly(64))).toEqual([turned]);
+    const wide = multiply(turned, input("wide", [5, 3, 2]));
+    const square = multiply(wide, wide);
+    const ofSquare = gradient([[square, input("seed", square.shape)]], [x]) as Tensor[];
+    expect(chooseSaved([square], ofSquare, isCostly(64))).toEqual([turned]);
   });
 
   it("does not see a sum that widens a product as costly as the product", () => {

@@ -15,8 +15,7 @@ const BYTES_AT = SCALES_AT + 4 * PART;
 const NUMBERS_AT = PAGE * Math.ceil((BYTES_AT + 2 * PART + SLACK) / PAGE);
 
 /** Pages of a memory for so many numbers, and for the rest of a block that is cut short. */
-const pagesFor = (numbers: number) =>
-  Math.ceil((NUMBERS_AT + 4 * (numbers + PART) + SLACK) / PAGE);
+const pagesFor = (numbers: number) => Math.ceil((NUMBERS_AT + 4 * (numbers + PART) + SLACK) / PAGE);
 
 /** Numbers of the source that share a scale. */
 export interface Blocks {
