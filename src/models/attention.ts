@@ -97,19 +97,26 @@ export function causalAttention(
   const blockOf = (x: Tensor, [start, end]: [number, number]) =>
     reshape(x, [batch, keyValueHeads, groups, end - start, x.shape[2]!]);
 
-  const probabilities = blocks.map(([start, end]) => {
+  // Each part is cut once: the gradient reads the same ones.
+  const parts = blocks.map(([start, end]) => {
     const keyEnd = before + reached(end);
-    const scores = matmul(rowsOf(q, [start, end]), slice(k, 1, 0, keyEnd), {
-      transposeB: true,
-      scale,
-    });
     const visible = slice(slice(seen, 2, start, end), 3, 0, keyEnd);
+    return {
+      q: rowsOf(q, [start, end]),
+      k: slice(k, 1, 0, keyEnd),
+      v: slice(v, 1, 0, keyEnd),
+      visible,
+    };
+  });
+  const probabilities = parts.map(({ q, k, visible }) => {
+    const scores = matmul(q, k, { transposeB: true, scale });
     const bent = capped(scores, scoreCap);
-    const masked = add(reshape(bent, [batch, heads, end - start, keyEnd]), visible);
+    const [, , rows, columns] = visible.shape as [number, number, number, number];
+    const masked = add(reshape(bent, [batch, heads, rows, columns]), visible);
     return { bent, p: reshape(softmax(masked), scores.shape) };
   });
-  const outputs = blocks.map(([start, end], i) =>
-    blockOf(matmul(probabilities[i]!.p, slice(v, 1, 0, before + reached(end))), [start, end]),
+  const outputs = blocks.map((block, i) =>
+    blockOf(matmul(probabilities[i]!.p, parts[i]!.v), block),
   );
   const output = concat(outputs, 3);
 
@@ -120,20 +127,17 @@ export function causalAttention(
     // From the last block down, so that what later blocks gave to earlier keys is there to add to.
     for (let i = blocks.length - 1; i >= 0; i--) {
       const block = blocks[i]!;
-      const end = before + reached(block[1]);
+      const part = parts[i]!;
       const { bent, p } = probabilities[i]!;
       const d = rowsOf(gradient, block);
       const own = reshape(outputs[i]!, d.shape);
       const delta = sum(multiply(d, own), [2]);
-      const bentGradient = multiply(
-        p,
-        subtract(matmul(d, slice(v, 1, 0, end), { transposeB: true }), delta),
-      );
+      const bentGradient = multiply(p, subtract(matmul(d, part.v, { transposeB: true }), delta));
       const scoreGradient = scoreCap
         ? multiply(bentGradient, capSlope(bent, scoreCap))
         : bentGradient;
-      queryGradients.unshift(blockOf(matmul(scoreGradient, slice(k, 1, 0, end), { scale }), block));
-      const toKeys = matmul(scoreGradient, rowsOf(q, block), { transposeA: true, scale });
+      queryGradients.unshift(blockOf(matmul(scoreGradient, part.k, { scale }), block));
+      const toKeys = matmul(scoreGradient, part.q, { transposeA: true, scale });
       const toValues = matmul(p, d, { transposeA: true });
       keyGradient = accumulatePrefix(keyGradient, toKeys);
       valueGradient = accumulatePrefix(valueGradient, toValues);

@@ -6,8 +6,8 @@ import { topologicalOrder } from "./traverse.ts";
 
 /**
  * Which tensors of the forward graph to save: walking down from the backward outputs, the first
- * ones on each path that are `worthSaving`; and instead of one that backward reads for a single tensor of
- * the forward graph, that tensor, where it is no larger (rotated queries, say, instead of queries).
+ * ones on each path that are `worthSaving`; and instead of one that backward reads for other tensors of the
+ * forward graph alone, those, where they are no larger together (queries, say, rotated and cut into blocks).
  */
 export function chooseSaved(
   forwardOutputs: readonly Tensor[],
@@ -23,12 +23,15 @@ export function chooseSaved(
     if (!candidates.has(reader))
       for (const source of new Set(reader.inputs))
         readers.set(source, [...(readers.get(source) ?? []), reader]);
-  const furthest = (tensor: Tensor): Tensor => {
-    const [only, another] = readers.get(tensor) ?? [];
-    const isPassedOn = only && !another && forward.has(only) && !outputs.has(tensor);
-    return isPassedOn && sizeOf(only.shape) <= sizeOf(tensor.shape) ? furthest(only) : tensor;
+  const furthest = (tensor: Tensor): Tensor[] => {
+    const next = readers.get(tensor) ?? [];
+    const size = next.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    const isPassedOn =
+      next.length > 0 && next.every((one) => forward.has(one) && one.dtype === tensor.dtype);
+    if (!isPassedOn || size > sizeOf(tensor.shape) || outputs.has(tensor)) return [tensor];
+    return next.flatMap(furthest);
   };
-  const chosen = backward.filter((tensor) => candidates.has(tensor)).map(furthest);
+  const chosen = backward.filter((tensor) => candidates.has(tensor)).flatMap(furthest);
   return [...new Set(chosen)];
 }
 
