@@ -1,8 +1,8 @@
 // Who gave each value of a recipe, and where it stands: a flag, a place in the file, or nobody.
 
 import { basename } from "node:path";
-import type { KeyPath, RecipeDocument } from "./document.ts";
-import { type Locate, valueAt } from "./faults.ts";
+import { type KeyPath, type RecipeDocument, valueAt } from "./document.ts";
+import type { Locate } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
 import type { Override } from "./overrides.ts";
 import type { ParsedRecipe } from "./schema.ts";
