@@ -34,5 +34,7 @@ describe("names that the model has not", () => {
     };
     expect(unmatchedNames(options, model)).toEqual([]);
     expect(unmatchedNames({ exclude: "nothing.*" }, model)).toEqual([]);
+    const kept = { "model.layers.0.self_attn.q_proj.lora_E": [true, false] };
+    expect(unmatchedNames({ rankPattern: kept }, model)).toEqual([]);
   });
 });

@@ -43,7 +43,11 @@ export function unmatchedNames(options: NamingOptions, model: ModelDescription):
   for (const option of ["rankPattern", "alphaPattern", "frequencyPattern"] as const) {
     const fits = (key: string) => (path: string) =>
       patternValue({ [key]: true }, path, `method.${option}`) ?? false;
-    const unused = Object.keys(patterns[option] ?? {}).filter((key) => !paths.some(fits(key)));
+    // AdaLoRA's rankPattern is no option by names: it says which triplets of each tensor were kept.
+    const keys = Object.entries(patterns[option] ?? {}).flatMap(([key, value]) =>
+      typeof value === "number" ? key : [],
+    );
+    const unused = keys.filter((key) => !paths.some(fits(key)));
     if (unused.length > 0) faults.push(unnamed(option, unused));
   }
   const outside = layersToTransform.filter((layer) => layer > last);
