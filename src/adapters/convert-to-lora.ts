@@ -141,7 +141,9 @@ function checkConvertible(
       where,
       rule: "a LoRA changes the weights of linear modules alone",
       seen,
-      fix: "merge the adapter into its model instead: tunesmith merge --model MODEL --adapter DIR --out DIR",
+      fix: method.unmergeable
+        ? "keep the adapter beside the model: every command takes --adapter"
+        : "merge the adapter into its model instead: tunesmith merge --model MODEL --adapter DIR --out DIR",
     });
   if (method.unmergeable) fault(`converting ${method.name}`, method.unmergeable);
   else if (!method.mergeInto)

@@ -114,14 +114,14 @@ const isPartOfBase = (init: unknown) => init === "pissa" || init === "olora";
 
 const lastName = (path: string): string => path.split(".").at(-1)!;
 
-/** `….q_proj.ia3_l` → `q_proj.ia3_l`. */
+/** `….q_proj.ia3_l` → `q_proj.ia3_l`; a bias has both names of its weight in front. */
 const kindOf = (key: string): string =>
   key
     .replace(/^base_model\.model\./, "")
     .replace(/\.weight$/, "")
     .split(".")
     .filter((part) => !/^\d+$/.test(part))
-    .slice(-2)
+    .slice(key.endsWith(".bias") ? -3 : -2)
     .join(".");
 
 const norm = (data: Float32Array): number =>

@@ -161,13 +161,13 @@ async function assemble(
     checkpoint.config.model_type,
     checkpoint.source,
   );
+  if (options.method) refuseIdleOptions(options.method, description);
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
   const asked =
     methodOptions &&
     (adapter
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
       : bindMethod(methodOptions, description));
-  if (options.method) refuseIdleOptions(options.method);
   if (asked && checkpoint.newTokens)
     checkNewTokens(asked, checkpoint.newTokens, architecture, options.onWarning);
   checkDtype(dtype, options);

@@ -1,7 +1,12 @@
 // What a model cannot be opened with, told before weights are read.
 
 import { type Fault, TunesmithError } from "../errors.ts";
-import { idleOptions, type MethodOptions } from "../methods/index.ts";
+import {
+  idleOptions,
+  type MethodOptions,
+  type ModelDescription,
+  unmatchedNames,
+} from "../methods/index.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
 import { isForRunning, MODEL_DTYPES, type ModelDtype } from "./weights/model-dtype.ts";
 import type { AskedQuantization } from "./weights/quantized-weights.ts";
@@ -36,11 +41,10 @@ export function checkDtype(
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
-/** @throws TunesmithError (config) with every option that has no effect */
-export function refuseIdleOptions(method: MethodOptions): void {
-  const faults = idleOptions(method).map(({ option, ...fault }) => ({
-    where: `method.${option}`,
-    ...fault,
-  }));
+/** @throws TunesmithError (config) with every option that has no effect, or none on this model */
+export function refuseIdleOptions(method: MethodOptions, model: ModelDescription): void {
+  const faults = [...idleOptions(method), ...unmatchedNames(method, model)].map(
+    ({ option, ...fault }) => ({ where: `method.${option}`, ...fault }),
+  );
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }

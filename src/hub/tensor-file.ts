@@ -71,7 +71,10 @@ export async function readExactly(
   while (done < target.byteLength) {
     // Linux hands out at most 2 GiB a call.
     const wanted = Math.min(target.byteLength - done, 2 ** 30);
-    const { bytesRead } = await file.read(target, done, wanted, position + done);
+    // A folder can be opened like a file, and disks fail.
+    const { bytesRead } = await file
+      .read(target, done, wanted, position + done)
+      .catch((error) => Promise.reject(unreadable(path, error)));
     if (bytesRead === 0)
       throw new TunesmithError("checkpoint", {
         where: path,

@@ -88,6 +88,10 @@ describe("describing", () => {
       async (name) => (await describeAdapterFolder(stored(name))).library,
     );
     expect(await Promise.all(libraries)).toEqual(["PEFT", "MixLoRA", "LoRAMoE", "AdapterHub"]);
+    const union = await describeAdapterFolder(stored("adapterhub/unipelt"));
+    const biases = union.parts.map(({ name }) => name).filter((name) => name.endsWith("bias"));
+    expect(biases).toContain("task.adapter_down.bias");
+    expect(biases).not.toContain("gate.bias");
     const pissa = await describeAdapterFolder(stored("lora/pissa-as-trained"));
     expect(pissa.parts[0]!.ranks).toEqual([]);
   });
@@ -171,7 +175,16 @@ describe("converting to LoRA", () => {
     ["a rank of no weight", { adapter: QV, rank: 99 }, /shorter side is/],
     ["two choices", { rank: 2, energy: 0.5 }, /leave one of them out/],
     ["an energy above 1", { energy: 1.5 }, /at most 1/],
-    ["norms", { adapter: stored("tuners/ln-tuning"), rank: 2 }, /linear modules alone/],
+    [
+      "norms",
+      { adapter: stored("tuners/ln-tuning"), rank: 2 },
+      /linear modules alone[\s\S]*tunesmith merge/,
+    ],
+    [
+      "virtual tokens",
+      { adapter: stored("prompts/prompt"), rank: 2 },
+      /no weight can stand for[\s\S]*beside the model/,
+    ],
     [
       "biases",
       { adapter: stored("lora/bias-all"), model: tinyModelFolder("biases"), rank: 2 },

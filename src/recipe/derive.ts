@@ -10,7 +10,7 @@ import { methodDefinition } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import { listCheckpoints, RUN_FILES } from "../train/index.ts";
 import type { ChosenClassifier } from "./classifier.ts";
-import { valueAt } from "./faults.ts";
+import { valueAt } from "./document.ts";
 import type { LoadedRecipe } from "./load.ts";
 import type { Origin } from "./origins.ts";
 import type { ParsedRecipe } from "./schema.ts";

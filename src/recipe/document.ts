@@ -86,3 +86,13 @@ function offsetOf(document: Document, path: KeyPath, what: "key" | "value"): num
 function startOf(node: unknown): number | undefined {
   return (node as { range?: [number, number, number] | null } | null)?.range?.[0];
 }
+
+/** The value at a path of plain data, or undefined. */
+export function valueAt(data: unknown, at: KeyPath): unknown {
+  let value = data;
+  for (const step of at) {
+    if (value === null || typeof value !== "object") return undefined;
+    value = (value as Record<string | number, unknown>)[step];
+  }
+  return value;
+}

@@ -3,8 +3,9 @@
 
 import type { z } from "zod";
 import { type Fault, nearest } from "../errors.ts";
-import type { KeyPath } from "./document.ts";
-import { type RecipeKey, recipeKeys } from "./keys.ts";
+import { type KeyPath, valueAt } from "./document.ts";
+import { type KeyFacts, type RecipeKey, recipeKeys } from "./keys.ts";
+import { keyAt, namesAt } from "./keys-at.ts";
 
 /** Says where a key (`what: "key"`) or its value stands: `recipe.yaml:4:7`, or a flag. */
 export type Locate = (path: KeyPath, what: "key" | "value") => string;
@@ -17,12 +18,8 @@ export function describeIssues(issues: readonly Issue[], data: unknown, locate: 
   return issues.flatMap((issue) => {
     if (issue.code === "unrecognized_keys")
       return issue.keys.map((key) => unknownKey([...path(issue), key], data, keys, locate));
-    const value = valueAt(data, path(issue));
-    return [
-      value === undefined
-        ? missingKey(path(issue), keys, locate)
-        : wrongValue(issue, value, keys, locate),
-    ];
+    const isMissing = valueAt(data, path(issue)) === undefined;
+    return [isMissing ? missingKey(path(issue), data, locate) : wrongValue(issue, data, locate)];
   });
 }
 
@@ -30,15 +27,7 @@ export function describeIssues(issues: readonly Issue[], data: unknown, locate: 
 function unknownKey(at: KeyPath, data: unknown, keys: readonly RecipeKey[], locate: Locate): Fault {
   const section = at.slice(0, -1).join(".");
   const name = String(at.at(-1));
-  const variant = valueAt(data, [...at.slice(0, -1), "name"]);
-  const siblings = [
-    ...new Set(
-      keys
-        .filter(({ variant: only }) => !section || only === undefined || only === variant)
-        .filter(({ path: key }) => section === "" || key.startsWith(`${section}.`))
-        .map(({ path: key }) => key.split(".")[at.length - 1]!),
-    ),
-  ];
+  const siblings = namesAt(at.slice(0, -1), data);
   const near = nearest(name, siblings);
   const elsewhere = keys.find(({ path: key }) => key.split(".").at(-1) === name);
   const fix =
@@ -57,9 +46,9 @@ function unknownKey(at: KeyPath, data: unknown, keys: readonly RecipeKey[], loca
   };
 }
 
-function missingKey(at: KeyPath, keys: readonly RecipeKey[], locate: Locate): Fault {
+function missingKey(at: KeyPath, data: unknown, locate: Locate): Fault {
   const path = at.join(".");
-  const key = keys.find((each) => each.path === path);
+  const key = keyAt(at, data);
   return {
     where: locate(at, "value"),
     rule: `a recipe needs ${path}`,
@@ -77,29 +66,27 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "method.name": "say which one, as in `method: { name: lora }`",
 };
 
-function wrongValue(
-  issue: Issue,
-  value: unknown,
-  keys: readonly RecipeKey[],
-  locate: Locate,
-): Fault {
+function wrongValue(issue: Issue, data: unknown, locate: Locate): Fault {
   const at = path(issue);
+  const value = valueAt(data, at);
   const name = at.join(".");
   const options = allowedWords(issue);
   const near = typeof value === "string" ? nearest(value, options) : undefined;
   return {
     where: locate(at, "value"),
-    rule: `${name || "a recipe"} must be ${spoken(expectation(issue, name, keys))}`,
+    rule: `${name || "a recipe"} must be ${spoken(expectation(issue, keyAt(at, data)))}`,
     seen: inWords(value),
-    fix: near !== undefined ? `write ${near}` : fixFor(name, value, keys),
+    fix: near !== undefined ? `write ${near}` : fixFor(at, data),
   };
 }
 
-function fixFor(name: string, value: unknown, keys: readonly RecipeKey[]): string {
-  const key = keys.find((each) => each.path === name);
+function fixFor(at: KeyPath, data: unknown): string {
+  const value = valueAt(data, at);
+  // What is in a list or a map is described with it.
+  const key = keyAt(at, data) ?? keyAt(at.slice(0, -1), data);
   if (typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value)))
     return `write ${value} without quotes`;
-  if (key === undefined) return EXAMPLES[name] ?? "correct it";
+  if (key === undefined) return EXAMPLES[at.join(".")] ?? "correct it";
   const example =
     key.default !== undefined
       ? `; its default is ${JSON.stringify(key.default)}`
@@ -109,25 +96,25 @@ function fixFor(name: string, value: unknown, keys: readonly RecipeKey[]): strin
   return `${key.description.replace(/\.$/, "")}${example}`;
 }
 
-function expectation(issue: Issue, name: string, keys: readonly RecipeKey[]): string {
-  if (issue.code === "too_small") {
-    const more = issue.inclusive ? "at least" : "more than";
-    return `${more} ${issue.minimum}${issue.origin === "array" ? " items long" : ""}`;
-  }
-  if (issue.code === "too_big") {
-    const less = issue.inclusive ? "at most" : "less than";
-    return `${less} ${issue.maximum}${issue.origin === "array" ? " items long" : ""}`;
-  }
+function expectation(issue: Issue, key: KeyFacts | undefined): string {
+  if (issue.code === "too_small")
+    return bound(issue.inclusive ? "at least" : "more than", issue.minimum, issue.origin);
+  if (issue.code === "too_big")
+    return bound(issue.inclusive ? "at most" : "less than", issue.maximum, issue.origin);
   const options = allowedWords(issue);
   if ("discriminator" in issue) return options.map((each) => JSON.stringify(each)).join(" | ");
-  const key = keys.find((each) => each.path === name);
   if (key !== undefined) return key.type;
   if (options.length > 0) return options.join(" | ");
   if (issue.code === "invalid_type")
     return issue.expected === "object" || issue.expected === "record"
-      ? "a map of keys"
+      ? "map of key"
       : `of type ${issue.expected}`;
   return "something else";
+}
+
+function bound(words: string, limit: number | bigint, origin: string): string {
+  const items = origin === "array" ? (Number(limit) === 1 ? " item long" : " items long") : "";
+  return `${words} ${limit}${items}`;
 }
 
 /** A type as a sentence has it: "an integer" for "integer". */
@@ -161,14 +148,4 @@ function inWords(value: unknown): string {
 
 function path(issue: Issue): (string | number)[] {
   return issue.path.map((step) => (typeof step === "number" ? step : String(step)));
-}
-
-/** The value at a path of plain data, or undefined. */
-export function valueAt(data: unknown, at: KeyPath): unknown {
-  let value = data;
-  for (const step of at) {
-    if (value === null || typeof value !== "object") return undefined;
-    value = (value as Record<string | number, unknown>)[step];
-  }
-  return value;
 }

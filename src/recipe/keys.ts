@@ -4,27 +4,35 @@
 import { z } from "zod";
 import { recipeSchema, SHORTHANDS } from "./schema.ts";
 
-export interface RecipeKey {
-  /** Dotted, such as "train.learningRate". */
-  readonly path: string;
-  readonly section: string;
+/** What the schema says of a key, wherever it stands. */
+export interface KeyFacts {
   /** For people: `integer`, `"adamw" | "sgd"`, `list of string`. */
   readonly type: string;
   readonly description: string;
-  readonly required: boolean;
   /** The fixed default; undefined where there is none. */
   readonly default: unknown;
   /** How the value is found where there is no fixed default. */
   readonly derived?: string;
+}
+
+export interface RecipeKey extends KeyFacts {
+  /** Dotted, such as "train.learningRate". */
+  readonly path: string;
+  readonly section: string;
+  readonly required: boolean;
   /** The section's `name` that has this key, where only one has it (`lora`). */
   readonly variant?: string;
 }
 
-type Schema = z.core.JSONSchema.BaseSchema;
+export type Schema = z.core.JSONSchema.BaseSchema;
+
+/** What a recipe may be, sections written in full. */
+export const recipeSchemaAsJson = (): Schema =>
+  z.toJSONSchema(recipeSchema, { io: "input" }) as Schema;
 
 /** The recipe's JSON Schema (draft 2020-12), with the one-word form of sections allowed. */
 export function recipeJsonSchema(): Schema {
-  const schema = z.toJSONSchema(recipeSchema, { io: "input" }) as Schema;
+  const schema = recipeSchemaAsJson();
   const properties = { ...schema.properties };
   for (const section of Object.keys(SHORTHANDS)) {
     const { description, ...rest } = properties[section] as Schema;
@@ -35,7 +43,7 @@ export function recipeJsonSchema(): Schema {
 
 /** All keys in the schema's order. */
 export function recipeKeys(): RecipeKey[] {
-  const schema = z.toJSONSchema(recipeSchema, { io: "input" }) as Schema;
+  const schema = recipeSchemaAsJson();
   return Object.entries(schema.properties ?? {}).flatMap(([section, value]) =>
     keysOf(section, section, value as Schema, schema.required?.includes(section) ?? false),
   );
@@ -43,7 +51,7 @@ export function recipeKeys(): RecipeKey[] {
 
 /** What the sections are for, in the schema's order. */
 export function recipeSections(): { name: string; description: string; keys: RecipeKey[] }[] {
-  const schema = z.toJSONSchema(recipeSchema, { io: "input" }) as Schema;
+  const schema = recipeSchemaAsJson();
   const keys = recipeKeys();
   return Object.entries(schema.properties ?? {}).map(([name, value]) => ({
     name,
@@ -78,15 +86,19 @@ function keysOf(
     {
       path,
       section,
-      type: typeText(schema),
-      description: schema.description ?? "",
+      ...keyFacts(schema),
       required,
-      default: schema.default,
-      ...(typeof schema.derived === "string" ? { derived: schema.derived } : {}),
       ...(variant === undefined ? {} : { variant }),
     },
   ];
 }
+
+export const keyFacts = (schema: Schema): KeyFacts => ({
+  type: typeText(schema),
+  description: schema.description ?? "",
+  default: schema.default,
+  ...(typeof schema.derived === "string" ? { derived: schema.derived } : {}),
+});
 
 function constantOf(schema: unknown): unknown {
   return (schema as Schema | undefined)?.const;

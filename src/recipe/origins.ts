@@ -1,8 +1,9 @@
 // Who gave each value of a recipe, and where it stands: a flag, a place in the file, or nobody.
 
 import { basename } from "node:path";
-import type { KeyPath, RecipeDocument } from "./document.ts";
-import { type Locate, valueAt } from "./faults.ts";
+import { TunesmithError } from "../errors.ts";
+import { type KeyPath, type RecipeDocument, valueAt } from "./document.ts";
+import type { Locate } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
 import type { Override } from "./overrides.ts";
 import type { ParsedRecipe } from "./schema.ts";
@@ -60,4 +61,22 @@ export function flagOf(path: KeyPath, overrides: readonly Override[]): string | 
     // A shorthand section given by a flag: --model PATH sets model.path.
     (override.path.length === 1 && override.path[0] === path[0]);
   return overrides.findLast(sets)?.flag;
+}
+
+/**
+ * What a recipe and a model do together wrong, told with where the recipe says it: `method.targets`
+ * becomes `recipe.yaml:4:12 method.targets`, or the flag. Everything else stays as it is.
+ */
+export function withPlaces(error: unknown, origins: ReadonlyMap<string, Origin>): unknown {
+  if (!(error instanceof TunesmithError)) return error;
+  const placed = (where: string): string => {
+    const steps = /^[\w.]+/.exec(where)?.[0].split(".") ?? [];
+    const keys = steps.map((_, depth) => steps.slice(0, depth + 1).join("."));
+    const key = keys.findLast((each) => origins.has(each));
+    const { kind = "default", detail = "" } = (key && origins.get(key)) || {};
+    if (kind === "flag") return where.replace(key!, detail);
+    return kind === "recipe" && detail !== "" ? `${detail} ${where}` : where;
+  };
+  const faults = error.faults.map((fault) => ({ ...fault, where: placed(fault.where) }));
+  return new TunesmithError(error.code, faults, { cause: error.cause });
 }

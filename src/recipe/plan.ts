@@ -10,6 +10,7 @@ import { sizeOf } from "../tensor/index.ts";
 import { completeSettings, planSteps } from "../train/index.ts";
 import { type DataPreview, openRecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
+import { valueAt } from "./document.ts";
 import {
   type Estimate,
   estimate,
@@ -18,7 +19,6 @@ import {
   weightsOfTexts,
 } from "./estimate.ts";
 import { estimateImages, type ImageEstimate } from "./estimate-images.ts";
-import { valueAt } from "./faults.ts";
 import { recipeKeys } from "./keys.ts";
 import { inspectMachine } from "./machine.ts";
 import type { Origin } from "./origins.ts";

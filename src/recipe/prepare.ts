@@ -2,6 +2,7 @@
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
 import { checkNewTokens } from "../engine/adapters/own-tokens.ts";
+import { refuseIdleOptions } from "../engine/open-checks.ts";
 import { textContext } from "../engine/text-context.ts";
 import { asClassifier } from "../engine/weights/new-head.ts";
 import { asksForTokens, withNewTokens } from "../engine/weights/new-tokens.ts";
@@ -21,6 +22,7 @@ import { classifierFor } from "./classifier.ts";
 import { chooseRunFolder, deriveRecipe, quantizationOf, type ResolvedRecipe } from "./derive.ts";
 import { imageProcessorOf } from "./image-processor.ts";
 import { type LoadedRecipe, type LoadOptions, loadRecipe } from "./load.ts";
+import { withPlaces } from "./origins.ts";
 import type { ParsedRecipe, RecipeInput } from "./schema.ts";
 
 /** A recipe's file, the recipe as an object, or one that is already loaded. */
@@ -81,6 +83,7 @@ export async function prepare(
         ? await chooseRunFolder(loaded.name, { resume: options.resume })
         : { path: output, why: "" };
     const description = modelDescription(architecture, checkpoint.config.model_type, modelPath);
+    refuseIdleOptions(loaded.recipe.method, description);
     const method = bindMethod(loaded.recipe.method, description);
     checkPacking(method, loaded);
     const tokens = textContext({ architecture, method });
@@ -119,7 +122,7 @@ export async function prepare(
     };
   } catch (error) {
     await published.close();
-    throw error;
+    throw withPlaces(error, loaded.origins);
   }
 }
 

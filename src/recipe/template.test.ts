@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { methodNames } from "../methods/index.ts";
-import { valueAt } from "./faults.ts";
+import { valueAt } from "./document.ts";
 import { recipeKeys } from "./keys.ts";
 import { recipeSchema, SHORTHANDS } from "./schema.ts";
 import { recipeTemplate } from "./template.ts";

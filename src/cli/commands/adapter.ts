@@ -46,7 +46,10 @@ function showAdapter(description: AdapterDescription): string {
     ["file", [`${library}'s`, peftType].filter(Boolean).join(" ")],
     ["base", base ?? "not named"],
     ...(labels ? [["labels", labels.join(", ")]] : []),
-    ["size", `${formatCount(parameters)} in ${tensors} tensors, ${formatBytes(bytes)} in float32`],
+    [
+      "size",
+      `${formatCount(parameters)} in ${tensors} ${tensors === 1 ? "tensor" : "tensors"}, ${formatBytes(bytes)} in float32`,
+    ],
   ]);
   const number = (value: number) => Number(value.toPrecision(3)).toString();
   const list = (values: readonly number[]) => values.map(number).join(", ") || "-";

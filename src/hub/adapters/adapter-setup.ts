@@ -1,6 +1,7 @@
 // A folder of several adapters with the fusion over them, as AdapterHub's library saves a setup:
 // adapter_setup.json, a folder for each adapter and one for the fusion, named by all of them.
 
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
@@ -12,7 +13,8 @@ import {
 } from "../json-file.ts";
 import { makeFolder } from "../make-folder.ts";
 import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
-import { ADAPTER_CONFIG, pythonJson } from "./peft-config.ts";
+import { ADAPTER_CONFIG, notAnAdapter } from "./not-an-adapter.ts";
+import { pythonJson } from "./peft-config.ts";
 
 /** The release whose files these are, as AdapterHub's library notes it. */
 export const ADAPTERHUB_VERSION = "1.3.0";
@@ -100,6 +102,7 @@ export async function writeAdapterSetup(
  */
 export function readFusedConfig(folder: string): JsonObject {
   const path = join(folder, ADAPTER_CONFIG);
+  if (!existsSync(path)) throw notAnAdapter(folder);
   const envelope = readJsonObjectAtOnce(path);
   if (isJsonObject(envelope.config)) return envelope;
   throw new TunesmithError("checkpoint", {

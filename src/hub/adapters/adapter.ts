@@ -3,7 +3,7 @@
 // is another and whose tensor names hold it. Of methods that compute their adapter by an encoder, PEFT
 // keeps the adapter alone; here the encoder lies beside it, in a file that PEFT does not look at.
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
@@ -14,7 +14,8 @@ import { pickleRefused } from "../pickle.ts";
 import { isAdapterSetup, readAdapterSetup, writeAdapterSetup } from "./adapter-setup.ts";
 import { type AdapterTensors, readAdapterTensors, writeAdapterTensors } from "./adapter-tensors.ts";
 import { hasExperts, withExperts, writeExperts } from "./expert-folders.ts";
-import { ADAPTER_CONFIG, pythonJson, readPeftConfig, writePeftConfig } from "./peft-config.ts";
+import { ADAPTER_CONFIG, notAnAdapter } from "./not-an-adapter.ts";
+import { pythonJson, readPeftConfig, writePeftConfig } from "./peft-config.ts";
 
 export interface Adapter {
   /** adapter_config.json as it stands. */
@@ -66,6 +67,7 @@ export const adapterKind = (
  * Throws a TunesmithError ("checkpoint") for a folder that is no adapter; pickles are never opened.
  */
 export async function readAdapter(folder: string, adapterName = "default"): Promise<Adapter> {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw notAnAdapter(folder);
   const setup = await readAdapterSetup(folder);
   if (setup) return setup;
   const config = await readPeftConfig(folder);

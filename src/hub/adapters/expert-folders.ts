@@ -3,14 +3,13 @@
 // In memory it is one adapter: an expert's tensors have its number in front of their keys, and its
 // configuration is in `experts`.
 
-import { statSync } from "node:fs";
-
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { TunesmithError } from "../../errors.ts";
 import { isJsonObject, type JsonObject, readJsonObjectAtOnce } from "../json-file.ts";
 import { makeFolder } from "../make-folder.ts";
 import type { AdapterTensors } from "./adapter-tensors.ts";
-import { ADAPTER_CONFIG } from "./peft-config.ts";
+import { ADAPTER_CONFIG, notAnAdapter } from "./not-an-adapter.ts";
 
 /** What is read and written here, given how one adapter is. */
 interface Adapter {
@@ -34,8 +33,8 @@ const folderName = (expert: number): string => `expert-${expert}`;
 export function expertFolders({ adapters }: JsonObject, folder: string): string[] {
   return Object.entries(adapters as JsonObject).map(([, path], expert) => {
     const beside = join(folder, folderName(expert));
-    const isThere = statSync(join(beside, ADAPTER_CONFIG), { throwIfNoEntry: false }) !== undefined;
-    return isThere ? beside : String(path);
+    const isElsewhere = !existsSync(join(beside, ADAPTER_CONFIG)) && existsSync(String(path));
+    return isElsewhere ? String(path) : beside;
   });
 }
 
@@ -45,6 +44,7 @@ export function expertFolders({ adapters }: JsonObject, folder: string): string[
  */
 export function readExpertConfig(folder: string): JsonObject {
   const path = join(folder, ADAPTER_CONFIG);
+  if (!existsSync(path)) throw notAnAdapter(folder);
   const config = readJsonObjectAtOnce(path);
   if (config.peft_type === "LORA") return config;
   throw new TunesmithError("checkpoint", {

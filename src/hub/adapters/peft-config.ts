@@ -2,15 +2,13 @@
 // is the method's business), written as Python's `json.dumps(indent=2, sort_keys=True)` would.
 
 import { join } from "node:path";
-import { TunesmithError } from "../../errors.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { type JsonObject, readJsonObject } from "../json-file.ts";
 import { spellingOf } from "../number-spelling.ts";
+import { ADAPTER_CONFIG, notAnAdapter } from "./not-an-adapter.ts";
 
 /** The release whose files these are; PEFT writes its own version into the same key. */
 export const PEFT_VERSION = "0.21.2";
-
-export const ADAPTER_CONFIG = "adapter_config.json";
 
 /** Of what is written anew, Python writes these as floats, `0.0` where JavaScript would write `0`. */
 const FLOAT_KEYS = new Set([
@@ -36,15 +34,9 @@ const FLOAT_KEYS = new Set([
 
 /** Reads an adapter folder's configuration. Throws a TunesmithError ("checkpoint") where there is none. */
 export async function readPeftConfig(folder: string): Promise<JsonObject> {
-  const path = join(folder, ADAPTER_CONFIG);
-  const value = await readJsonObject(path);
-  if (value) return value;
-  throw new TunesmithError("checkpoint", {
-    where: path,
-    rule: `an adapter is a folder with ${ADAPTER_CONFIG} and adapter_model.safetensors`,
-    seen: "no such file",
-    fix: "name the folder that the adapter was saved to",
-  });
+  const value = await readJsonObject(join(folder, ADAPTER_CONFIG));
+  if (!value) throw notAnAdapter(folder);
+  return value;
 }
 
 /** Writes an adapter folder's configuration, marked as PEFT marks saved ones (`inference_mode`). */
