@@ -44,6 +44,19 @@ describe("adapters of a loaded model", () => {
     await model.adapters.use(null);
   });
 
+  it("are refused where they have more tokens than the model", async () => {
+    const folder = join(CASES, "grown-besides/adapter");
+    await expect(model.adapters.load("more", folder)).rejects.toThrow(
+      /grown-besides[\s\S]*for 100 tokens, and a model that was loaded with 97[\s\S]*{ adapter: DIR }/,
+    );
+    const ofLora = join(CASES, "grown-tied-head-lora/adapter");
+    await expect(model.adapters.load("more", ofLora)).rejects.toThrow(/for 100 tokens/);
+    expect(model.adapters.names).toEqual(["a", "b"]);
+    const own = await loadModel(tinyModelFolder("base"), { threads: 1, adapter: folder });
+    expect((await own.forward({ inputIds: [[5, 99]] })).logits.shape).toEqual([1, 2, 100]);
+    await own.dispose();
+  });
+
   it("continue prompts", async () => {
     const options = { inputIds: batch.inputIds, maxNewTokens: 5, ignoreEos: true };
     const own = async (name: string | null) =>

@@ -60,6 +60,15 @@ describe.each(CASES)("%s beside the balance of routers", (_, method, withoutLoss
     }));
 });
 
+it("AdaLoRA's loss has its gradient on the output matrix, which runs on labelled rows alone", async () => {
+  const method = { ...ADALORA, targets: ["lm_head", "q_proj"], orthogonality: 2 };
+  const without = await addedLoss("base", { ...method, targets: ["q_proj"] });
+  await moved("base", method, async (model, added) => {
+    expect(Math.abs(added - without)).toBeGreaterThan(0.01);
+    expect(await slopeError(model, batch)).toBeLessThan(0.01);
+  });
+});
+
 /** V − I at each place of a fusion, by V's name. */
 const excesses = ({ parameters }: EngineModel) =>
   new Map(

@@ -1,10 +1,12 @@
 // Losses beside the objective's: the method's and the architecture's, each of what it reported itself
-// from all layers together.
+// from all layers together, and the method's of its tensors, which no layer needs to run for.
 
+import type { BoundMethod } from "../methods/index.ts";
 import type { AuxiliaryLossOf } from "../models/index.ts";
 import { floatData } from "../runtime/values.ts";
 import type { BlockPassed } from "./blocks.ts";
 import type { GradientOptions } from "./model.ts";
+import { addGradient, type ParameterSet } from "./parameters.ts";
 import type { StatisticGradients } from "./passes.ts";
 import { REPORTERS, type Reporter } from "./trace.ts";
 
@@ -26,6 +28,24 @@ export function auxiliaryLoss(
     );
   }
   return total === undefined ? undefined : { loss: total, gradients: scaled };
+}
+
+/** Adds the gradients of a method's losses of its tensors; their sum, undefined where it has none. */
+export function addTensorLosses(
+  method: BoundMethod | undefined,
+  { parameter }: ParameterSet,
+  { auxiliaryScale = 1 }: GradientOptions,
+): number | undefined {
+  if (!method?.tensorLosses) return undefined;
+  let total = 0;
+  for (const { spec, loss, gradient } of method.tensorLosses((one) => parameter(one).data)) {
+    addGradient(
+      parameter(spec),
+      gradient.map((value) => auxiliaryScale * value),
+    );
+    total += loss;
+  }
+  return total;
 }
 
 /** What one reported, by name. */

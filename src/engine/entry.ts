@@ -10,7 +10,7 @@ import { embedTokens } from "./embedding.ts";
 import { putImageStates, takeImageGradients } from "./image-rows.ts";
 import type { ImageStates } from "./images.ts";
 import type { ParameterSet } from "./parameters.ts";
-import type { Passed, Passes, StatisticGradients } from "./passes.ts";
+import type { Passed, Passes } from "./passes.ts";
 import { scatterAddRows } from "./rows.ts";
 import type { TraceShape } from "./trace.ts";
 import { putVirtualStates, takeVirtualGradients } from "./virtual-tokens.ts";
@@ -41,12 +41,7 @@ export interface Entry {
     images?: ImageStates,
   ): Promise<Entered>;
   /** Adds the gradients of what made x, from that of x; both are let go of. */
-  leave(
-    entered: Entered,
-    gradient: Value | undefined,
-    run: RunValues,
-    ofStatistics?: StatisticGradients,
-  ): Promise<void>;
+  leave(entered: Entered, gradient: Value | undefined, run: RunValues): Promise<void>;
 }
 
 export interface EntryOptions {
@@ -110,14 +105,14 @@ export function createEntry(options: EntryOptions): Entry {
       return { x: y, isTrained, tokenIds, shape, virtualTokens, embedded, images, entered };
     },
 
-    async leave(left, arrived, run, ofStatistics) {
+    async leave(left, arrived, run) {
       const { tokenIds, shape, virtualTokens, embedded, images, entered } = left;
       let gradient = arrived;
       if (entered) gradient = await passes.backward(entered, gradient, run);
       if (images && gradient) {
         const ofImages = new Float32Array(images.states.length);
         takeImageGradients(floatData(gradient), ofImages, tokenIds, imageToken);
-        if (images.isTrained) await images.backward(ofImages, ofStatistics);
+        if (images.isTrained) await images.backward(ofImages);
       }
       if (embedded) gradient = await passes.backward(embedded, gradient, run);
       if (virtualTokens) {

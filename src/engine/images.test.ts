@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { MethodOptions } from "../methods/index.ts";
 import { patchPositions } from "../models/siglip.ts";
+import { zeroGradients } from "../runtime/optimizer.ts";
 import { arrayDifference } from "../runtime/testing/array-difference.ts";
 import type { PixelValues } from "./batch.ts";
 import { createDecoder } from "./decoding/decoder.ts";
@@ -141,20 +142,26 @@ it("what has a share for every token of a text adapts the decoder", async () => 
   await rm(folder, { recursive: true });
 });
 
-it("AdaLoRA's factors in the encoder count once in its loss, whatever number of images there is", async () => {
+it("AdaLoRA's factors in the encoder count once in its loss, whatever number of images there is, or none", async () => {
   const targets = ".*vision_model.*q_proj";
   const method = { name: "adalora", totalSteps: 100, targets, orthogonality: 0.5 } as const;
   const model = await openTiny("idefics3", { method });
   const lossOf = async (count: number) => {
     const [ids = []] = batch.inputIds;
-    const more = Array.from({ length: count - 1 }, () => [96, 96, 96, 96]).flat();
+    const more = Array.from({ length: Math.max(0, count - 1) }, () => [96, 96, 96, 96]).flat();
     const inputIds = [[...more, ...ids]];
-    const pixelValues = Array.from({ length: count }, () => picture!);
-    const options = { scale: 1 };
-    return model.accumulateGradients({ inputIds, labels: inputIds, pixelValues }, options);
+    const images = Array.from({ length: count }, () => picture!);
+    const pixels = count > 0 ? { pixelValues: images } : {};
+    return model.accumulateGradients({ inputIds, labels: inputIds, ...pixels }, { scale: 1 });
   };
   const { auxiliaryLoss } = await lossOf(1);
   expect(auxiliaryLoss).toBeGreaterThan(0);
   expect((await lossOf(3)).auxiliaryLoss).toBe(auxiliaryLoss);
+  zeroGradients(model.parameters);
+  expect((await lossOf(0)).auxiliaryLoss).toBe(auxiliaryLoss);
+  for (const { name, gradient, hasGradient } of model.parameters) {
+    expect(hasGradient, name).toBe(!name.endsWith("lora_E"));
+    expect(gradient.some((value) => value !== 0)).toBe(hasGradient);
+  }
   await model.dispose();
 });

@@ -10,7 +10,7 @@ import { type PixelValues, pixelsOf } from "./batch.ts";
 import type { RunValues } from "./bind.ts";
 import { type BlockPassed, createBlocks } from "./blocks.ts";
 import { createKeptStates } from "./kept-states.ts";
-import { createPasses, type Part, type PassesOptions, type StatisticGradients } from "./passes.ts";
+import { createPasses, type Part, type PassesOptions } from "./passes.ts";
 import type { TraceShape } from "./trace.ts";
 
 /** What images have become. */
@@ -19,13 +19,8 @@ export interface ImageStates {
   readonly states: Float32Array;
   /** Whether anything trained has a part in them. */
   readonly isTrained: boolean;
-  /** What was passed of the first image, as all report the same: for losses beside the objective's. */
-  readonly passed: readonly BlockPassed[];
-  /**
-   * Adds the gradients of what made the states, from theirs and from those of what was reported; what
-   * forward left is let go of.
-   */
-  backward(gradient: Float32Array, ofStatistics?: StatisticGradients): Promise<void>;
+  /** Adds the gradients of what made the states, from theirs; what forward left is let go of. */
+  backward(gradient: Float32Array): Promise<void>;
 }
 
 export interface ImageReader {
@@ -134,14 +129,10 @@ export function createImageReader(images: ImageEncoder, options: ImageReaderOpti
       return {
         states,
         isTrained: seen.some(({ passed }) => passed.length > 0),
-        passed: seen[0]?.passed ?? [],
-        async backward(gradient, ofStatistics) {
-          for (const one of seen.toReversed()) {
-            const { passed, run, start, end } = one;
-            const ofReported = one === seen[0] ? ofStatistics : undefined;
+        async backward(gradient) {
+          for (const { passed, run, start, end } of seen.toReversed()) {
             let ofOutput = passed.length > 0 ? rowsOf(gradient.subarray(start, end)) : undefined;
-            for (const block of passed.toReversed())
-              ofOutput = await block.backward(ofOutput, run, ofReported);
+            for (const block of passed.toReversed()) ofOutput = await block.backward(ofOutput, run);
           }
         },
       };
@@ -159,7 +150,6 @@ export function createImageReader(images: ImageEncoder, options: ImageReaderOpti
 export const frozenStates = (states: Float32Array): ImageStates => ({
   states,
   isTrained: false,
-  passed: [],
   backward: async () => {},
 });
 
@@ -170,6 +160,20 @@ export function imageRows(pictures: readonly PixelValues[], images: ImageEncoder
       count * images.rowCount(images.positions(height, width).length),
   );
   return rows.reduce((sum, count) => sum + count, 0);
+}
+
+/**
+ * Whether a parameter is of a module that images alone go through, so that texts without any leave it out.
+ * Its key has the module's path in front, behind PEFT's prefix where there is one.
+ */
+export function isOfImages(images: ImageEncoder | undefined): (key: string) => boolean {
+  const paths = new Set(
+    images?.stack.weights.map(({ name }) => name.replace(/\.(weight|bias)$/, "")),
+  );
+  return (key) => {
+    const parts = key.replace(/^base_model\.model\./, "").split(".");
+    return paths.size > 0 && parts.some((_, end) => paths.has(parts.slice(0, end + 1).join(".")));
+  };
 }
 
 /** What a method does to linear modules and to weights; texts and the decoder's sites are not here. */

@@ -33,6 +33,7 @@ import { checkNewTokens, withTokensOf } from "./adapters/own-tokens.ts";
 import { checkEncoder } from "./computed-tensors.ts";
 import { embedTokens } from "./embedding.ts";
 import { forwardWith } from "./forward.ts";
+import { isOfImages } from "./images.ts";
 import type { Model } from "./model.ts";
 import { createNetwork } from "./network.ts";
 import {
@@ -209,6 +210,7 @@ async function assemble(
     method?.parameters ?? [],
     first,
     stored ?? decided?.values ?? new Map([...initial].map(([key, data]) => [key, data.slice()])),
+    isOfImages(architecture.images),
   );
   forgetReplaced(weights, architecture, method);
 
@@ -253,10 +255,10 @@ async function assemble(
 /** The checkpoint with the tokens asked for, or with the adapter's. */
 function withTokens(
   checkpoint: Checkpoint,
-  { adapter: folder, tokens }: OpenOptions,
+  { adapter: folder, tokens, onWarning }: OpenOptions,
   adapter: Adapter | undefined,
 ): Checkpoint | Promise<Checkpoint> {
-  if (adapter) return withTokensOf(adapter, folder!, checkpoint);
+  if (adapter) return withTokensOf(adapter, folder!, checkpoint, onWarning);
   return tokens && asksForTokens(tokens) ? withNewTokens(checkpoint, tokens) : checkpoint;
 }
 

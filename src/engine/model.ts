@@ -18,6 +18,8 @@ export interface Parameter {
   readonly gradient: Float32Array;
   /** Default 1. */
   readonly learningRateFactor?: number;
+  /** Only of parameters that a batch may leave out: whether a gradient has been added since they were zeroed. */
+  hasGradient?: boolean;
 }
 
 /** A sum over the trained positions (or labelled rows) of a batch, and how many there were. */

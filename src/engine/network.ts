@@ -6,7 +6,7 @@ import type { BoundMethod } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
-import { auxiliaryLoss } from "./auxiliary-loss.ts";
+import { addTensorLosses, auxiliaryLoss } from "./auxiliary-loss.ts";
 import { type Batch, targetsOfBatch } from "./batch.ts";
 import { createBind } from "./bind.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
@@ -122,7 +122,9 @@ export function createNetwork(options: NetworkOptions): Network {
     const batch = withVirtualTokens(given, virtualCount);
     const { rows, labels } = targetsIn(batch);
     const tokenCount = targetsOfBatch(batch);
-    if (tokenCount === 0) return { lossSum: 0, tokenCount };
+    const ofTensors = training && addTensorLosses(method, options.parameters, training);
+    const added = (loss = ofTensors) => (loss === undefined ? {} : { auxiliaryLoss: loss });
+    if (tokenCount === 0) return { lossSum: 0, tokenCount, ...added() };
     const inputs = await trunk.inputs(batch, training?.seed);
     const below = await trunk.forward(batch, inputs, { training: training !== undefined });
     const allRows = below.x.dims;
@@ -144,10 +146,9 @@ export function createNetwork(options: NetworkOptions): Network {
     const scaled = await head.lossWithGradients(states, labels, training.scale, arriving, run);
     pool.give(states);
 
-    const ofImages = below.entered.images?.passed ?? [];
     const auxiliary = auxiliaryLoss(
       { architecture: architecture.auxiliaryLoss, method: method?.auxiliaryLoss },
-      [...ofImages, ...below.blocks, ...(last ? [last] : [])],
+      [...below.blocks, ...(last ? [last] : [])],
       training,
     );
     const ofStatistics = auxiliary?.gradients;
@@ -165,7 +166,7 @@ export function createNetwork(options: NetworkOptions): Network {
     return {
       lossSum: scaled / training.scale,
       tokenCount,
-      ...(auxiliary && { auxiliaryLoss: auxiliary.loss }),
+      ...added(auxiliary && auxiliary.loss + (ofTensors ?? 0)),
     };
   };
 

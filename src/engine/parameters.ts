@@ -46,11 +46,13 @@ interface Entry {
 
 /**
  * @param stored values read from an adapter or a checkpoint, by key; the rest start as declared
+ * @param isOptional whether a batch may leave a parameter out, by its key
  */
 export async function createParameters(
   specs: readonly ParameterSpec[],
   first: FirstValue,
   stored: ReadonlyMap<string, Float32Array> = new Map(),
+  isOptional: (key: string) => boolean = () => false,
 ): Promise<ParameterSet> {
   const entries = new Map<string, Entry>();
   for (const spec of specs) {
@@ -59,8 +61,14 @@ export async function createParameters(
     const { key: name, shape, learningRateFactor } = spec;
     const role = parameterRole(spec);
     const gradient = new Float32Array(role === "trained" ? sizeOf(shape) : 0);
-    const factor = learningRateFactor === undefined ? {} : { learningRateFactor };
-    const parameter: Parameter = { name, shape, data, gradient, ...factor };
+    const parameter: Parameter = {
+      name,
+      shape,
+      data,
+      gradient,
+      ...(learningRateFactor !== undefined && { learningRateFactor }),
+      ...(isOptional(name) && { hasGradient: false }),
+    };
     entries.set(name, { parameter, value: floats(data, shape), role });
   }
   const ofRoles = (...roles: readonly ParameterRole[]) =>
@@ -79,4 +87,10 @@ export async function createParameters(
 /** target += values, element by element. */
 export function addInto(target: Float32Array, values: Float32Array): void {
   for (let i = 0; i < target.length; i++) target[i]! += values[i]!;
+}
+
+/** Adds to a parameter's gradient. */
+export function addGradient(parameter: Parameter, values: Float32Array): void {
+  addInto(parameter.gradient, values);
+  if (parameter.hasGradient === false) parameter.hasGradient = true;
 }

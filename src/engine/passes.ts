@@ -13,7 +13,7 @@ import {
   leaveExperts,
   weightedExpert,
 } from "./experts/pieces.ts";
-import { addInto, type ParameterSet } from "./parameters.ts";
+import { addGradient, type ParameterSet } from "./parameters.ts";
 import { remember } from "./remember.ts";
 import { compileSegment, type Segment, type Step } from "./segment.ts";
 import { createTracer, type Reporter, type TraceShape } from "./trace.ts";
@@ -183,7 +183,7 @@ export function createPasses(options: PassesOptions): Passes {
           ...ofParameters,
         ]);
         segment.trained.forEach((spec, i) => {
-          addInto(parameters.parameter(spec).gradient, floatData(ofParameters[i]!));
+          addGradient(parameters.parameter(spec), floatData(ofParameters[i]!));
           pool.give(ofParameters[i]!);
         });
         inputGradient = ofInput[0];

@@ -155,7 +155,7 @@ export function createTrunk(options: TrunkOptions): Trunk {
       let gradient = arrived;
       for (const block of done.toReversed())
         gradient = await block.backward(gradient, run, ofStatistics);
-      await leave(entered, gradient, run, ofStatistics);
+      await leave(entered, gradient, run);
     },
   };
 }

@@ -23,8 +23,7 @@ export function checkFits(method: BoundMethod, model: ModelDescription): void {
       fix: "use lora on attention or on the experts, or freeze with parts: routers or experts",
     });
   const looking = model.imageWeights && method.adapted && pathOfImages(method.adapted, model);
-  const reportsTexts = method.auxiliaryLoss !== undefined && !method.reportsTensors;
-  const readsTexts = reportsTexts || method.readsFirstPass || method.mixesPositions;
+  const readsTexts = method.auxiliaryLoss || method.readsFirstPass || method.mixesPositions;
   if (looking !== undefined && readsTexts) faults.push(withoutTexts(method.name, looking));
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }

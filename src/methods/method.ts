@@ -83,6 +83,14 @@ export interface MethodScope {
   statistic(name: string, value: Tensor): void;
 }
 
+/** A term of a loss, which is of one trained tensor alone. */
+export interface TensorLoss {
+  readonly spec: ParameterSpec;
+  readonly loss: number;
+  /** In the tensor's shape. */
+  readonly gradient: Float32Array;
+}
+
 /** What attention is given in front of the sequence's own keys and values. */
 export interface PrefixStates {
   /** [1 or batch, kv heads, prefix length, head size]; keys are used as they are, not rotated. */
@@ -218,8 +226,8 @@ export interface BoundMethod {
   readonly readsFirstPass?: true;
   /** The loss of what the hooks reported; its mean over micro-batches counts. */
   readonly auxiliaryLoss?: AuxiliaryLossOf;
-  /** Whether what the hooks report depends on the method's tensors alone: one pass of several tells it. */
-  readonly reportsTensors?: true;
+  /** The terms of a loss of the method's tensors alone, which is the same whatever a batch has run. */
+  readonly tensorLosses?: (values: ParameterValues) => Iterable<TensorLoss>;
   /** What it does of its own between steps; what it remembers is in parameters marked `state`. */
   readonly schedule?: MethodSchedule;
   /** Why what it adds cannot become part of the weights; `mergeInto` is left out then. */

@@ -115,7 +115,6 @@ describe("the output matrix", () => {
   it.each([
     ["LoRAMoE", { name: "moe-lora", routing: "dense" }],
     ["MixLoRA", { name: "moe-lora", routing: "top-k" }],
-    ["AdaLoRA", { name: "adalora" }],
   ] as const)("is refused by %s, which reports to a loss of its own", (label, options) => {
     const targets = ["q_proj", "up_proj", "lm_head"];
     expect(() => bindMethod({ ...options, targets }, describeModel())).toThrow(
@@ -123,9 +122,9 @@ describe("the output matrix", () => {
     );
   });
 
-  it("is adapted by AdaLoRA where that loss is off", () => {
+  it("is adapted by AdaLoRA, whose loss is of its factors alone", () => {
     const targets = ["lm_head"];
-    const method = bindMethod({ name: "adalora", targets, orthogonality: 0 }, describeModel());
+    const method = bindMethod({ name: "adalora", targets }, describeModel());
     expect(method.adapted).toEqual(["lm_head"]);
   });
 });

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../api/index.ts";
+import { openModel } from "../engine/load.ts";
 import { tinyModelFolder } from "../engine/testing/tiny-models.ts";
 import { withNewTokens } from "../engine/weights/new-tokens.ts";
 import { type Checkpoint, openCheckpoint } from "../hub/index.ts";
@@ -119,6 +120,11 @@ const METHODS: [string, keyof typeof bases, MethodOptions][] = [
     "untied",
     { name: "lora", trainableTokens: { embed_tokens: [97, 98], lm_head: [97, 98] } },
   ],
+  [
+    "rows of the embedding and LoRA of the head that is tied to it",
+    "tied",
+    { name: "lora", targets: ["q_proj", "lm_head"], trainableTokens: [97, 98] },
+  ],
   ["whole modules", "tied", { name: "lora", modulesToSave: ["embed_tokens", "lm_head"] }],
   ["a LoRA of the embedding", "tied", { name: "lora", targets: ["q_proj", "embed_tokens"] }],
 ];
@@ -151,6 +157,23 @@ describe.each(METHODS)("an adapter that trains %s", (_name, kind, method) => {
     expect((await whole.loadTokenizer()).encode("abc")).toEqual([97]);
     await whole.dispose();
   });
+});
+
+it("rows that PEFT leaves out of an adapter's file are told of", async () => {
+  const folder = join(import.meta.dirname, "../../tests/parity/cases/lora");
+  const warningsOf = async (name: string, kind: keyof typeof bases) => {
+    const warnings: string[] = [];
+    const adapter = join(folder, name, "adapter");
+    const onWarning = (warning: string) => warnings.push(warning);
+    await (await openModel(bases[kind], { threads: 1, adapter, onWarning })).dispose();
+    return warnings.join();
+  };
+  const lacks = "adapter: the file lacks";
+  expect(await warningsOf("grown-embedding-lora", "untied")).toMatch(`${lacks} lm_head.weight for`);
+  expect(await warningsOf("grown-head-lora", "untied")).toMatch(
+    `${lacks} model.embed_tokens.weight`,
+  );
+  expect(await warningsOf("grown-rows", "untied")).not.toMatch(lacks);
 });
 
 it("a recipe trains the rows of its new tokens, and the adapter needs nothing beside it", async () => {

@@ -81,6 +81,35 @@ describe.each(TORCH_CASES)("$settings.name", ({ settings, weight, bias }) => {
   });
 });
 
+it.each(TORCH_CASES)("$settings.name leaves out what a step has no gradient of", ({ settings }) => {
+  const optional = () => ({
+    ...tensor("w.weight", [2, 2], [0.5, -1.25, 2, 0.125]),
+    hasGradient: false,
+  });
+  const [missing, steady] = [optional(), optional()];
+  const other = tensor("other", [1], [1]);
+  const optimizer = createOptimizer([missing, other], settings);
+  const reference = createOptimizer([steady], settings);
+  for (const [step, isThere] of [true, false, false, true, true].entries()) {
+    zeroGradients([missing, steady]);
+    const before = missing.data.slice();
+    if (isThere) {
+      for (const one of [missing, steady]) {
+        fillGradient(one, step);
+        one.hasGradient = true;
+      }
+      reference.step(1e-2);
+    }
+    optimizer.step(1e-2);
+    if (!isThere) expect(missing.data).toEqual(before);
+    expect(missing.data).toEqual(steady.data);
+  }
+  expect(other.data[0]).not.toBe(1); // decayed in every step
+  const again = createOptimizer([optional(), other], settings);
+  for (const [name, values] of optimizer.state)
+    expect(again.state.get(name)!.length).toBe(values.length);
+});
+
 it("shrinks gradients inside the step as clipGradients does before it", () => {
   const inside = makePair();
   const before = makePair();

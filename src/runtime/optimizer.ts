@@ -11,6 +11,11 @@ export interface TrainableTensor {
   readonly gradient: Float32Array;
   /** The learning rate of this tensor is that of the step times this. Default 1. */
   readonly learningRateFactor?: number;
+  /**
+   * Of a tensor that some steps have no gradient of: whether one has been added since `zeroGradients`. Without,
+   * the tensor stays as it is, moments and decay too, as in PyTorch where a gradient is None.
+   */
+  hasGradient?: boolean;
 }
 
 export type OptimizerName = "adamw" | "sgd";
@@ -33,7 +38,7 @@ export interface Optimizer {
   readonly name: OptimizerName;
   /** Updates done so far; AdamW's bias correction depends on it. */
   readonly stepCount: number;
-  /** One named array per tensor and moment: the live state, not a copy. */
+  /** Named arrays of each tensor, one a moment: the live state, not a copy. */
   readonly state: ReadonlyMap<string, Float32Array>;
   /** Updates every tensor in place from its gradient times `gradientScale` (default 1). */
   step(learningRate: number, gradientScale?: number): void;
@@ -73,12 +78,18 @@ export function isDecayed(tensor: Pick<TrainableTensor, "name">): boolean {
   return !UNDECAYED_NAME.test(tensor.name);
 }
 
+const isLeftOut = ({ hasGradient }: TrainableTensor): boolean => hasGradient === false;
+
 /** Loshchilov & Hutter, "Decoupled Weight Decay Regularization"; torch.optim.AdamW's order. */
 function createAdamW(tensors: readonly TrainableTensor[], settings: OptimizerSettings): Optimizer {
   const { weightDecay = 0, betas = [0.9, 0.999], epsilon = 1e-8, decays = isDecayed } = settings;
   const [beta1, beta2] = betas;
   const firstMoments = zeroedState(tensors);
   const secondMoments = zeroedState(tensors);
+  // Bias correction counts a tensor's own updates.
+  const missedSteps = tensors.map(
+    ({ hasGradient }) => new Float32Array(+(hasGradient !== undefined)),
+  );
   const decay = tensors.map((tensor) => (decays(tensor) ? weightDecay : 0));
   let stepCount = 0;
   return {
@@ -86,14 +97,24 @@ function createAdamW(tensors: readonly TrainableTensor[], settings: OptimizerSet
     get stepCount() {
       return stepCount;
     },
-    state: nameState(tensors, { first_moment: firstMoments, second_moment: secondMoments }),
+    state: nameState(tensors, {
+      first_moment: firstMoments,
+      second_moment: secondMoments,
+      missed_steps: missedSteps,
+    }),
     step(learningRate, gradientScale = 1) {
       stepCount++;
-      const secondScale = 1 / Math.sqrt(1 - beta2 ** stepCount);
       for (let i = 0; i < tensors.length; i++) {
         const { data, gradient, learningRateFactor = 1 } = tensors[i]!;
+        const missed = missedSteps[i]!;
+        if (isLeftOut(tensors[i]!)) {
+          missed[0]!++;
+          continue;
+        }
+        const updates = stepCount - (missed[0] ?? 0);
+        const secondScale = 1 / Math.sqrt(1 - beta2 ** updates);
         const rate = learningRate * learningRateFactor;
-        const stepSize = rate / (1 - beta1 ** stepCount);
+        const stepSize = rate / (1 - beta1 ** updates);
         const keep = 1 - rate * decay[i]!;
         const first = firstMoments[i]!;
         const second = secondMoments[i]!;
@@ -163,6 +184,7 @@ function createSgd(tensors: readonly TrainableTensor[], settings: OptimizerSetti
     step(learningRate, gradientScale = 1) {
       stepCount++;
       for (let i = 0; i < tensors.length; i++) {
+        if (isLeftOut(tensors[i]!)) continue;
         const { data, gradient, learningRateFactor = 1 } = tensors[i]!;
         const size = learningRate * learningRateFactor;
         const rate = decay[i]!;
@@ -195,8 +217,9 @@ function nameState(
 ): ReadonlyMap<string, Float32Array> {
   const state = new Map<string, Float32Array>();
   for (const [moment, arrays] of Object.entries(moments))
-    for (const [i, array] of arrays.entries()) state.set(`${tensors[i]!.name}.${moment}`, array);
-  if (state.size === tensors.length * Object.keys(moments).length) return state;
+    for (const [i, array] of arrays.entries())
+      if (array.length > 0) state.set(`${tensors[i]!.name}.${moment}`, array);
+  if (new Set(tensors.map(({ name }) => name)).size === tensors.length) return state;
   throw new TunesmithError("config", {
     where: "optimizer",
     rule: "every trainable tensor has a name of its own",
@@ -238,5 +261,8 @@ export function clipGradients(tensors: readonly TrainableTensor[], maxNorm: numb
 
 /** Sets every gradient to zero, as gradients accumulate from step to step otherwise. */
 export function zeroGradients(tensors: readonly TrainableTensor[]): void {
-  for (const { gradient } of tensors) gradient.fill(0);
+  for (const tensor of tensors) {
+    tensor.gradient.fill(0);
+    if (tensor.hasGradient) tensor.hasGradient = false;
+  }
 }

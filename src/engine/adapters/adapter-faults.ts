@@ -32,6 +32,15 @@ export const nameTaken = (name: string, folder: string) =>
     fix: `unload it first, or give another name`,
   });
 
+/** An adapter for more tokens than the loaded model has rows for. */
+export const moreTokens = (folder: string, own: number, rows: number) =>
+  new TunesmithError("checkpoint", {
+    where: `adapters: ${folder}`,
+    rule: "adapters beside each other share the model's embedding, which has one row a token",
+    seen: `an adapter for ${own} tokens, and a model that was loaded with ${rows}`,
+    fix: "load the model with this adapter alone, which brings its rows and its tokenizer: loadModel(MODEL, { adapter: DIR }); or merge it into a model of its own: tunesmith merge --model MODEL --adapter DIR --out DIR",
+  });
+
 /** A choice while another is part of the weights. */
 export const stillMerged = (merged: unknown) =>
   new TunesmithError("config", {

@@ -30,6 +30,7 @@ import { remember } from "../remember.ts";
 import { checkMergeable, isUntied, mergedWeight } from "../save.ts";
 import type { WeightStore } from "../weights/weights.ts";
 import {
+  moreTokens,
   nameTaken,
   noRank,
   noSuchAdapter,
@@ -46,6 +47,7 @@ import type {
   AdapterSet,
 } from "./adapter-set-contract.ts";
 import { adapterValues, bindAdapter } from "./bind-adapter.ts";
+import { tokenCountOf } from "./own-tokens.ts";
 
 export type {
   AdaptedModel,
@@ -172,6 +174,9 @@ export function createAdapterSet(options: AdapterSetOptions): AdapterSet {
       checkUnmerged();
       // Nothing is trained here: what an encoder made suffices.
       const { encoder: _, ...adapter } = await readAdapter(folder);
+      const { vocabularySize } = architecture.dimensions;
+      const count = tokenCountOf(adapter, architecture) ?? vocabularySize;
+      if (count > vocabularySize) throw moreTokens(folder, count, vocabularySize);
       loaded.set(name, await open(adapter, folder));
     },
     unload(name) {

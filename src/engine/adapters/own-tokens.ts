@@ -72,32 +72,63 @@ function placeIn(method: BoundMethod | undefined, path: string): Place {
   return method?.adapted?.includes(path) ? "base_layer." : "";
 }
 
+const storedPart = ({ tensors }: Adapter, path: string, part: Part = "weight") =>
+  PLACES.map((place) => tensors.get(keyOf(path, place, part))).find((tensor) => tensor);
+
+/**
+ * How many tokens the adapter's base had, where its file tells: by the modules that have a row for every
+ * token, or by its LoRA on one of them.
+ */
+export function tokenCountOf(
+  adapter: Adapter,
+  { embeddingName, outputPath, classifier }: BoundArchitecture,
+): number | undefined {
+  const { tensors } = adapter;
+  const embedding = pathOf(embeddingName);
+  const counts = [
+    storedPart(adapter, embedding)?.shape[0],
+    tensors.get(`base_model.model.${embedding}.lora_embedding_A`)?.shape[1],
+  ];
+  if (!classifier)
+    counts.push(
+      storedPart(adapter, outputPath)?.shape[0],
+      tensors.get(`base_model.model.${outputPath}.lora_B.weight`)?.shape[0],
+    );
+  return counts.find((count) => count !== undefined);
+}
+
 /**
  * The base with as many tokens as the adapter was trained with, and with the tokenizer of its folder
  * where there is one; the base itself where the adapter has nothing of its own.
+ * @param warn told of rows that the adapter's file lacks
  */
 export async function withTokensOf(
-  { tensors }: Adapter,
+  adapter: Adapter,
   folder: string,
   base: Checkpoint,
+  warn: (warning: string) => void = () => {},
 ): Promise<Checkpoint> {
-  const { embeddingName, outputName, outputPath, dimensions } = architectureFor(
-    base.config,
-    `${base.source}/config.json`,
-  );
-  const find = (path: string, part: Part = "weight") =>
-    PLACES.map((place) => tensors.get(keyOf(path, place, part))).find((tensor) => tensor);
-  const embedding = find(pathOf(embeddingName));
+  const architecture = architectureFor(base.config, `${base.source}/config.json`);
+  const { embeddingName, outputName, dimensions, classifier } = architecture;
   const tokenizer = existsSync(join(folder, "tokenizer.json"))
     ? await readTokenizerFolder(folder)
     : undefined;
   const { vocabularySize } = dimensions;
-  const rows = Math.max(embedding?.shape[0] ?? 0, vocabularySize);
+  const rows = Math.max(tokenCountOf(adapter, architecture) ?? 0, vocabularySize);
   if (!tokenizer && rows === vocabularySize) return base;
   const stored = (name: string) => {
-    if (name === `${outputPath}.bias`) return find(outputPath, "bias");
-    return name === outputName && name !== embeddingName ? find(outputPath) : embedding;
+    const part = name.endsWith(".bias") ? "bias" : "weight";
+    const found = storedPart(adapter, name.slice(0, -part.length - 1), part);
+    return found?.shape[0] === rows ? found : undefined;
   };
+  const matrices = new Set(classifier ? [embeddingName] : [embeddingName, outputName]);
+  const missing = [...matrices].filter((name) => rows > vocabularySize && !stored(name));
+  // PEFT saves no module beside LoRA on another one of the two.
+  if (missing.length > 0)
+    warn(
+      `${folder}: the file lacks ${missing.join(" and ")} for tokens from ${vocabularySize} on. Rows that ` +
+        "it does not train are the mean of the base's here; Transformers draws them near that mean",
+    );
   return enlargedCheckpoint(base, {
     rows,
     ids: [],

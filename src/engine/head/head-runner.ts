@@ -6,7 +6,7 @@ import type { BoundArchitecture } from "../../models/index.ts";
 import type { Runtime, Value } from "../../runtime/kernel.ts";
 import { type BufferPool, floatData, floats, integers, rowsFrom } from "../../runtime/values.ts";
 import type { Bind, RunValues } from "../bind.ts";
-import { addInto, type ParameterSet } from "../parameters.ts";
+import { addGradient, addInto, type ParameterSet } from "../parameters.ts";
 import { remember } from "../remember.ts";
 import { gatherRows, paddedRowCount, scatterAddRows } from "../rows.ts";
 import { createTracer } from "../trace.ts";
@@ -192,7 +192,7 @@ export function createHeadRunner(options: HeadRunnerOptions): HeadRunner {
           const { start, rows } = chunk;
           floatData(rowsOf(floatData(stateGradients), start, start + rows)).set(next());
         }
-        for (const spec of head.trained) addInto(parameters.parameter(spec).gradient, next());
+        for (const spec of head.trained) addGradient(parameters.parameter(spec), next());
         if (!output) return;
         const target = parameters.parameter(output).gradient;
         const normed = next();

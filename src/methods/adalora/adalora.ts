@@ -3,25 +3,18 @@
 // are those of PEFT's `AdaLoraConfig`; what PEFT leaves to the user's loop is the method's schedule here.
 
 import { TunesmithError } from "../../errors.ts";
-import type { AuxiliaryLoss } from "../../models/index.ts";
-import {
-  add,
-  constant,
-  constantTensor,
-  matmul,
-  multiply,
-  reshape,
-  subtract,
-  sum,
-  type Tensor,
-} from "../../tensor/index.ts";
+import { add, constant, multiply, reshape } from "../../tensor/index.ts";
 import { adaptedModules, shownTargets } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
-import type { BoundMethod, MethodDefinition, MethodScope, ModelDescription } from "../method.ts";
+import type {
+  BoundMethod,
+  MethodDefinition,
+  ModelDescription,
+  ParameterValues,
+} from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { lowRank } from "../parts/low-rank.ts";
 import { addLowRank } from "../parts/merge-weights.ts";
-import { refuseOutput } from "../targets.ts";
 import { patternKey, savedAdapter } from "./adalora-file.ts";
 import { type AdaloraModule, adaloraModule, scheduleState } from "./adalora-modules.ts";
 import {
@@ -32,6 +25,7 @@ import {
   fromAdaloraConfig,
 } from "./adalora-options.ts";
 import { rankSchedule } from "./adalora-schedule.ts";
+import { distanceFromOrthogonal } from "./orthogonality.ts";
 
 /** @throws TunesmithError (config) for targets that the model does not have and ranks that do not fit */
 function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMethod {
@@ -39,8 +33,6 @@ function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMetho
   const { initialRank, orthogonality, rankPattern } = options;
   checkRanks(options);
   const adapted = adaptedModules(model, options);
-  if (orthogonality > 0)
-    refuseOutput(model, adapted.modules, "AdaLoRA with its orthogonality loss");
   const modules = adapted.modules.map((target) => {
     const kept = rankPattern?.[patternKey(target.path)];
     return adaloraModule(target, kept ? kept.filter((stays) => stays).length : initialRank);
@@ -59,16 +51,21 @@ function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMetho
     ...bound,
     parameters: [...bound.parameters, ...(schedule ? scheduleState(active) : [])],
     ...(orthogonality > 0 && {
-      reportsTensors: true,
-      // As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum.
-      auxiliaryLoss: (grams) => orthogonalityLoss(grams, orthogonality / (2 * modules.length)),
+      *tensorLosses(values: ParameterValues) {
+        // As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum.
+        const weight = orthogonality / (2 * modules.length);
+        for (const { a, b } of active) {
+          yield distanceFromOrthogonal(a.spec, "rows", values(a.spec), weight);
+          yield distanceFromOrthogonal(b.spec, "columns", values(b.spec), weight);
+        }
+      },
     }),
     ...(schedule && { schedule }),
   };
 }
 
 function tripletUpdate(
-  { initialRank, alpha, dropout, orthogonality }: AdaloraSettings,
+  { initialRank, alpha, dropout }: AdaloraSettings,
   module: AdaloraModule,
 ): ModuleUpdate {
   const { path, rank } = module;
@@ -80,7 +77,6 @@ function tripletUpdate(
     parameters: [a, b, e],
     apply(x, base, scope) {
       const [right, left] = [scope.parameter(a), scope.parameter(b)];
-      if (scope.training && orthogonality > 0) reportGrams(path, right, left, rank, scope);
       const values = multiply(reshape(scope.parameter(e), [1, rank]), constant(scaling));
       return add(lowRank(scope.dropout(x, dropout, path), right, left, values), base(x));
     },
@@ -109,35 +105,6 @@ function checkRanks({ initialRank, targetRank, rankPattern }: AdaloraSettings): 
       seen: `${odd[1].length} values`,
       fix: "use the pattern together with the initialRank that it was made with",
     });
-}
-
-/** Reports ‖A Aᵀ − I‖² and ‖Bᵀ B − I‖² of a module. */
-function reportGrams(path: string, a: Tensor, b: Tensor, rank: number, scope: MethodScope): void {
-  const diagonal = Float32Array.from({ length: rank * rank }, (_, i) =>
-    i % (rank + 1) === 0 ? 1 : 0,
-  );
-  const identity = constantTensor(diagonal, [rank, rank]);
-  const report = (name: string, gram: Tensor) => {
-    const excess = subtract(gram, identity);
-    scope.statistic(`${path} ${name}`, sum(multiply(excess, excess), [0, 1]));
-  };
-  report("A", matmul(a, a, { transposeB: true }));
-  report("B", matmul(b, b, { transposeA: true }));
-}
-
-/** `weight` · Σ ‖·‖, from the squares of the norms (the paper's equation 4 has the squares themselves). */
-function orthogonalityLoss(
-  squares: ReadonlyMap<string, Float32Array>,
-  weight: number,
-): AuxiliaryLoss {
-  let loss = 0;
-  const gradients = new Map<string, Float32Array>();
-  for (const [name, [square]] of squares) {
-    const norm = Math.sqrt(square!);
-    loss += weight * norm;
-    gradients.set(name, Float32Array.of(norm > 0 ? weight / (2 * norm) : 0));
-  }
-  return { loss, gradients };
 }
 
 /** A with its rows times E. */

@@ -2,7 +2,12 @@
 // attention over what they add is trained. Reference: `BertFusion` of AdapterHub's library.
 
 import { add } from "../../tensor/index.ts";
-import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.ts";
+import type {
+  BoundMethod,
+  MethodDefinition,
+  ModelDescription,
+  ParameterValues,
+} from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { hubEnvelope, toHubConfig } from "./adapterhub-config.ts";
 import { adapterInput, bottleneck, bottleneckPart } from "./bottleneck.ts";
@@ -57,19 +62,15 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
       const site = sites.get(path);
       if (!site) return add(x, output);
       const { z, residual } = adapterInput(last, x, output);
-      if (scope.training && site.value && regularization > 0)
-        scope.statistic(`${path} fusion`, distanceFromIdentity(scope.parameter(site.value)));
       const mixed = add(fuse(site, z, dropout, path, scope), residual);
       return last.originalNormAfter ? add(mixed, x) : mixed;
     },
     ...(hasValue &&
       regularization > 0 && {
-        auxiliaryLoss: (statistics: ReadonlyMap<string, Float32Array>) => ({
-          loss: [...statistics.values()].reduce((total, [d]) => total + regularization * d!, 0),
-          gradients: new Map(
-            [...statistics.keys()].map((key) => [key, Float32Array.of(regularization)]),
-          ),
-        }),
+        *tensorLosses(values: ParameterValues) {
+          for (const { value } of sites.values())
+            if (value) yield distanceFromIdentity(value, values(value), regularization);
+        },
       }),
     unmergeable: "an attention over adapters, which no weight can stand for",
     saved: {

@@ -3,18 +3,15 @@
 import {
   add,
   concat,
-  constant,
   linear,
   matmul,
   multiply,
-  reshape,
   slice,
   softmax,
-  subtract,
   sum,
   type Tensor,
 } from "../../tensor/index.ts";
-import type { MethodScope, ParameterSpec } from "../method.ts";
+import type { MethodScope, ParameterSpec, TensorLoss } from "../method.ts";
 import { type DenseLayer, dense } from "../parts/dense-layer.ts";
 import { normalSpec, zeroSpec } from "../parts/initial-values.ts";
 import type { Bottleneck } from "./bottleneck.ts";
@@ -95,14 +92,18 @@ const nearIdentity = (key: string, size: number): ParameterSpec => ({
     Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? 1 : 1e-6)),
 });
 
-/** Σ (V − I)², [1]. */
-export function distanceFromIdentity(value: Tensor): Tensor {
-  const size = value.shape[0]!;
-  const squares = (x: Tensor) => reshape(sum(multiply(x, x), [0, 1]), [1]);
-  // In rows of size + 1 the diagonal is the first column; its last element is left over.
-  const end = size * size - 1;
-  const flat = reshape(value, [1, size * size]);
-  const rows = reshape(slice(flat, 1, 0, end), [size - 1, size + 1]);
-  const diagonal = concat([slice(rows, 1, 0, 1), slice(flat, 1, end, end + 1)], 0);
-  return add(squares(slice(rows, 1, 1, size + 1)), squares(subtract(diagonal, constant(1))));
+/** weight · Σ (V − I)² */
+export function distanceFromIdentity(
+  spec: ParameterSpec,
+  value: Float32Array,
+  weight: number,
+): TensorLoss {
+  const size = spec.shape[0]!;
+  let squares = 0;
+  const gradient = value.map((element, i) => {
+    const excess = element - (i % (size + 1) === 0 ? 1 : 0);
+    squares += excess * excess;
+    return 2 * weight * excess;
+  });
+  return { spec, loss: weight * squares, gradient };
 }

@@ -11,6 +11,7 @@ export function checkCombinations(
   selected: readonly { readonly path: string; readonly kind: string }[],
   tokens: TokenRows | undefined,
   whole: ReadonlyMap<string, ParameterSpec>,
+  outputPath: string,
 ): void {
   const faults = [];
   if (loraBias && (dora || typeof init === "string"))
@@ -28,8 +29,12 @@ export function checkCombinations(
       seen: `${embedding.path} among the targets`,
       fix: "leave out loraBias, or the embedding",
     });
+  // As in PEFT, LoRA adds to a tied output matrix whose rows follow the embedding's.
+  const follows = (path: string) =>
+    path === outputPath && tokens?.isShared && !dora && typeof init !== "string";
   const own = (path: string) =>
-    selected.some((module) => module.path === path) || whole.has(`${path}.weight`);
+    whole.has(`${path}.weight`) ||
+    (selected.some((module) => module.path === path) && !follows(path));
   for (const path of [...(tokens?.ids.keys() ?? [])].filter(own))
     faults.push({
       where: "method.trainableTokens",

@@ -200,6 +200,16 @@ it.each<[string, Omit<LoraOptions, "name">, RegExp]>([
     { modulesToSave: ["lm_head"], trainableTokens: [1] },
     /lm_head is in modulesToSave as well/,
   ],
+  [
+    "rows of an adapted head of its own",
+    { targets: ["lm_head"], trainableTokens: { lm_head: [1] } },
+    /lm_head is in targets as well/,
+  ],
+  [
+    "DoRA of a head and rows of the embedding that it is tied to",
+    { dora: true, targets: ["lm_head"], trainableTokens: [1] },
+    /lm_head is in targets as well/,
+  ],
 ])("%s exclude each other", (_, options, message) => {
   expect(() => bind(options)).toThrow(message);
 });

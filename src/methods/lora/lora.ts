@@ -56,7 +56,7 @@ function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
   );
   const tokens = options.trainableTokens && tokenRows(model, options.trainableTokens);
   const adapted = new Set(selected.map(({ path }) => path));
-  checkCombinations(options, selected, tokens, whole);
+  checkCombinations(options, selected, tokens, whole, model.outputPath);
 
   const sites = new Map(selected.map((module) => [module.path, loraSite(module, options)]));
   const { embeddingScale } = model.dimensions;
@@ -95,13 +95,13 @@ function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
       },
     }),
     mergeInto(use, data, values) {
+      tokens?.mergeInto(use, data, values);
       const site = sites.get(use.replace(/\.(weight|bias)$/, ""));
       if (site && use.endsWith(".bias")) addBias(site, data, values);
       else if (site) {
         addProduct(site, data, values);
         if (site.dora) rescaleRows(site, data, values(site.dora.magnitude));
       }
-      tokens?.mergeInto(use, data, values);
     },
     ...unmergeableBias(selected, options),
     ...(taking.length > 0 && {

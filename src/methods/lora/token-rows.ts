@@ -35,6 +35,8 @@ export interface TokenRows {
   readonly parameters: readonly ParameterSpec[];
   /** The tokens of each module that has such rows, by its path. */
   readonly ids: ReadonlyMap<string, readonly number[]>;
+  /** Whether the output's rows are those of the embedding. */
+  readonly isShared: boolean;
   /** Embedded tokens [rows, hidden], those of trained tokens put in the place of the old. */
   embed(x: Tensor, scope: MethodScope): Tensor;
   /** Logits [rows, vocabulary] of `x`, made by the rows as they are now. */
@@ -71,12 +73,14 @@ export function tokenRows(model: ModelDescription, tokens: TrainableTokens): Tok
   const embedding = rowsOf(embeddingPath, table.name);
   const own = rowsOf(model.outputPath, model.outputName);
   // PEFT ties the output's rows too, unless other tokens are named for it.
-  const isShared = tied && embedding && (!own || own.ids.join() === embedding.ids.join());
+  const isShared =
+    tied && embedding !== undefined && (!own || own.ids.join() === embedding.ids.join());
   const output = isShared ? embedding : own;
   const all = [...new Set([embedding, output])].filter((rows) => rows !== undefined);
 
   return {
     parameters: all.map(({ spec }) => spec),
+    isShared,
     ids: new Map([
       ...(embedding ? [[embeddingPath, embedding.ids] as const] : []),
       ...(output ? [[model.outputPath, output.ids] as const] : []),

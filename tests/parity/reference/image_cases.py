@@ -7,8 +7,8 @@ from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from .adalora_cases import label_loss
-from .adapters import by_file_key, perturb, save
-from .evaluate import evaluate
+from .adapters import OPTIMIZER, by_file_key, perturb, save
+from .evaluate import evaluate, train, trajectory_difference
 from .store import pictures, write_case
 from .tiny_model import BASE
 
@@ -85,6 +85,12 @@ def make_batch(seed, counts, side, length=24, padding=None):
     return {**batch, "pixelValues": make_images(generator, counts, side)}
 
 
+def make_texts(seed, rows=2, length=12):
+    """A batch without images."""
+    ids = torch.randint(3, IMAGE_TOKEN, (rows, length), generator=torch.Generator().manual_seed(seed))
+    return {"inputIds": ids, "labels": ids.clone()}
+
+
 def greedy(model, seed):
     """What follows prompts with one image and with two, token by token."""
     answers = []
@@ -122,6 +128,18 @@ LORAS = {
 }
 
 
+def _adalora_case(directory, shows, base, adapter, batch):
+    """What AdaLoRA's files compute; parameters that a batch without images leaves out have gradients of zero."""
+    directory.mkdir(exist_ok=True)
+    model = PeftModel.from_pretrained(load(directory / base), directory / adapter, is_trainable=True).eval()
+    results = evaluate(model, batch)
+    trained = {name: torch.zeros_like(value) for name, value in model.named_parameters() if value.requires_grad}
+    results["gradients"] = by_file_key(model, {**trained, **results["gradients"]})
+    total, results["loss"] = results["loss"], label_loss(model, batch)
+    facts = {"model": base, "adapter": adapter, "methodLoss": total - results["loss"]}
+    write_case(directory, shows, results, [batch], **facts)
+
+
 def write_adalora(directory, base):
     """AdaLoRA in encoder, connector and decoder; two images, whose passes share one orthogonality loss."""
     model_path = f"../{base}/model"
@@ -133,13 +151,33 @@ def write_adalora(directory, base):
     model.peft_config["default"].base_model_name_or_path = f"tiny-{base}"
     perturb(model, 8355, adapter_noise=0.15)
     save(model, directory / "adapter")
+    seen = make_batch(8365, [1, 1], 16, padding="right")
+    _adalora_case(directory, "AdaLoRA in encoder, connector and decoder", model_path, "adapter", seen)
+    # The orthogonality loss is of all factors, whatever a batch has run.
+    adapter = f"../{directory.name}/adapter"
+    shows = "AdaLoRA in encoder, connector and decoder, and texts without images"
+    _adalora_case(directory.with_name(f"{directory.name}-texts"), shows, model_path, adapter, make_texts(8366))
+
+
+def write_trajectory(directory, base):
+    """LoRA in encoder, connector and decoder; PyTorch leaves out what a step has no gradient of."""
+    model_path = f"../{base}/model"
+    directory.mkdir()
+    torch.manual_seed(8370)
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=SEEING)
+    model = get_peft_model(load(directory / model_path), config)
+    model.peft_config["default"].base_model_name_or_path = f"tiny-{base}"
+    perturb(model, 8371, adapter_noise=0.02)
+    save(model, directory / "adapter")
     model = PeftModel.from_pretrained(load(directory / model_path), directory / "adapter", is_trainable=True).eval()
-    batch = make_batch(8365, [1, 1], 16, padding="right")
-    results = evaluate(model, batch)
-    results["gradients"] = by_file_key(model, results["gradients"])
-    total, results["loss"] = results["loss"], label_loss(model, batch)
-    facts = {"model": model_path, "adapter": "adapter", "methodLoss": total - results["loss"]}
-    write_case(directory, "AdaLoRA in encoder, connector and decoder", results, [batch], **facts)
+    batches = [make_texts(8372), make_batch(8373, [1, 1], 16), make_texts(8374)]
+    optimizer = {**OPTIMIZER, "weightDecay": 0.1}
+    losses, norms, final = train(model, batches, 12, optimizer)
+    tensors = {f"final/{key}": value for key, value in by_file_key(model, final).items()}
+    facts = {"model": model_path, "adapter": "adapter", "optimizer": optimizer}
+    difference = trajectory_difference(model, batches, optimizer, losses, norms, final)
+    shows = "12 AdamW steps, of which every third sees images"
+    write_case(directory, shows, None, batches, tensors, **facts, losses=losses, gradientNorms=norms, float32Difference=difference)
 
 
 def write_image_cases(root):
@@ -169,3 +207,4 @@ def write_image_cases(root):
         write_case(directory, shows, results, [batch], model=model_path, adapter="adapter")
 
     write_adalora(root / "idefics3-adalora", "idefics3")
+    write_trajectory(root / "idefics3-trajectory", "idefics3")

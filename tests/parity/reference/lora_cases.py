@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel, get_peft_model
 
-from .adapters import fresh, load, perturb, save, store, write_trajectory
-from .evaluate import step
+from .adapters import by_file_key, fresh, load, perturb, save, store, write_trajectory
+from .evaluate import evaluate, step
 from .init_cases import write_init_case
-from .tiny_model import make_batch
+from .store import write_case
+from .tiny_model import load_model, make_batch
 
 BASE, UNTIED, BIASES = "base", "untied-head", "biases"
 
@@ -165,6 +166,56 @@ CASES = {
         {"r": 4, "init_lora_weights": "mica", "target_modules": ["v_proj", "gate_proj", "down_proj"]},
         {},
     ),
+    "tokens-tied-head-lora": (
+        "trainable_token_indices where the checkpoint ties the head, and LoRA on that head",
+        BASE,
+        {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "lm_head"], "trainable_token_indices": [7, 3]},
+        {"vocabulary": 20},
+    ),
+    "tokens-head-embedding-lora": (
+        "trainable_token_indices of an untied head, and LoRA on the embedding",
+        UNTIED,
+        {
+            "r": 4,
+            "lora_alpha": 6,
+            "target_modules": ["q_proj", "embed_tokens"],
+            "trainable_token_indices": {"lm_head": [90, 12, 4]},
+        },
+        {"vocabulary": 20},
+    ),
+}
+
+# Adapters for as many tokens as this, on bases with 97. What is not in their files is the mean of the base's rows.
+GROWN_ROWS = 100
+NEW = [97, 98]
+
+# name: (what it shows, base model among the llama cases, LoRA settings)
+GROWN = {
+    "grown-rows": (
+        "more tokens than the base has, their rows trained in both matrices",
+        UNTIED,
+        {"trainable_token_indices": {"embed_tokens": NEW, "lm_head": NEW}},
+    ),
+    "grown-embedding-lora": (
+        "more tokens than the base has, LoRA on the embedding and rows of the head: the file lacks the head",
+        UNTIED,
+        {"target_modules": ["q_proj", "embed_tokens"], "trainable_token_indices": {"lm_head": NEW}},
+    ),
+    "grown-head-lora": (
+        "more tokens than the base has, LoRA on the head and rows of the embedding: the file lacks the embedding",
+        UNTIED,
+        {"target_modules": ["q_proj", "lm_head"], "trainable_token_indices": NEW},
+    ),
+    "grown-tied-head-lora": (
+        "more tokens than the base has, LoRA on a tied head and rows of both: LoRA alone tells how many",
+        BASE,
+        {"target_modules": ["q_proj", "lm_head"], "trainable_token_indices": NEW},
+    ),
+    "grown-besides": (
+        "more tokens than the base has, of which nothing is trained",
+        BASE,
+        {},
+    ),
 }
 
 # name: (what it shows, case whose adapter settings it shares, noise on the fresh adapter, batches).
@@ -197,6 +248,35 @@ TRAJECTORIES = {
 
 def _fresh(base, seed, **settings):
     return fresh(base, seed, LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **settings))
+
+
+def _grown(base):
+    """The model with rows for more tokens, the mean of those that it has."""
+    model = load_model(base)
+    old = model.config.vocab_size
+    model.resize_token_embeddings(GROWN_ROWS, mean_resizing=False)
+    with torch.no_grad():
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            layer.weight[old:] = layer.weight[:old].double().mean(0).float()
+    return model
+
+
+def _write_grown(directory, seed, shows, base, settings):
+    directory.mkdir()
+    torch.manual_seed(seed)
+    config = LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **{"r": 4, "target_modules": ["q_proj"], **settings})
+    model = get_peft_model(_grown(directory / base), config).eval()
+    model.peft_config["default"].base_model_name_or_path = "tiny-llama"
+    perturb(model, seed + 1)
+    # As PEFT does by itself where it finds that the base's config has fewer tokens.
+    save(model, directory / "adapter", save_embedding_layers=True)
+    model = PeftModel.from_pretrained(_grown(directory / base), directory / "adapter", is_trainable=True).eval()
+    batch = make_batch(seed + 2, vocabulary=20)
+    for row, ids in enumerate(((97, 98, 99), (98, 96, 97))):
+        batch["inputIds"][row, 5:8] = batch["labels"][row, 5:8] = torch.tensor(ids)
+    results = evaluate(model, batch)
+    results["gradients"] = by_file_key(model, results["gradients"])
+    write_case(directory, shows, results, [batch], model=base, adapter="adapter")
 
 
 def _write_converted(root, variant, index, base):
@@ -244,5 +324,8 @@ def write_lora_cases(root):
         save(model, directory / "adapter")
         batches = [make_batch(960 + 10 * index + row, **item) for row, item in enumerate(batch_settings)]
         write_trajectory(directory, shows, base, "adapter", batches)
+
+    for index, (name, (shows, base_name, settings)) in enumerate(GROWN.items()):
+        _write_grown(root / name, 1100 + 10 * index, shows, f"../../llama/{base_name}/model", settings)
 
     write_init_case(root / "init", bases["q-v"], _fresh)

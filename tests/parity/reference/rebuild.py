@@ -41,8 +41,13 @@ def _check(groups, versions, packages, needs):
 def _add(group, write):
     """Stores the cases of a group that are not stored yet."""
     with tempfile.TemporaryDirectory() as scratch:
-        write(Path(scratch))
-        new = [case for case in sorted(Path(scratch).iterdir()) if not (CASES / group / case.name).exists()]
+        for other in CASES.iterdir():
+            if other.name != group:
+                (Path(scratch) / other.name).symlink_to(other)
+        built = Path(scratch) / group
+        built.mkdir()
+        write(built)
+        new = [case for case in sorted(built.iterdir()) if not (CASES / group / case.name).exists()]
         for case in new:
             shutil.copytree(case, CASES / group / case.name)
     print(f"added to {group}: {', '.join(case.name for case in new) or 'nothing'}")
