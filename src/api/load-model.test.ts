@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Batch } from "../engine/batch.ts";
 import { tinyModelFolder } from "../engine/testing/tiny-models.ts";
+import { casePath } from "../hub/testing/cases.ts";
 import { expectFault } from "../hub/testing/files.ts";
 import { createAdamWSteps } from "./adamw-steps.ts";
 import { type LoadModelOptions, loadModel } from "./load-model.ts";
@@ -79,6 +80,20 @@ describe("loadModel", () => {
     await using model = await open({ trainable: true });
     const { gradients } = await model.lossAndGradients(batch);
     expect(Object.keys(gradients)).toContain("model.embed_tokens.weight");
+  });
+
+  it("tells of an adapter of another model, as a warning of the process where nobody listens", async () => {
+    const adapter = casePath("lora", "q-v", "adapter");
+    const told: string[] = [];
+    const listen = ({ name, message }: Error) => told.push(`${name}: ${message}`);
+    process.on("warning", listen);
+    await (await open({ adapter })).dispose();
+    await (await open({ adapter, onWarning: (warning) => told.push(warning) })).dispose();
+    process.off("warning", listen);
+    expect(told).toEqual([
+      expect.stringMatching(/^TunesmithWarning: .*trained on tiny-llama/),
+      expect.stringMatching(/^(?!TunesmithWarning).*trained on tiny-llama/),
+    ]);
   });
 
   it("continues prompts", async () => {

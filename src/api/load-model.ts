@@ -70,6 +70,8 @@ export interface LoadModelOptions {
   readonly threads?: number;
   /** Aborting ends the download, or the reading of weights, with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** Told what is odd but no fault, such as an adapter of another model. Default: `process.emitWarning`. */
+  readonly onWarning?: (warning: string) => void;
 }
 
 /**
@@ -112,6 +114,7 @@ export async function loadModel(
     seed: options.seed,
     threads: options.threads,
     signal,
+    onWarning: options.onWarning ?? ((warning) => process.emitWarning(warning, "TunesmithWarning")),
     ...(data && { data: { batches: () => data } }),
   });
   const model = createLoadedModel(engine, trainable);
