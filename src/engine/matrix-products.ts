@@ -4,7 +4,7 @@
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import type { DenseMatrix, MatrixProducts } from "../runtime/linear-algebra/dense-matrix.ts";
 import { floatData, floats } from "../runtime/values.ts";
-import { input, matmul, type Shape, type Tensor, transpose } from "../tensor/index.ts";
+import { input, matmul, type Shape, type Tensor } from "../tensor/index.ts";
 import { paddedRowCount } from "./rows.ts";
 
 /** Products of matrices; rows of zeros are added, so that few kernels are compiled. */
@@ -17,33 +17,30 @@ export const kernelProducts =
     const matrix = floats(padded, shape);
     const w = input("w", shape);
     return {
-      times: (vectors) => multiply(runtime, w, w, matrix, vectors, rows),
-      transposedTimes: (vectors) =>
-        multiply(runtime, w, transpose(w, [1, 0]), matrix, vectors, columns),
+      times: (vectors) => multiply(runtime, w, matrix, vectors, rows, { transposeB: true }),
+      transposedTimes: (vectors) => multiply(runtime, w, matrix, vectors, columns, {}),
     };
   };
 
-/** `left` is w or its transpose; of each product the first `length` numbers count. */
+/** The vectors, as rows, times w or its transpose; of each product the first `length` numbers count. */
 async function multiply(
   runtime: Runtime,
   w: Tensor,
-  left: Tensor,
   matrix: Value,
   vectors: readonly Float64Array[],
   length: number,
+  options: { readonly transposeB?: boolean },
 ): Promise<Float64Array[]> {
-  const shape: Shape = [left.shape[1]!, vectors.length];
+  const inner = w.shape[options.transposeB ? 1 : 0]!;
+  const shape: Shape = [vectors.length, inner];
   const x = input("x", shape);
-  const kernel = await runtime.compile([matmul(left, x)], [w, x]);
-  const beside = new Float32Array(shape[0]! * vectors.length);
+  const kernel = await runtime.compile([matmul(x, w, options)], [w, x]);
+  const stacked = new Float32Array(vectors.length * inner);
   vectors.forEach((vector, k) => {
-    for (let i = 0; i < vector.length; i++) beside[i * vectors.length + k] = vector[i]!;
+    stacked.set(vector, k * inner);
   });
-  const [product] = await kernel.run([matrix, floats(beside, shape)]);
+  const [product] = await kernel.run([matrix, floats(stacked, shape)]);
   const values = floatData(product!);
-  return vectors.map((_, k) => {
-    const column = new Float64Array(length);
-    for (let i = 0; i < length; i++) column[i] = values[i * vectors.length + k]!;
-    return column;
-  });
+  const stride = values.length / vectors.length;
+  return vectors.map((_, k) => Float64Array.from(values.subarray(k * stride, k * stride + length)));
 }

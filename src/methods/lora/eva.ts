@@ -6,8 +6,8 @@ import { TunesmithError } from "../../errors.ts";
 import type { DenseMatrix, MatrixProducts } from "../../runtime/linear-algebra/dense-matrix.ts";
 import type { DataProbe, Decision, ModelDescription } from "../method.ts";
 import {
-  createIncrementalSvd,
   type IncrementalSvd,
+  incrementalSvds,
   type PrincipalDirections,
 } from "../parts/incremental-svd.ts";
 import { type LinearModule, patternValue, refuseOutput, selectTargets } from "../targets.ts";
@@ -51,6 +51,7 @@ export function evaProbe(
   const place = new Map(modules.map(({ path }, i) => [path, i]));
   const budget = modules.reduce((sum, { path }) => sum + rankOf(path), 0);
 
+  const newSvd = incrementalSvds(products);
   const groups = new Map<string, Group>();
   let ranks: ReadonlyMap<string, number> | undefined;
   let batches = 0;
@@ -63,7 +64,7 @@ export function evaProbe(
     let group = groups.get(paths[0]!);
     if (!group) {
       const count = Math.max(...paths.map(mostOf));
-      group = { paths, count, svd: createIncrementalSvd(width, count, products), stays: [] };
+      group = { paths, count, svd: newSvd(width, count), stays: [] };
       groups.set(paths[0]!, group);
     }
     return group;

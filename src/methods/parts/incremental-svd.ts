@@ -29,68 +29,106 @@ const SEED = 42;
 /** What rounding of float32 leaves where there is nothing, as a share of the largest value. */
 const NEGLIGIBLE = 1e-6;
 
-/** The `count` leading directions of centred rows, found with the given kind of products. */
-export function createIncrementalSvd(
-  width: number,
-  count: number,
+/** Makes one for the `count` leading directions of centred rows, found with the given kind of products. */
+export function incrementalSvds(
   products: (matrix: DenseMatrix) => MatrixProducts,
-): IncrementalSvd {
-  let found: PrincipalDirections = { directions: [], values: [], shares: [] };
-  let mean = new Float64Array(width);
-  let variation = new Float64Array(width); // Σ (x - mean)² of all rows
-  let seen = 0;
+): (width: number, count: number) => IncrementalSvd {
+  const starts = createStarts();
+  return (width, count) => {
+    let found: PrincipalDirections = { directions: [], values: [], shares: [] };
+    let mean = new Float64Array(width);
+    let variation = new Float64Array(width); // Σ (x - mean)² of all rows
+    let seen = 0;
 
-  return {
-    get found() {
-      return found;
-    },
-    async add({ data, rows }) {
-      const own = moments(data, rows, width);
-      const total = seen + rows;
-      const stacked = new Float32Array((seen === 0 ? rows : count + rows + 1) * width);
-      let place = 0;
-      const put = (row: (i: number) => number) => {
-        for (let i = 0; i < width; i++) stacked[place++] = row(i);
-      };
-      if (seen > 0)
+    return {
+      get found() {
+        return found;
+      },
+      async add({ data, rows }) {
+        const total = seen + rows;
+        const known = seen === 0 ? 0 : count; // rows that stand for those before
+        const stacked = new Float32Array((seen === 0 ? rows : count + rows + 1) * width);
         found.directions.forEach((direction, k) => {
-          put((i) => found.values[k]! * direction[i]!);
+          const value = found.values[k]!;
+          stacked.set(
+            direction.map((x) => value * x),
+            k * width,
+          );
         });
-      for (let row = 0; row < rows; row++) put((i) => data[row * width + i]! - own.mean[i]!);
-      // What the batch's mean being another than that of the rows before adds.
-      const shift = Math.sqrt((seen / total) * rows);
-      if (seen > 0) put((i) => shift * (mean[i]! - own.mean[i]!));
+        const own = centre(data, width, stacked.subarray(known * width, (known + rows) * width));
+        const shift = mean.map((value, i) => value - own.mean[i]!);
+        // What the batch's mean being another than that of the rows before adds.
+        const scale = Math.sqrt((seen / total) * rows);
+        if (seen > 0)
+          stacked.set(
+            shift.map((x) => scale * x),
+            (known + rows) * width,
+          );
 
-      variation = variation.map(
-        (sum, i) =>
-          sum + own.variation[i]! + ((seen * rows) / total) * (mean[i]! - own.mean[i]!) ** 2,
-      );
-      mean = mean.map((value, i) => (value * seen + own.mean[i]! * rows) / total);
-      seen = total;
-      const whole = variation.reduce((sum, value) => sum + value, 0);
-      const matrix = { data: stacked, rows: stacked.length / width, columns: width };
-      // PEFT's matrix is float32 as long as no mean, which is float64, is part of it.
-      const dtype = found.values.length === 0 ? "float32" : "float64";
-      const { values, directions } = await decompose(matrix, count, dtype, products(matrix));
-      found = { values, directions, shares: values.map((value) => value ** 2 / whole) };
-    },
+        variation = variation.map(
+          (sum, i) => sum + own.variation[i]! + ((seen * rows) / total) * shift[i]! ** 2,
+        );
+        mean = mean.map((value, i) => (value * seen + own.mean[i]! * rows) / total);
+        const whole = variation.reduce((sum, value) => sum + value, 0);
+        const matrix = { data: stacked, rows: stacked.length / width, columns: width };
+        // PEFT's matrix is float32 as long as no mean, which is float64, is part of it.
+        const start = starts(
+          Math.min(matrix.rows, width),
+          count,
+          seen === 0 ? "float32" : "float64",
+        );
+        seen = total;
+        const { values, directions } = await decompose(matrix, count, start, products(matrix));
+        found = { values, directions, shares: values.map((value) => value ** 2 / whole) };
+      },
+    };
   };
 }
 
-/** Of each column: the mean, and the sum of squares around it. */
-function moments(data: Float32Array, rows: number, width: number) {
+/** Writes rows without their mean; tells it, and the sum of squares around it, of each column. */
+function centre(data: Float32Array, width: number, centred: Float32Array) {
   const mean = new Float64Array(width);
   const variation = new Float64Array(width);
-  for (let at = 0; at < data.length; at++) mean[at % width]! += data[at]! / rows;
-  for (let at = 0; at < data.length; at++)
-    variation[at % width]! += (data[at]! - mean[at % width]!) ** 2;
+  const rows = data.length / width;
+  for (let start = 0; start < data.length; start += width)
+    for (let i = 0; i < width; i++) mean[i]! += data[start + i]!;
+  for (let i = 0; i < width; i++) mean[i]! /= rows;
+  for (let start = 0; start < data.length; start += width)
+    for (let i = 0; i < width; i++) {
+      const difference = data[start + i]! - mean[i]!;
+      centred[start + i] = difference;
+      variation[i]! += difference * difference;
+    }
   return { mean, variation };
+}
+
+/** Starts kept: layers of one width begin with the same, and a model has few widths. */
+const MOST_STARTS = 8;
+
+/** Gives the vectors, each of `length` numbers, that PyTorch begins with. They are not to be changed. */
+function createStarts() {
+  const drawn = new Map<string, readonly Float64Array[]>();
+  return (length: number, count: number, dtype: "float32" | "float64") => {
+    const key = `${length} ${count} ${dtype}`;
+    let start = drawn.get(key);
+    if (!start) {
+      if (drawn.size === MOST_STARTS) drawn.clear();
+      const draws = OVERSAMPLING * count;
+      const normal = torchNormal(torchGenerator(SEED), Math.max(16, length * draws), dtype);
+      // More vectors than they have numbers span no more than the first of them.
+      start = Array.from({ length: Math.min(draws, length) }, (_, k) =>
+        Float64Array.from({ length }, (__, i) => normal[i * draws + k]!),
+      );
+      drawn.set(key, start);
+    }
+    return start;
+  };
 }
 
 async function decompose(
   { rows, columns }: DenseMatrix,
   count: number,
-  dtype: "float32" | "float64",
+  start: readonly Float64Array[],
   { times, transposedTimes }: MatrixProducts,
 ): Promise<Omit<PrincipalDirections, "shares">> {
   // PyTorch turns a wide matrix, and draws fewer numbers.
@@ -98,12 +136,6 @@ async function decompose(
   const tall = isWide
     ? { times: transposedTimes, transposedTimes: times }
     : { times, transposedTimes };
-  const [length, draws] = [Math.min(rows, columns), OVERSAMPLING * count];
-  const normal = torchNormal(torchGenerator(SEED), Math.max(16, length * draws), dtype);
-  // More vectors than they have numbers span no more than the first of them.
-  const start = Array.from({ length: Math.min(draws, length) }, (_, k) =>
-    Float64Array.from({ length }, (__, i) => normal[i * draws + k]!),
-  );
   const triplets = await iteratedTriplets(tall, start, ITERATIONS, createRandom(SEED));
   const vectors = isWide ? triplets.left : triplets.right;
   const values = triplets.values.slice(0, count);

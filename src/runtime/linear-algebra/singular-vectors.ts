@@ -13,7 +13,8 @@ import {
   productTransposed,
 } from "./dense-matrix.ts";
 import { eigenpairs, leadingEigenvectors, ROUNDING } from "./eigenvectors.ts";
-import { combine, dot, normals, orthonormal } from "./vectors.ts";
+import { orthonormal, productsOfPairs } from "./orthonormal.ts";
+import { combine, normals } from "./vectors.ts";
 
 /** W ≈ Σ values[i] · left[i] right[i]ᵀ, the largest value first. */
 export interface SingularTriplets {
@@ -62,13 +63,7 @@ export function trailingVectors(
     : Array.from({ length: columns }, (_, column) =>
         Float64Array.from({ length: rows }, (__, row) => data[row * columns + column]!),
       );
-  const square = Matrix.zeros(lines.length, lines.length);
-  lines.forEach((line, i) => {
-    for (let j = 0; j <= i; j++) {
-      const overlap = dot(line, lines[j]!);
-      square.set(i, j, overlap).set(j, i, overlap);
-    }
-  });
+  const square = new Matrix(productsOfPairs(lines));
   // What cannot be told from zero is added, so that there is an inverse.
   const least = ROUNDING * square.trace() + Number.MIN_VALUE;
   for (let i = 0; i < lines.length; i++) square.set(i, i, square.get(i, i) + least);
@@ -126,7 +121,7 @@ function withinSpan(
   span: readonly Float64Array[],
   images: readonly Float64Array[],
 ): SingularTriplets {
-  const gram = new Matrix(images.map((a) => images.map((b) => dot(a, b))));
+  const gram = new Matrix(productsOfPairs(images));
   const { values: squares, vectors } = eigenpairs(gram);
   const values = squares.map((square) => Math.sqrt(Math.max(0, square)));
   const right = combine(images, vectors).map((vector, i) =>
