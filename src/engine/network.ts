@@ -9,8 +9,8 @@ import { type BufferPool, createBufferPool, floatData } from "../runtime/values.
 import { addTensorLosses, auxiliaryLoss } from "./auxiliary-loss.ts";
 import { type Batch, targetsOfBatch } from "./batch.ts";
 import { createBind } from "./bind.ts";
+import { LOGIT_BYTES } from "./head/head-kind.ts";
 import { createHeadRunner } from "./head/head-runner.ts";
-import { LOGIT_BYTES } from "./head/logit-rows.ts";
 import { checkImages } from "./image-rows.ts";
 import { frozenStates } from "./images.ts";
 import { checkBatch } from "./inputs.ts";

@@ -19,6 +19,7 @@ const input: EstimateInput = {
     { name: "layers.0.q_proj.weight", shape: [8, 8], role: "linear" },
   ],
   logitCount: 16,
+  head: "matrix",
   weightBytes: { held: 768, reordered: 0, widened: 0 },
   trainable: 10,
   optimizerSlots: 2,
@@ -57,15 +58,17 @@ it("charges nothing to the head for tokens that are only read", () => {
   );
 });
 
-it("holds logits of whole rows, as many as the head takes at a time", () => {
+it("holds logits of a slice of the vocabulary, of all of it where that is trained", () => {
   const logitCount = 49152;
-  const logits = (memory: "fast" | "lean", rows: number) =>
-    estimate({ ...input, logitCount, memory, rows, rowTokens: 512 }).memory.find(
+  const logits = (head: EstimateInput["head"], memory: "fast" | "lean", rows: number) =>
+    estimate({ ...input, logitCount, head, memory, rows, rowTokens: 512 }).memory.find(
       ({ name }) => name === "logits",
     )!.bytes;
-  expect(logits("fast", 1)).toBe(512 * 49152 * 4);
-  expect(logits("fast", 8)).toBe(1280 * 49152 * 4);
-  expect(logits("lean", 8)).toBe(256 * 49152 * 4);
+  expect(logits("matrix", "fast", 1)).toBe(512 * 2 * 4096 * 4);
+  expect(logits("matrix", "fast", 8)).toBe(2048 * 2 * 4096 * 4);
+  expect(logits("matrix", "lean", 8)).toBe(1536 * 2 * 4096 * 4);
+  expect(logits("trained matrix", "fast", 8)).toBe(1152 * (49152 + 4096) * 4);
+  expect(logits("whole", "lean", 8)).toBe(128 * 4 * 49152 * 4);
 });
 
 it("adds up what an answer holds", () => {

@@ -2,7 +2,7 @@
 // from the speed of a product measured on this machine. Meant to be right within a third or so; it
 // says before an hour of training whether it fits.
 
-import { LOGIT_BYTES, rowLimit } from "../engine/head/logit-rows.ts";
+import { type HeadKind, LOGIT_BYTES, NUMBERS_OF_ROW, rowLimit } from "../engine/head/head-kind.ts";
 import type { BoundArchitecture, Dimensions, WeightSpec } from "../models/index.ts";
 import type { Runtime } from "../runtime/kernel.ts";
 import { floats } from "../runtime/values.ts";
@@ -14,6 +14,8 @@ export interface EstimateInput {
   readonly weights: readonly WeightSpec[];
   /** Tokens or labels that a logit is made for. */
   readonly logitCount: number;
+  /** How they are made. */
+  readonly head: HeadKind;
   /** Of the frozen weights. */
   readonly weightBytes: WeightBytes;
   /** Numbers that are trained. */
@@ -91,7 +93,7 @@ export function estimate(given: EstimateInput): Estimate {
     },
     {
       name: "logits",
-      bytes: logitRows(positions, given.logitCount, memory) * given.logitCount * FLOAT,
+      bytes: logitNumbers(positions, given) * FLOAT,
     },
   ];
   return {
@@ -138,9 +140,10 @@ const weightTerms = (name: string, { held, reordered, widened }: WeightBytes): M
   { name: "weights widened for a block", bytes: widened },
 ];
 
-/** Rows that the head takes at a time: whole ones, made in blocks of columns and kept until the gradient is made. */
-function logitRows(positions: number, vocabulary: number, memory: "fast" | "lean"): number {
-  return Math.min(positions, rowLimit(LOGIT_BYTES[memory], vocabulary));
+/** Logits that are there at once, and what is made of them. */
+function logitNumbers(positions: number, { head, memory, logitCount }: EstimateInput): number {
+  const rows = Math.min(positions, rowLimit(LOGIT_BYTES[memory], head, logitCount));
+  return rows * NUMBERS_OF_ROW[head](logitCount);
 }
 
 /**

@@ -1,5 +1,6 @@
 // What a model is, read from headers alone: its sizes, its memory, how it writes texts.
 
+import { headKind, isNarrowInFile } from "../engine/head/head-kind.ts";
 import { checkpointView } from "../engine/weights/checkpoint-view.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { type Checkpoint, openCheckpoint } from "../hub/index.ts";
@@ -210,12 +211,14 @@ function memoryOf(architecture: BoundArchitecture, modelType: string, checkpoint
   const description = modelDescription(architecture, modelType, checkpoint.source);
   const memoryBytes = METHODS.flatMap(([name, options, dtype]) =>
     (["fast", "lean"] as const).map((memory) => {
-      const { trained, untrained } = countParameters(bindMethod(options, description));
+      const method = bindMethod(options, description);
+      const { trained, untrained } = countParameters(method);
       const positions = step.rows * step.tokens;
       const { memoryBytes: count } = estimate({
         dimensions,
         weights,
         logitCount,
+        head: headKind(method, architecture, isNarrowInFile(checkpoint)),
         weightBytes: bytes.get(dtype) ?? NONE,
         trainable: trained,
         optimizerSlots: 2,

@@ -2,6 +2,7 @@
 // the method's sizes, the data as the model will see them, memory and time.
 
 import { relative } from "node:path";
+import { headKind, isNarrowInFile } from "../engine/head/head-kind.ts";
 import type { Checkpoint } from "../hub/index.ts";
 import { countParameters } from "../methods/index.ts";
 import { checkIntegerProducts } from "../runtime/integer-products.ts";
@@ -88,7 +89,7 @@ async function planPrepared(
   runtime: Runtime,
   options: PrepareOptions,
 ): Promise<Plan> {
-  const { recipe, architecture } = prepared;
+  const { recipe, architecture, checkpoint } = prepared;
   const method = bindRecipeMethod(prepared);
   const data = await openRecipeData(prepared, options);
   const settings = completeSettings(trainingSettings(recipe), data.evaluation !== undefined);
@@ -121,7 +122,8 @@ async function planPrepared(
     dimensions: architecture.dimensions,
     weights: weightsOfTexts(architecture),
     logitCount: architecture.logitCount,
-    weightBytes: weightBytes(architecture, prepared.checkpoint, {
+    head: headKind(method, architecture, isNarrowInFile(checkpoint)),
+    weightBytes: weightBytes(architecture, checkpoint, {
       ...recipe.model,
       quantization: quantizationOf(recipe),
     }),

@@ -15,7 +15,7 @@ import {
 } from "../../hub/index.ts";
 import type { WeightSpec } from "../../models/index.ts";
 import type { Value } from "../../runtime/kernel.ts";
-import { floats } from "../../runtime/values.ts";
+import { floats, rowsFrom } from "../../runtime/values.ts";
 import { sameShape, sizeOf } from "../../tensor/index.ts";
 import {
   type BlockMatrix,
@@ -43,6 +43,11 @@ export interface WeightStore {
    * asked for again overwrites what it held, where the weight had to be widened.
    */
   value(name: string, slot: number): Value;
+  /**
+   * Rows of a matrix that is not quantised, for one kernel run; asked for again, as many rows of as wide
+   * a matrix overwrite them, where they had to be widened.
+   */
+  rows(name: string, start: number, end: number): Value;
   /** A copy as float32. */
   copy(name: string): Float32Array;
   /** Copies rows of a matrix (an embedding) into `target`, one after another. */
@@ -83,6 +88,9 @@ type Stored =
   | { readonly spec: WeightSpec; readonly half: Uint16Array; readonly kind: HalfKind }
   | { readonly spec: WeightSpec; readonly quantized: QuantizedTensor }
   | { readonly spec: WeightSpec; readonly blocks: BlockMatrix };
+
+/** Where rows are widened to, apart from the slots of any kernel's inputs. */
+const ROWS_SLOT = -1;
 
 type Narrow = Exclude<Stored, { readonly floats: Value }>;
 
@@ -130,19 +138,28 @@ export async function loadWeights(
     if (!entry) throw new Error(`weight ${name} is not in the store`);
     return entry;
   };
+  const scratchFor = (slot: number, size: number): Float32Array => {
+    const key = `${slot}:${size}`;
+    const target = scratch.get(key) ?? createWideArray(size);
+    scratch.set(key, target);
+    return target;
+  };
   return {
     value(name, slot) {
       const entry = get(name);
       if ("floats" in entry) return entry.floats;
-      const size = sizeOf(entry.spec.shape);
-      const key = `${slot}:${size}`;
-      let target = scratch.get(key);
-      if (!target) {
-        target = createWideArray(size);
-        scratch.set(key, target);
-      }
+      const target = scratchFor(slot, sizeOf(entry.spec.shape));
       widen(entry, target);
       return floats(target, entry.spec.shape);
+    },
+    rows(name, start, end) {
+      const entry = get(name);
+      if ("floats" in entry) return rowsFrom(entry.floats, start, end);
+      if (!("half" in entry)) throw new Error(`${name} is quantised, and not read in rows`);
+      const width = entry.spec.shape[1]!;
+      const target = scratchFor(ROWS_SLOT, (end - start) * width);
+      decodeHalf(entry.half.subarray(start * width, end * width), entry.kind, target);
+      return floats(target, [end - start, width]);
     },
     copy(name) {
       const entry = get(name);
