@@ -40,7 +40,8 @@ async function multiply(
     stacked.set(vector, k * inner);
   });
   const [product] = await kernel.run([matrix, floats(stacked, shape)]);
-  const values = floatData(product!);
+  // In one piece of memory: the collector of garbage would have much to do with one for each.
+  const values = new Float64Array(floatData(product!));
   const stride = values.length / vectors.length;
-  return vectors.map((_, k) => Float64Array.from(values.subarray(k * stride, k * stride + length)));
+  return vectors.map((_, k) => values.subarray(k * stride, k * stride + length));
 }

@@ -126,9 +126,13 @@ async function look(
       const positions = countingPositions(batch, probe.onlyLabelled);
       await network.report(batch, async (path, value) => {
         const columns = value.dims[1]!;
-        const data = new Float32Array(positions.length * columns);
-        gatherRows(floatData(value), positions, columns, data);
-        await probe.see(readers(path), { data, rows: positions.length, columns });
+        const rows = positions.length;
+        let data = floatData(value);
+        if (rows < value.dims[0]!) {
+          data = new Float32Array(rows * columns);
+          gatherRows(floatData(value), positions, columns, data);
+        }
+        await probe.see(readers(path), { data, rows, columns });
       });
       const { settled, modules } = probe.settle();
       seen++;

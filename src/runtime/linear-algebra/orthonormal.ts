@@ -35,12 +35,14 @@ export function productsOfPairs(vectors: readonly Float64Array[]): number[][] {
 
 /** Q with L Q = the vectors, all as rows. */
 function solved(lower: Matrix, vectors: readonly Float64Array[]): Float64Array[] {
+  const length = vectors[0]?.length ?? 0;
+  const memory = new Float64Array(vectors.length * length); // of all, which is quicker freed
   const basis: Float64Array[] = [];
   vectors.forEach((vector, k) => {
     const own = lower.get(k, k);
     const factors = basis.map((_, i) => -lower.get(k, i) / own);
-    const row = vector.map((x) => x / own);
-    addCombination(row, basis, factors);
+    const row = memory.subarray(k * length, (k + 1) * length);
+    addCombination(row, [vector, ...basis], [1 / own, ...factors]);
     basis.push(row);
   });
   return basis;
