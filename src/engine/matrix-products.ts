@@ -7,13 +7,19 @@ import { floatData, floats } from "../runtime/values.ts";
 import { input, matmul, type Shape, type Tensor } from "../tensor/index.ts";
 import { paddedRowCount } from "./rows.ts";
 
-/** Products of matrices; rows of zeros are added, so that few kernels are compiled. */
-export const kernelProducts =
-  (runtime: Runtime) =>
-  ({ data, rows, columns }: DenseMatrix): MatrixProducts => {
+/**
+ * Products of one matrix at a time: the next one takes its memory, as large pieces that come and go
+ * keep the collector of garbage busy. Rows of zeros are added, so that few kernels are compiled.
+ */
+export function kernelProducts(runtime: Runtime): (matrix: DenseMatrix) => MatrixProducts {
+  let memory = new Float32Array(0);
+  return ({ data, rows, columns }) => {
     const shape = [paddedRowCount(rows), columns];
-    const padded = new Float32Array(shape[0]! * columns);
+    const size = shape[0]! * columns;
+    if (memory.length < size) memory = new Float32Array(size);
+    const padded = memory.subarray(0, size);
     padded.set(data);
+    padded.fill(0, data.length);
     const matrix = floats(padded, shape);
     const w = input("w", shape);
     return {
@@ -21,6 +27,7 @@ export const kernelProducts =
       transposedTimes: (vectors) => multiply(runtime, w, matrix, vectors, columns, {}),
     };
   };
+}
 
 /** The vectors, as rows, times w or its transpose; of each product the first `length` numbers count. */
 async function multiply(

@@ -34,6 +34,7 @@ export function incrementalSvds(
   products: (matrix: DenseMatrix) => MatrixProducts,
 ): (width: number, count: number) => IncrementalSvd {
   const starts = createStarts();
+  let memory = new Float32Array(0); // of all, as one batch is taken after another
   return (width, count) => {
     let found: PrincipalDirections = { directions: [], values: [], shares: [] };
     let mean = new Float64Array(width);
@@ -47,7 +48,9 @@ export function incrementalSvds(
       async add({ data, rows }) {
         const total = seen + rows;
         const known = seen === 0 ? 0 : count; // rows that stand for those before
-        const stacked = new Float32Array((seen === 0 ? rows : count + rows + 1) * width);
+        const size = (seen === 0 ? rows : count + rows + 1) * width;
+        if (memory.length < size) memory = new Float32Array(size);
+        const stacked = memory.subarray(0, size);
         found.directions.forEach((direction, k) => {
           const value = found.values[k]!;
           stacked.set(
