@@ -198,6 +198,8 @@ export interface BoundMethod {
   readonly residual?: (path: string, x: Tensor, output: Tensor, scope: MethodScope) => Tensor;
   /** On embedded tokens [batch · sequence, hidden], virtual ones included. */
   readonly embed?: (x: Tensor, scope: MethodScope) => Tensor;
+  /** On what the first block is given: the same with the positions that some models add. */
+  readonly enter?: (x: Tensor, scope: MethodScope) => Tensor;
   /** States [count, hidden] put in front of every row; packed samples all see them. */
   readonly virtualTokens?: {
     readonly count: number;

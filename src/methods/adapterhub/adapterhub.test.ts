@@ -29,7 +29,12 @@ describe("the library's files", () => {
       num_hidden_layers: 2,
       vocab_size: 97,
     });
-    expect(savedConfig(bindMethod(options, tiny))).toEqual(config);
+    const ofBase = {
+      model_class: "LlamaForCausalLM",
+      model_name: "tiny-llama",
+      model_type: "llama",
+    };
+    expect(savedConfig(bindMethod(options, tiny))).toEqual({ ...config, ...ofBase });
   });
 
   it("take the library's defaults where a key is missing", () => {

@@ -67,7 +67,7 @@ export function bottleneckPart(
       const adapter = adapters.get(path);
       return adapter && joinStream(settings, adapter, x, output, scope);
     },
-    ...(coupling && { embed: coupling.forward }),
+    ...(coupling && { enter: coupling.forward }),
     ...(coupling && settings.invertsOutput && { output: coupling.inverse }),
   };
 }
