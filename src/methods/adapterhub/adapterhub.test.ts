@@ -139,6 +139,11 @@ describe("first values", () => {
     expect(new Set(await valuesOf(adapter("mam_adapter"), "adapter_up.weight"))).toEqual(
       new Set([0]),
     );
+    const gate = (init: "bert" | "houlsby" | "mam_adapter") =>
+      valuesOf({ ...adapter(init), gated: true }, "gate.weight").then(deviation);
+    expect(await gate("bert")).toBeCloseTo(0.02, 2);
+    expect(await gate("mam_adapter")).toBeCloseTo(0.02, 2);
+    expect(await gate("houlsby")).toBeCloseTo(1 / 8 / Math.sqrt(3), 1.5);
   });
 });
 
