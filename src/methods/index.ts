@@ -14,6 +14,7 @@ export type {
   ParameterValues,
   PrefixStates,
   SavedAdapter,
+  TensorLoss,
   Vocabulary,
 } from "./method.ts";
 export { modelDescription } from "./model-description.ts";

@@ -6,12 +6,7 @@ import { TunesmithError } from "../../errors.ts";
 import { add, constant, multiply, reshape } from "../../tensor/index.ts";
 import { adaptedModules, shownTargets } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
-import type {
-  BoundMethod,
-  MethodDefinition,
-  ModelDescription,
-  ParameterValues,
-} from "../method.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription, TensorLoss } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { lowRank } from "../parts/low-rank.ts";
 import { addLowRank } from "../parts/merge-weights.ts";
@@ -51,14 +46,7 @@ function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMetho
     ...bound,
     parameters: [...bound.parameters, ...(schedule ? scheduleState(active) : [])],
     ...(orthogonality > 0 && {
-      *tensorLosses(values: ParameterValues) {
-        // As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum.
-        const weight = orthogonality / (2 * modules.length);
-        for (const { a, b } of active) {
-          yield distanceFromOrthogonal(a.spec, "rows", values(a.spec), weight);
-          yield distanceFromOrthogonal(b.spec, "columns", values(b.spec), weight);
-        }
-      },
+      tensorLosses: orthogonalityLosses(active, orthogonality / (2 * modules.length)),
     }),
     ...(schedule && { schedule }),
   };
@@ -87,6 +75,20 @@ function tripletUpdate(
     },
   };
 }
+
+/** As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum. */
+const orthogonalityLosses = (active: readonly AdaloraModule[], weight: number): TensorLoss[] =>
+  active.flatMap(({ a, b }) =>
+    (
+      [
+        [a.spec, "rows"],
+        [b.spec, "columns"],
+      ] as const
+    ).map(([spec, vectors]) => ({
+      spec,
+      loss: (factor) => multiply(distanceFromOrthogonal(factor, vectors), constant(weight)),
+    })),
+  );
 
 /** @throws TunesmithError (config) */
 function checkRanks({ initialRank, targetRank, rankPattern }: AdaloraSettings): void {

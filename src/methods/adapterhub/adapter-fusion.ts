@@ -1,13 +1,8 @@
 // AdapterFusion (Pfeiffer et al. 2021): several trained adapters stay as they are, and at each place an
 // attention over what they add is trained. Reference: `BertFusion` of AdapterHub's library.
 
-import { add } from "../../tensor/index.ts";
-import type {
-  BoundMethod,
-  MethodDefinition,
-  ModelDescription,
-  ParameterValues,
-} from "../method.ts";
+import { add, constant, multiply } from "../../tensor/index.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription, TensorLoss } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { hubEnvelope, toHubConfig } from "./adapterhub-config.ts";
 import { adapterInput, bottleneck, bottleneckPart } from "./bottleneck.ts";
@@ -34,6 +29,7 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
   const { preset, dropout } = options;
   const hasValue = preset === "dynamic";
   const regularization = options.regularization ?? (hasValue ? REGULARIZATION : 0);
+  const weightOfLoss = constant(regularization);
   const fused = readFused(options.adapters);
   // Each adapter's own settings must fit the model, as where it is used alone.
   for (const { settings, name } of fused) bottleneckPart(settings, model, name);
@@ -67,10 +63,11 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
     },
     ...(hasValue &&
       regularization > 0 && {
-        *tensorLosses(values: ParameterValues) {
-          for (const { value } of sites.values())
-            if (value) yield distanceFromIdentity(value, values(value), regularization);
-        },
+        tensorLosses: [...sites.values()].flatMap(({ value }): TensorLoss[] =>
+          value
+            ? [{ spec: value, loss: (v) => multiply(distanceFromIdentity(v), weightOfLoss) }]
+            : [],
+        ),
       }),
     unmergeable: "an attention over adapters, which no weight can stand for",
     saved: {
