@@ -36,5 +36,5 @@ export {
   methodSchemas,
 } from "./registry.ts";
 export { type LinearModule, linearModules, patternValue } from "./targets.ts";
-export { unmatchedNames } from "./unmatched-names.ts";
+export { unmatchedNames, withoutStrangeTargets } from "./unmatched-names.ts";
 export type { FullOptions } from "./weights/full.ts";

@@ -1,9 +1,11 @@
 // What PEFT has in an adapter's file beyond the adapter.
 
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { readAdapterTensors, writeAdapterTensors } from "../../hub/adapters/adapter-tensors.ts";
 import { temporaryFolder } from "../../hub/testing/files.ts";
+import type { MethodOptions } from "../../methods/index.ts";
 import { openTiny } from "../testing/tiny-models.ts";
 
 const NORM = "base_model.model.gpt_neox.final_layer_norm";
@@ -31,3 +33,36 @@ it("biases of whole modules, which PEFT repeats with bias: all, are passed over"
     /norm\.gain.*has a place/,
   );
 });
+
+it.each<[MethodOptions, object]>([
+  [
+    { name: "lora", targets: ["q_proj", "v_proj"] },
+    { target_modules: ["query_key_value", "q_proj", "v_proj"] },
+  ],
+  [
+    { name: "ia3" },
+    {
+      target_modules: ["k_proj", "v_proj", "down_proj", "fc2"],
+      feedforward_modules: ["fc2", "down_proj"],
+    },
+  ],
+  [{ name: "ln-tuning", targets: ["norm"] }, { target_modules: ["ln_f", "norm"] }],
+])(
+  "names of other architectures among a file's targets are passed over: $0.name",
+  async (method, named) => {
+    const folder = temporaryFolder();
+    const model = await openTiny("base", { method });
+    await model.saveAdapter(folder);
+    const wanted = model.parameters.map(({ name }) => name);
+    await model.dispose();
+    const file = join(folder, "adapter_config.json");
+    const config = JSON.parse(readFileSync(file, "utf8"));
+    writeFileSync(file, JSON.stringify({ ...config, ...named }));
+    const again = await openTiny("base", { adapter: folder });
+    expect(again.parameters.map(({ name }) => name)).toEqual(wanted);
+    await again.dispose();
+
+    writeFileSync(file, JSON.stringify({ ...config, target_modules: ["ln_f"] }));
+    await expect(openTiny("base", { adapter: folder })).rejects.toThrow(/"ln_f" matches no/);
+  },
+);

@@ -8,6 +8,7 @@ import {
   bindMethod,
   type MethodOptions,
   type ModelDescription,
+  withoutStrangeTargets,
 } from "../../methods/index.ts";
 import type { BoundArchitecture } from "../../models/index.ts";
 import { isOfBase } from "./own-tokens.ts";
@@ -24,7 +25,7 @@ export function bindAdapter(
   model: ModelDescription,
 ): BoundMethod {
   try {
-    return bindMethod(options, model);
+    return bindMethod(withoutStrangeTargets(options, model), model);
   } catch (error) {
     if (!(error instanceof TunesmithError) || error.code !== "config") throw error;
     // The options are the file's: who only loads it cannot correct them.
