@@ -11,7 +11,12 @@ import { completeOptions } from "../option-schema.ts";
 import { lowRank } from "../parts/low-rank.ts";
 import { addLowRank } from "../parts/merge-weights.ts";
 import { patternKey, savedAdapter } from "./adalora-file.ts";
-import { type AdaloraModule, adaloraModule, scheduleState } from "./adalora-modules.ts";
+import {
+  type AdaloraModule,
+  adaloraModule,
+  type ScoredParameter,
+  scheduleState,
+} from "./adalora-modules.ts";
 import {
   type AdaloraOptions,
   type AdaloraSettings,
@@ -77,18 +82,13 @@ function tripletUpdate(
 }
 
 /** As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum. */
-const orthogonalityLosses = (active: readonly AdaloraModule[], weight: number): TensorLoss[] =>
-  active.flatMap(({ a, b }) =>
-    (
-      [
-        [a.spec, "rows"],
-        [b.spec, "columns"],
-      ] as const
-    ).map(([spec, vectors]) => ({
-      spec,
-      loss: (factor) => multiply(distanceFromOrthogonal(factor, vectors), constant(weight)),
-    })),
-  );
+function orthogonalityLosses(active: readonly AdaloraModule[], weight: number): TensorLoss[] {
+  const term = ({ spec }: ScoredParameter, vectors: "rows" | "columns"): TensorLoss => ({
+    spec,
+    loss: (factor) => multiply(distanceFromOrthogonal(factor, vectors), constant(weight)),
+  });
+  return active.flatMap(({ a, b }) => [term(a, "rows"), term(b, "columns")]);
+}
 
 /** @throws TunesmithError (config) */
 function checkRanks({ initialRank, targetRank, rankPattern }: AdaloraSettings): void {

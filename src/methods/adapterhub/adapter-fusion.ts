@@ -29,7 +29,6 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
   const { preset, dropout } = options;
   const hasValue = preset === "dynamic";
   const regularization = options.regularization ?? (hasValue ? REGULARIZATION : 0);
-  const weightOfLoss = constant(regularization);
   const fused = readFused(options.adapters);
   // Each adapter's own settings must fit the model, as where it is used alone.
   for (const { settings, name } of fused) bottleneckPart(settings, model, name);
@@ -63,11 +62,14 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
     },
     ...(hasValue &&
       regularization > 0 && {
-        tensorLosses: [...sites.values()].flatMap(({ value }): TensorLoss[] =>
-          value
-            ? [{ spec: value, loss: (v) => multiply(distanceFromIdentity(v), weightOfLoss) }]
-            : [],
-        ),
+        tensorLosses: [...sites.values()]
+          .flatMap(({ value }) => value ?? [])
+          .map(
+            (spec): TensorLoss => ({
+              spec,
+              loss: (value) => multiply(distanceFromIdentity(value), constant(regularization)),
+            }),
+          ),
       }),
     unmergeable: "an attention over adapters, which no weight can stand for",
     saved: {
