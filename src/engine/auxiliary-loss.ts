@@ -1,9 +1,11 @@
 // Losses beside the objective's: the method's and the architecture's, each of what it reported itself
 // from all layers together, and the method's of its tensors, which no layer needs to run for.
 
-import type { BoundMethod } from "../methods/index.ts";
+import type { BoundMethod, TensorLoss } from "../methods/index.ts";
 import type { AuxiliaryLossOf } from "../models/index.ts";
-import { floatData } from "../runtime/values.ts";
+import type { Kernel, Runtime } from "../runtime/kernel.ts";
+import { floatData, floats } from "../runtime/values.ts";
+import { gradient, input, reshape } from "../tensor/index.ts";
 import type { BlockPassed } from "./blocks.ts";
 import type { GradientOptions } from "./model.ts";
 import { addGradient, type ParameterSet } from "./parameters.ts";
@@ -30,22 +32,42 @@ export function auxiliaryLoss(
   return total === undefined ? undefined : { loss: total, gradients: scaled };
 }
 
-/** Adds the gradients of a method's losses of its tensors; their sum, undefined where it has none. */
-export function addTensorLosses(
+/** Adds the gradients of a method's losses of its tensors; tells their sum, undefined where it has none. */
+export type AddTensorLosses = (options: GradientOptions) => Promise<number | undefined>;
+
+/** Compiles the losses where they are asked for first: tensors of one shape share a kernel. */
+export function tensorLosses(
   method: BoundMethod | undefined,
   { parameter }: ParameterSet,
-  { auxiliaryScale = 1 }: GradientOptions,
-): number | undefined {
-  if (!method?.tensorLosses) return undefined;
-  let total = 0;
-  for (const { spec, loss, gradient } of method.tensorLosses((one) => parameter(one).data)) {
-    addGradient(
-      parameter(spec),
-      gradient.map((value) => auxiliaryScale * value),
-    );
-    total += loss;
-  }
-  return total;
+  runtime: Runtime,
+): AddTensorLosses {
+  const kernels = new Map<TensorLoss, Promise<Kernel>>();
+  const kernelOf = (term: TensorLoss) => {
+    const known = kernels.get(term) ?? compileLoss(term, runtime);
+    kernels.set(term, known);
+    return known;
+  };
+  return async ({ auxiliaryScale = 1 }) => {
+    if (!method?.tensorLosses) return undefined;
+    const scale = floats(Float32Array.of(auxiliaryScale), [1]);
+    let total = 0;
+    for (const term of method.tensorLosses) {
+      const { data, shape } = parameter(term.spec);
+      const kernel = await kernelOf(term);
+      const [loss, gradient] = await kernel.run([floats(data, shape), scale]);
+      addGradient(parameter(term.spec), floatData(gradient!));
+      total += floatData(loss!)[0]!;
+    }
+    return total;
+  };
+}
+
+/** From a tensor and the scale of its gradient to the loss and that gradient. */
+function compileLoss({ spec, loss: lossOf }: TensorLoss, runtime: Runtime): Promise<Kernel> {
+  const [tensor, scale] = [input("tensor", spec.shape), input("scale", [1])];
+  const loss = reshape(lossOf(tensor), [1]);
+  const [ofTensor] = gradient([[loss, scale]], [tensor]);
+  return runtime.compile([loss, ofTensor!], [tensor, scale]);
 }
 
 /** What one reported, by name. */

@@ -7,6 +7,7 @@ import type { Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData } from "../runtime/values.ts";
 import type { RunValues } from "./bind.ts";
 import { embedTokens } from "./embedding.ts";
+import { blockEntry } from "./enter-blocks.ts";
 import { putImageStates, takeImageGradients } from "./image-rows.ts";
 import type { ImageStates } from "./images.ts";
 import type { ParameterSet } from "./parameters.ts";
@@ -28,7 +29,7 @@ export interface Entered {
   /** What the method did to embedded tokens. */
   readonly embedded?: Passed;
   readonly images?: ImageStates;
-  /** What the architecture did to tokens and images. */
+  /** What architecture and method did to tokens and images. */
   readonly entered?: Passed;
 }
 
@@ -58,6 +59,7 @@ export function createEntry(options: EntryOptions): Entry {
   const { hiddenSize, embeddingScale } = architecture.dimensions;
   const embedding = method?.replaces.get(architecture.embeddingName);
   const imageToken = architecture.images?.token;
+  const entersBlocks = blockEntry(architecture, method);
 
   const lookUp = (ids: readonly number[]): Value => {
     const x = pool.take([ids.length, hiddenSize]);
@@ -100,7 +102,7 @@ export function createEntry(options: EntryOptions): Entry {
       const states = embedded?.y ?? x;
       if (images) putImageStates(floatData(states), images.states, tokenIds, imageToken);
       isTrained ||= images?.isTrained === true;
-      const entered = architecture.enter && (await step("enter", states));
+      const entered = entersBlocks && (await step("enter", states));
       const y = entered?.y ?? states;
       return { x: y, isTrained, tokenIds, shape, virtualTokens, embedded, images, entered };
     },

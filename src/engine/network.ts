@@ -6,7 +6,7 @@ import type { BoundMethod } from "../methods/index.ts";
 import type { BoundArchitecture } from "../models/index.ts";
 import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, createBufferPool, floatData } from "../runtime/values.ts";
-import { addTensorLosses, auxiliaryLoss } from "./auxiliary-loss.ts";
+import { auxiliaryLoss, tensorLosses } from "./auxiliary-loss.ts";
 import { type Batch, targetsOfBatch } from "./batch.ts";
 import { createBind } from "./bind.ts";
 import { LOGIT_BYTES } from "./head/head-kind.ts";
@@ -75,6 +75,7 @@ export function createNetwork(options: NetworkOptions): Network {
   const parts = { ...options, weights, method, pool, bind };
   const head = createHeadRunner({ ...parts, logitBytes });
   const trunk = createTrunk(parts);
+  const addTensorLosses = tensorLosses(method, options.parameters, options.runtime);
   const virtualCount = method?.virtualTokens?.count ?? 0;
 
   /** The wanted rows of `x`, whose memory is used again. */
@@ -122,7 +123,7 @@ export function createNetwork(options: NetworkOptions): Network {
     const batch = withVirtualTokens(given, virtualCount);
     const { rows, labels } = targetsIn(batch);
     const tokenCount = targetsOfBatch(batch);
-    const ofTensors = training && addTensorLosses(method, options.parameters, training);
+    const ofTensors = training && (await addTensorLosses(training));
     const added = (loss = ofTensors) => (loss === undefined ? {} : { auxiliaryLoss: loss });
     if (tokenCount === 0) return { lossSum: 0, tokenCount, ...added() };
     const inputs = await trunk.inputs(batch, training?.seed);

@@ -6,6 +6,7 @@ import type { Runtime, Value } from "../runtime/kernel.ts";
 import { type BufferPool, floatData, floats } from "../runtime/values.ts";
 import { type Shape, sizeOf, type Tensor } from "../tensor/index.ts";
 import type { Bind, RunValues } from "./bind.ts";
+import { blockEntry } from "./enter-blocks.ts";
 import {
   enterExperts,
   expertWidth,
@@ -21,7 +22,7 @@ import type { WeightStore } from "./weights/weights.ts";
 
 /**
  * What a segment computes: a layer or half of one, a piece of a sparse feed-forward (`experts/pieces.ts`), the
- * last norm, what a method does to embedded tokens, or what the architecture does to them before blocks.
+ * last norm, what a method does to embedded tokens, or what both do to them before blocks.
  */
 export type Part =
   | "block"
@@ -123,7 +124,7 @@ export function createPasses(options: PassesOptions): Passes {
         toExperts,
         expert: (x) => weightedExpert(sparse[layer]!, request.expert!, x, tracer.scope),
         fromExperts: (x) => leaveExperts(sparse[layer]!, x, tracer.scope),
-        enter: (x) => architecture.enter!(x, tracer.scope),
+        enter: (x) => blockEntry(architecture, method)!(x, tracer),
         embed: (x) => method!.embed!(x, tracer.methodScope),
         virtualTokens: () => method!.virtualTokens!.states(tracer.methodScope),
       };

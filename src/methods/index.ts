@@ -14,6 +14,7 @@ export type {
   ParameterValues,
   PrefixStates,
   SavedAdapter,
+  TensorLoss,
   Vocabulary,
 } from "./method.ts";
 export { modelDescription } from "./model-description.ts";
@@ -35,5 +36,5 @@ export {
   methodSchemas,
 } from "./registry.ts";
 export { type LinearModule, linearModules, patternValue } from "./targets.ts";
-export { unmatchedNames } from "./unmatched-names.ts";
+export { unmatchedNames, withoutStrangeTargets } from "./unmatched-names.ts";
 export type { FullOptions } from "./weights/full.ts";

@@ -86,9 +86,8 @@ export interface MethodScope {
 /** A term of a loss, which is of one trained tensor alone. */
 export interface TensorLoss {
   readonly spec: ParameterSpec;
-  readonly loss: number;
-  /** In the tensor's shape. */
-  readonly gradient: Float32Array;
+  /** One number, of the tensor. */
+  readonly loss: (tensor: Tensor) => Tensor;
 }
 
 /** What attention is given in front of the sequence's own keys and values. */
@@ -198,6 +197,8 @@ export interface BoundMethod {
   readonly residual?: (path: string, x: Tensor, output: Tensor, scope: MethodScope) => Tensor;
   /** On embedded tokens [batch · sequence, hidden], virtual ones included. */
   readonly embed?: (x: Tensor, scope: MethodScope) => Tensor;
+  /** On what the first block is given: the same with the positions that some models add. */
+  readonly enter?: (x: Tensor, scope: MethodScope) => Tensor;
   /** States [count, hidden] put in front of every row; packed samples all see them. */
   readonly virtualTokens?: {
     readonly count: number;
@@ -227,7 +228,7 @@ export interface BoundMethod {
   /** The loss of what the hooks reported; its mean over micro-batches counts. */
   readonly auxiliaryLoss?: AuxiliaryLossOf;
   /** The terms of a loss of the method's tensors alone, which is the same whatever a batch has run. */
-  readonly tensorLosses?: (values: ParameterValues) => Iterable<TensorLoss>;
+  readonly tensorLosses?: readonly TensorLoss[];
   /** What it does of its own between steps; what it remembers is in parameters marked `state`. */
   readonly schedule?: MethodSchedule;
   /** Why what it adds cannot become part of the weights; `mergeInto` is left out then. */

@@ -56,6 +56,14 @@ describe("LoRA's tensors", () => {
     expect(new Set(keys).size).toBe(keys.length);
   });
 
+  it("include every module whose path ends with a name, as PEFT's do", () => {
+    const keys = keysOf(lora({ targets: ["q_proj"], modulesToSave: ["norm"] }));
+    const norms = keys.filter((key) => key.includes("norm")).map((key) => key.slice(23));
+    expect(norms).toHaveLength(2 * 3 + 1);
+    expect(norms).toContain("layers.2.post_attention_layernorm.weight");
+    expect(norms).toContain("norm.weight");
+  });
+
   it("name a module to save that the model lacks, with the nearest", () => {
     expect(() => lora({ modulesToSave: ["embed_token"] })).toThrow('nearest is "embed_tokens"');
   });

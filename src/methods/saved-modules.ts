@@ -32,8 +32,8 @@ export function savedModules(
   const isOther = (name: string) => model.classifier && name === "classifier";
   for (const name of names.filter((each) => !isOther(each))) {
     const found = uses.filter(({ use }) => {
-      const path = use.replace(/\.[^.]+$/, "");
-      return path === name || path.endsWith(`.${name}`);
+      // As in PEFT "norm" means every "input_layernorm" too.
+      return use.replace(/\.[^.]+$/, "").endsWith(name);
     });
     if (found.length === 0) {
       const modules = uses.map(({ use }) => use.split(".").at(-2)!);

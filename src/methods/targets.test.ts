@@ -33,6 +33,11 @@ describe("selectTargets", () => {
       ["2 q_proj"],
     ],
     ["some layers", { targets: ["v_proj"], layers: [0, 2] }, ["0 v_proj", "2 v_proj"]],
+    [
+      "some layers, and what is named by its whole path",
+      { targets: ["v_proj", "lm_head", "model.layers.2.mlp.up_proj"], layers: [0] },
+      ["0 v_proj", "2 up_proj", "lm_head"],
+    ],
   ])("%s", (_name, options, expected) => {
     expect(select(options)).toEqual(expected);
   });
@@ -73,7 +78,6 @@ describe("selectTargets", () => {
     const weight = "model.embed_tokens.weight";
     expect(selectTargets(model, { targets: ["lm_head"] })).toEqual([{ ...head, weight }]);
     expect(select({ targets: "lm_head|.*0.mlp.up_proj" })).toHaveLength(2);
-    expect(select({ targets: ["q_proj", "lm_head"], layers: [0] })).toHaveLength(1);
   });
 
   it("finds the embedding where a method can adapt it, and says what to do where not", () => {
@@ -88,6 +92,12 @@ describe("selectTargets", () => {
   it("refuses a selection that leaves nothing", () => {
     expect(() => select({ targets: ["q_proj"], exclude: ["q_proj"] })).toThrow("leaves none");
     expect(() => select({ targets: ["q_proj"], layers: [7] })).toThrow("leaves none");
+  });
+
+  it("refuses layers beside an expression, as PEFT does", () => {
+    expect(() => select({ targets: ".*q_proj", layers: [0] })).toThrow(
+      /layersToTransform[\s\S]*\[0\] with the regular expression/,
+    );
   });
 
   it("refuses text that is no regular expression", () => {

@@ -21,7 +21,7 @@ export interface TargetOptions {
   /** Names (equal, or ends with `.name`), one regular expression for the whole path, or "all-linear". */
   readonly targets: string | readonly string[];
   readonly exclude?: string | readonly string[];
-  /** Only these layers; for name lists only. */
+  /** Only these layers, and modules that are named by their whole path. With names or "all-linear" alone. */
   readonly layers?: readonly number[];
   /** Whether the embedding may be named as well. */
   readonly embeddings?: boolean;
@@ -118,7 +118,8 @@ export function compilePattern(source: string, shown: string, where: string): Re
 /**
  * The modules that `options` select. "all-linear" leaves out the output module and routers, names and
  * expressions may mean them.
- * @throws TunesmithError (config) if a name, or the whole selection, matches nothing
+ * @throws TunesmithError (config) if a name, or the whole selection, matches nothing, and for layers
+ *   beside an expression
  */
 export function selectTargets(model: ModelDescription, options: TargetOptions): LinearModule[] {
   const { targets, exclude = [], layers, embeddings = false } = options;
@@ -131,8 +132,17 @@ export function selectTargets(model: ModelDescription, options: TargetOptions): 
   const unwanted = matcher(exclude, "method.exclude");
   const inLayers = (path: string) => {
     const layer = /\.(\d+)\./.exec(path)?.[1];
-    return !layers || (layer !== undefined && layers.includes(Number(layer)));
+    if (!layers || (layer !== undefined && layers.includes(Number(layer)))) return true;
+    return targets.includes(path) && typeof targets !== "string";
   };
+  // PEFT refuses such a file, or passes the layers over.
+  if (layers && typeof targets === "string" && targets !== "all-linear")
+    throw new TunesmithError("config", {
+      where: "method.layersToTransform",
+      rule: "goes with names as targets, or all-linear",
+      seen: `${JSON.stringify(layers)} with the regular expression ${JSON.stringify(targets)}`,
+      fix: "say the layers in the expression, such as .*layers\\.[01]\\..*q_proj, or list names",
+    });
 
   if (typeof targets !== "string") {
     const otherThan = (name: string): string => {

@@ -22,11 +22,7 @@ interface NamingOptions {
 
 /** A fault for each option with a name, a pattern or a layer number that fits no module of the model. */
 export function unmatchedNames(options: NamingOptions, model: ModelDescription): IdleFault[] {
-  const weights = [...model.weights, ...(model.imageWeights ?? [])];
-  const paths = [
-    ...weights.map(({ name }) => name.replace(/\.(weight|bias)$/, "")),
-    model.outputPath,
-  ];
+  const paths = modulePaths(model);
   const last = Math.max(...paths.map((path) => Number(/\.(\d+)\./.exec(path)?.[1] ?? 0)));
   const { exclude = [], layersToTransform = [], ...patterns } = options;
   const names = typeof exclude === "string" ? [] : exclude;
@@ -59,6 +55,39 @@ export function unmatchedNames(options: NamingOptions, model: ModelDescription):
       fix: "name layers that the model has",
     });
   return faults;
+}
+
+const modulePaths = ({ weights, imageWeights = [], outputPath }: ModelDescription): string[] => [
+  ...[...weights, ...imageWeights].map(({ name }) => name.replace(/\.(weight|bias)$/, "")),
+  outputPath,
+];
+
+/** Options that list the modules which a method changes. */
+interface TargetLists {
+  readonly targets?: string | readonly string[];
+  readonly feedforward?: string | readonly string[];
+}
+
+/**
+ * Options of an adapter's file without the targets that the model lacks. PEFT keeps whatever it was given,
+ * such as the names of several architectures, and asks for one that fits; where none does, all stay.
+ */
+export function withoutStrangeTargets<Options extends object>(
+  options: Options,
+  model: ModelDescription,
+): Options {
+  const paths = modulePaths(model);
+  const { targets, feedforward }: TargetLists = options;
+  const fitting = (list: TargetLists["targets"]) => {
+    if (list === undefined || typeof list === "string") return list;
+    const known = list.filter((name) => paths.some(matcher([name], "method.targets")));
+    return known.length > 0 ? known : list;
+  };
+  return {
+    ...options,
+    ...(targets !== undefined && { targets: fitting(targets) }),
+    ...(feedforward !== undefined && { feedforward: fitting(feedforward) }),
+  };
 }
 
 function fixFor(name: string, paths: readonly string[]): string {

@@ -50,9 +50,10 @@ export const separateProjections: Projections<LlamaLikeConfig> = {
 export const fusedProjections: Projections<LlamaLikeConfig> = {
   weights(config, path) {
     const { queryWidth, keyWidth } = widthsOf(config);
+    // In the order of Transformers' modules, by which PEFT's X-LoRA counts them.
     return [
-      ...linearWeights(`${path}.qkv_proj`, queryWidth + 2 * keyWidth, config.hiddenSize),
       ...linearWeights(`${path}.o_proj`, config.hiddenSize, queryWidth),
+      ...linearWeights(`${path}.qkv_proj`, queryWidth + 2 * keyWidth, config.hiddenSize),
     ];
   },
   run(config, path, x, scope) {

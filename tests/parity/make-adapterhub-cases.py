@@ -21,4 +21,4 @@ PACKAGES = ["torch", "transformers", "adapters", "safetensors", "numpy"]
 
 if __name__ == "__main__":
     groups = {"adapterhub": write_adapterhub_cases}
-    sys.exit(rebuild(__doc__, groups, "versions-adapterhub.json", PACKAGES, needs=["llama"]))
+    sys.exit(rebuild(__doc__, groups, "versions-adapterhub.json", PACKAGES, needs=["llama", "gpt"]))

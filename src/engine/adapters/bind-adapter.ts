@@ -8,6 +8,7 @@ import {
   bindMethod,
   type MethodOptions,
   type ModelDescription,
+  withoutStrangeTargets,
 } from "../../methods/index.ts";
 import type { BoundArchitecture } from "../../models/index.ts";
 import { isOfBase } from "./own-tokens.ts";
@@ -24,7 +25,7 @@ export function bindAdapter(
   model: ModelDescription,
 ): BoundMethod {
   try {
-    return bindMethod(options, model);
+    return bindMethod(withoutStrangeTargets(options, model), model);
   } catch (error) {
     if (!(error instanceof TunesmithError) || error.code !== "config") throw error;
     // The options are the file's: who only loads it cannot correct them.
@@ -42,6 +43,12 @@ const withOwnBase = ({ config }: Adapter): string =>
 
 /** Faults that are told of one adapter: others of the kind say the same. */
 const MOST_FAULTS = 10;
+
+/**
+ * What PEFT saves besides, and the base or another key has: the frozen embedding beside adapters that touch
+ * it, and with `bias: all` the biases of whole modules once more, by its own wrapper's names.
+ */
+const REPEATED = /\.(base_layer\.weight|(original_module|modules_to_save)\.bias)$/;
 
 /** The adapter's tensors by parameter key. @throws TunesmithError (checkpoint) for what does not fit */
 export function adapterValues(
@@ -69,9 +76,8 @@ export function adapterValues(
     });
   }
   const known = new Set(method.parameters.map((spec) => spec.key));
-  // PEFT also saves the frozen embedding beside adapters that touch it; it is the base's own.
   for (const key of tensors.keys())
-    if (!known.has(key) && !isOfBase(key, architecture) && !key.endsWith(".base_layer.weight"))
+    if (!known.has(key) && !isOfBase(key, architecture) && !REPEATED.test(key))
       faults.push({
         where: `${folder}: ${key}`,
         rule: "every tensor of an adapter has a place in the base model",

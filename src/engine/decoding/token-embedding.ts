@@ -5,6 +5,7 @@ import type { Value } from "../../runtime/kernel.ts";
 import { floatData, floats, integers } from "../../runtime/values.ts";
 import { input, type Shape, type Tensor } from "../../tensor/index.ts";
 import { embedTokens } from "../embedding.ts";
+import { blockEntry } from "../enter-blocks.ts";
 import {
   type Binding,
   createTracer,
@@ -64,7 +65,7 @@ export function createTokenEmbedding(
   let virtualStates: Promise<Float32Array> | undefined;
   const steps = {
     embed: method?.embed && ((x: Tensor, { methodScope }: Tracer) => method.embed!(x, methodScope)),
-    enter: architecture.enter && ((x: Tensor, { scope }: Tracer) => architecture.enter!(x, scope)),
+    enter: blockEntry(architecture, method),
   };
   const compiled = new Map<string, Hook>();
 

@@ -35,14 +35,7 @@ export function savedAdapter(
       if (rankPattern) return config;
       const ranks = pattern(values);
       const isPruned = Object.values(ranks).flat().includes(false);
-      const [total, initial = 0, final = 0] = values(PLAN);
-      const plan = total
-        ? { total_step: total, tinit: initial, tfinal: final }
-        : {
-            total_step: options.totalSteps ?? NO_PLAN,
-            tinit: config.tinit ?? 0,
-            tfinal: config.tfinal ?? 0,
-          };
+      const plan = savedPlan(options, values);
       return { ...config, ...plan, rank_pattern: isPruned ? ranks : null };
     },
     tensors: (values) =>
@@ -74,6 +67,15 @@ export function savedAdapter(
       ]),
     read: (tensors) => new Map([...tensors].filter(([, { data }]) => data.length > 0)),
   };
+}
+
+/** The steps of the run's plan, else of the options'; PEFT refuses steps that leave none for pruning. */
+function savedPlan(options: AdaloraSettings, values: ParameterValues) {
+  const { totalSteps, initialSteps = 0, finalSteps = 0 } = options;
+  const [total, initial, final] = values(PLAN);
+  if (total) return { total_step: total, tinit: initial!, tfinal: final! };
+  if (totalSteps === undefined) return { total_step: NO_PLAN, tinit: 0, tfinal: 0 };
+  return { total_step: totalSteps, tinit: initialSteps, tfinal: finalSteps };
 }
 
 function rowsOf(data: Float32Array, rows: readonly number[], width: number): Float32Array {

@@ -55,7 +55,7 @@ export function rankSchedule(
           kept: values(kept),
         }),
       );
-      if (step < last)
+      if (step < plan.totalSteps - plan.finalSteps)
         for (const { a, b, e } of triplets)
           for (const part of [a, b, e]) updateImportance(part, gradientScale, beta1, beta2);
       const budget = budgetAt(step, plan);

@@ -6,17 +6,17 @@ import { TunesmithError } from "../../errors.ts";
 import { add, constant, multiply, reshape } from "../../tensor/index.ts";
 import { adaptedModules, shownTargets } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
-import type {
-  BoundMethod,
-  MethodDefinition,
-  ModelDescription,
-  ParameterValues,
-} from "../method.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription, TensorLoss } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { lowRank } from "../parts/low-rank.ts";
 import { addLowRank } from "../parts/merge-weights.ts";
 import { patternKey, savedAdapter } from "./adalora-file.ts";
-import { type AdaloraModule, adaloraModule, scheduleState } from "./adalora-modules.ts";
+import {
+  type AdaloraModule,
+  adaloraModule,
+  type ScoredParameter,
+  scheduleState,
+} from "./adalora-modules.ts";
 import {
   type AdaloraOptions,
   type AdaloraSettings,
@@ -51,14 +51,7 @@ function bindAdalora(given: AdaloraOptions, model: ModelDescription): BoundMetho
     ...bound,
     parameters: [...bound.parameters, ...(schedule ? scheduleState(active) : [])],
     ...(orthogonality > 0 && {
-      *tensorLosses(values: ParameterValues) {
-        // As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum.
-        const weight = orthogonality / (2 * modules.length);
-        for (const { a, b } of active) {
-          yield distanceFromOrthogonal(a.spec, "rows", values(a.spec), weight);
-          yield distanceFromOrthogonal(b.spec, "columns", values(b.spec), weight);
-        }
-      },
+      tensorLosses: orthogonalityLosses(active, orthogonality / (2 * modules.length)),
     }),
     ...(schedule && { schedule }),
   };
@@ -86,6 +79,15 @@ function tripletUpdate(
       addLowRank(weight, module, (out, r) => scaling * left[out * rank + r]!, right);
     },
   };
+}
+
+/** As PEFT's, a mean over all factors: those of modules without ranks add nothing to its sum. */
+function orthogonalityLosses(active: readonly AdaloraModule[], weight: number): TensorLoss[] {
+  const term = ({ spec }: ScoredParameter, vectors: "rows" | "columns"): TensorLoss => ({
+    spec,
+    loss: (factor) => multiply(distanceFromOrthogonal(factor, vectors), constant(weight)),
+  });
+  return active.flatMap(({ a, b }) => [term(a, "rows"), term(b, "columns")]);
 }
 
 /** @throws TunesmithError (config) */

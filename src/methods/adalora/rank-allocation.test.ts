@@ -56,7 +56,11 @@ describe("the budget", () => {
 
   it("reaches the target at the last allocation, whatever the interval, and without final steps", () => {
     expect(budgetAt(14, { ...plan, interval: 9 })).toBe(8);
-    expect(budgetAt(19, { ...plan, finalSteps: 0 })).toBe(8);
+    const toTheEnd = { ...plan, finalSteps: 0 };
+    expect(budgetAt(19, toTheEnd)).toBe(8);
+    // As PEFT's `budget_schedule` has it.
+    expect(budgetAt(8, toTheEnd)).toBe(14);
+    expect(budgetAt(18, { ...toTheEnd, initialBudget: 2008 })).toBe(11);
   });
 });
 

@@ -45,11 +45,11 @@ export const lastAllocation = ({ totalSteps, finalSteps }: BudgetPlan): number =
 
 /** How many triplets may stay, if ranks are allocated at this step; equation 12 of the paper. */
 export function budgetAt(step: number, plan: BudgetPlan): number | undefined {
-  const { initialSteps, interval, initialBudget, targetBudget } = plan;
+  const { totalSteps, initialSteps, finalSteps, interval, initialBudget, targetBudget } = plan;
   const last = lastAllocation(plan);
   if (step === last) return targetBudget;
   if (step <= initialSteps || step > last || step % interval !== 0) return undefined;
-  const left = 1 - (step - initialSteps) / (last - initialSteps);
+  const left = 1 - (step - initialSteps) / (totalSteps - finalSteps - initialSteps);
   return Math.trunc((initialBudget - targetBudget) * left ** 3 + targetBudget);
 }
 

@@ -1,13 +1,8 @@
 // AdapterFusion (Pfeiffer et al. 2021): several trained adapters stay as they are, and at each place an
 // attention over what they add is trained. Reference: `BertFusion` of AdapterHub's library.
 
-import { add } from "../../tensor/index.ts";
-import type {
-  BoundMethod,
-  MethodDefinition,
-  ModelDescription,
-  ParameterValues,
-} from "../method.ts";
+import { add, constant, multiply } from "../../tensor/index.ts";
+import type { BoundMethod, MethodDefinition, ModelDescription, TensorLoss } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { hubEnvelope, toHubConfig } from "./adapterhub-config.ts";
 import { adapterInput, bottleneck, bottleneckPart } from "./bottleneck.ts";
@@ -67,10 +62,14 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
     },
     ...(hasValue &&
       regularization > 0 && {
-        *tensorLosses(values: ParameterValues) {
-          for (const { value } of sites.values())
-            if (value) yield distanceFromIdentity(value, values(value), regularization);
-        },
+        tensorLosses: [...sites.values()]
+          .flatMap(({ value }) => value ?? [])
+          .map(
+            (spec): TensorLoss => ({
+              spec,
+              loss: (value) => multiply(distanceFromIdentity(value), constant(regularization)),
+            }),
+          ),
       }),
     unmergeable: "an attention over adapters, which no weight can stand for",
     saved: {

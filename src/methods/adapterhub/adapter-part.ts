@@ -16,7 +16,7 @@ import { hubEnvelope } from "./adapterhub-config.ts";
 
 /** Hooks answer undefined where a module is not theirs. */
 export interface AdapterPart
-  extends Pick<BoundMethod, "prefix" | "embed" | "output" | "readsWholeRows" | "mixesPositions"> {
+  extends Pick<BoundMethod, "prefix" | "enter" | "output" | "readsWholeRows" | "mixesPositions"> {
   readonly parameters: readonly ParameterSpec[];
   /** Paths of the modules that are changed. */
   readonly adapted: readonly string[];
@@ -49,7 +49,7 @@ export function boundParts(
   const beside = withHook("beside");
   const residual = withHook("residual");
   const [prefix] = withHook("prefix");
-  const [embed] = withHook("embed");
+  const [enter] = withHook("enter");
   const [output] = withHook("output");
   const joined = parts.flatMap((part) => part.joined ?? []);
   return {
@@ -74,7 +74,7 @@ export function boundParts(
       },
     }),
     ...(prefix && { prefix }),
-    ...(embed && { embed }),
+    ...(enter && { enter }),
     ...(output && { output }),
     ...(parts.some((part) => part.readsWholeRows || part.mixesPositions) && {
       readsWholeRows: true,

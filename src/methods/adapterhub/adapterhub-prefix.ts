@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
-import { multiply, reshape, slice, type Tensor } from "../../tensor/index.ts";
+import { broadcast, multiply, reshape, slice, type Tensor } from "../../tensor/index.ts";
 import type { IdleOption } from "../idle-options.ts";
 import type { MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
 import { count } from "../option-schema.ts";
@@ -129,8 +129,9 @@ export function hubPrefixPart(
     prefix(path, input, scope) {
       const index = paths.indexOf(path);
       if (index < 0) return undefined;
-      const states = scope.dropout(source.states(index, scope), options.dropout, `${path} prefix`);
-      const { keys, values } = prefixStates(states, model.dimensions);
+      const states = prefixStates(source.states(index, scope), model.dimensions);
+      const keys = droppedByRow(states.keys, options.dropout, `${path} keys`, scope);
+      const values = droppedByRow(states.values, options.dropout, `${path} values`, scope);
       if (!gated) return { keys, values };
       const gate = rowGate(input, gates.get(path)!, scope);
       const factor = (column: number) =>
@@ -141,6 +142,13 @@ export function hubPrefixPart(
       };
     },
   };
+}
+
+/** Dropout on keys or values [1, heads, length, size], of its own for each row of the batch. */
+function droppedByRow(x: Tensor, probability: number, site: string, scope: MethodScope): Tensor {
+  if (probability === 0 || !scope.training) return x;
+  const [, ...shape] = x.shape;
+  return scope.dropout(broadcast(x, [scope.batch, ...shape]), probability, site);
 }
 
 /** Keys and values themselves; the file has them as a vector of [length, layers, 2 · width]. */

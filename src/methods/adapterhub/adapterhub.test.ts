@@ -4,7 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../../runtime/random.ts";
-import type { BoundMethod, SavedAdapter } from "../method.ts";
+import { input, type Tensor } from "../../tensor/index.ts";
+import type { BoundMethod, MethodScope, ParameterSpec, SavedAdapter } from "../method.ts";
 import { bindMethod, type MethodOptions, methodOfAdapter } from "../registry.ts";
 import { describeModel, noVocabulary } from "../testing/description.ts";
 import { bottleneckSettings, toBottleneckConfig } from "./bottleneck-options.ts";
@@ -29,7 +30,12 @@ describe("the library's files", () => {
       num_hidden_layers: 2,
       vocab_size: 97,
     });
-    expect(savedConfig(bindMethod(options, tiny))).toEqual(config);
+    const ofBase = {
+      model_class: "LlamaForCausalLM",
+      model_name: "tiny-llama",
+      model_type: "llama",
+    };
+    expect(savedConfig(bindMethod(options, tiny))).toEqual({ ...config, ...ofBase });
   });
 
   it("take the library's defaults where a key is missing", () => {
@@ -134,7 +140,35 @@ describe("first values", () => {
     expect(new Set(await valuesOf(adapter("mam_adapter"), "adapter_up.weight"))).toEqual(
       new Set([0]),
     );
+    const gate = (init: "bert" | "houlsby" | "mam_adapter") =>
+      valuesOf({ ...adapter(init), gated: true }, "gate.weight").then(deviation);
+    expect(await gate("bert")).toBeCloseTo(0.02, 2);
+    expect(await gate("mam_adapter")).toBeCloseTo(0.02, 2);
+    expect(await gate("houlsby")).toBeCloseTo(1 / 8 / Math.sqrt(3), 1.5);
   });
+});
+
+it("a prefix's dropout is of its own for each row, as in the library", () => {
+  const part = { kind: "prefix", flat: true, length: 5, dropout: 0.5 } as const;
+  const { prefix } = bind({ name: "unipelt", union: [part] });
+  const path = model.blocks[1]!.attention;
+  const dropped: string[] = [];
+  const scope = (training: boolean) =>
+    ({
+      batch: 3,
+      sequence: 4,
+      training,
+      parameter: ({ key, shape }: ParameterSpec) => input(key, shape),
+      dropout(x: Tensor, probability: number, site: string) {
+        dropped.push(`${site} [${x.shape}] ${probability}`);
+        return x;
+      },
+    }) as unknown as MethodScope;
+  const states = (training: boolean) => prefix!(path, input("x", [12, 64]), scope(training))!;
+  expect(states(false).keys.shape[0]).toBe(1);
+  expect(dropped).toEqual([]);
+  expect(states(true).values.shape).toEqual([3, 2, 5, 16]);
+  expect(dropped).toEqual([`${path} keys [3,2,5,16] 0.5`, `${path} values [3,2,5,16] 0.5`]);
 });
 
 describe("options that do not fit", () => {

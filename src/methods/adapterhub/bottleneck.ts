@@ -67,7 +67,7 @@ export function bottleneckPart(
       const adapter = adapters.get(path);
       return adapter && joinStream(settings, adapter, x, output, scope);
     },
-    ...(coupling && { embed: coupling.forward }),
+    ...(coupling && { enter: coupling.forward }),
     ...(coupling && settings.invertsOutput && { output: coupling.inverse }),
   };
 }
@@ -132,8 +132,16 @@ export function bottleneck(
     typeof settings.scaling === "string"
       ? filledSpec(`${key}.scaling`, [settings.scaling === "channel" ? hiddenSize : 1], 1)
       : undefined;
+  // Houlsby's start is of the two products alone: the library leaves the gate as PyTorch makes it.
+  const asMade = settings.init === "houlsby";
   const gate = settings.gated
-    ? gateLayer(`${key}.gate`, hiddenSize, 1, settings.init === "houlsby" ? "uniform" : "zero")
+    ? gateLayer(
+        `${key}.gate`,
+        hiddenSize,
+        1,
+        asMade ? "uniform" : "zero",
+        asMade ? "uniform" : "small",
+      )
     : undefined;
   const layers = [normBefore, normAfter, gate].filter((part) => part !== undefined);
   return {

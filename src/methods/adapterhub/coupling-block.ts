@@ -1,5 +1,5 @@
 // An invertible adapter (MAD-X, Pfeiffer et al. 2020): the additive coupling block of NICE (Dinh et al.
-// 2014) on embedded tokens, y₁ = x₁ + F(x₂), y₂ = x₂ + G(y₁), and its inverse.
+// 2014) on what the first block reads, y₁ = x₁ + F(x₂), y₂ = x₂ + G(y₁), and its inverse.
 
 import { add, concat, slice, subtract, type Tensor } from "../../tensor/index.ts";
 import type { MethodScope, ParameterSpec } from "../method.ts";

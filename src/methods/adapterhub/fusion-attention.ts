@@ -3,15 +3,20 @@
 import {
   add,
   concat,
+  constant,
+  constantTensor,
+  gatherRows,
   linear,
   matmul,
   multiply,
+  reshape,
   slice,
   softmax,
+  subtract,
   sum,
   type Tensor,
 } from "../../tensor/index.ts";
-import type { MethodScope, ParameterSpec, TensorLoss } from "../method.ts";
+import type { MethodScope, ParameterSpec } from "../method.ts";
 import { type DenseLayer, dense } from "../parts/dense-layer.ts";
 import { normalSpec, zeroSpec } from "../parts/initial-values.ts";
 import type { Bottleneck } from "./bottleneck.ts";
@@ -92,18 +97,15 @@ const nearIdentity = (key: string, size: number): ParameterSpec => ({
     Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? 1 : 1e-6)),
 });
 
-/** weight · Σ (V − I)² */
-export function distanceFromIdentity(
-  spec: ParameterSpec,
-  value: Float32Array,
-  weight: number,
-): TensorLoss {
-  const size = spec.shape[0]!;
-  let squares = 0;
-  const gradient = value.map((element, i) => {
-    const excess = element - (i % (size + 1) === 0 ? 1 : 0);
-    squares += excess * excess;
-    return 2 * weight * excess;
-  });
-  return { spec, loss: weight * squares, gradient };
+/**
+ * Σ (V − I)² of V [size, size], as [1, 1]: the diagonal's part apart from the rest, as an identity of a
+ * wide model's size would be part of the kernel.
+ */
+export function distanceFromIdentity(value: Tensor): Tensor {
+  const [size] = value.shape as [number, number];
+  const places = BigInt64Array.from({ length: size }, (_, i) => BigInt(i * (size + 1)));
+  const diagonal = gatherRows(reshape(value, [size * size, 1]), constantTensor(places, [size]));
+  const excess = subtract(diagonal, constant(1));
+  const squares = (x: Tensor) => sum(multiply(x, x), [0, 1]);
+  return add(subtract(squares(value), squares(diagonal)), squares(excess));
 }

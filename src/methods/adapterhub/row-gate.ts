@@ -6,14 +6,18 @@ import type { MethodScope } from "../method.ts";
 import { type DenseLayer, dense } from "../parts/dense-layer.ts";
 import { normalSpec, uniformSpec, zeroSpec } from "../parts/initial-values.ts";
 
-/** How a gate's layer starts: the weight small, the bias as PyTorch has it or zero. */
+/** A gate's layer; "uniform" is a start as PyTorch's linear layers have it. */
 export const gateLayer = (
   key: string,
   inputs: number,
   outputs: number,
   bias: "uniform" | "zero",
+  weight: "uniform" | "small" = "small",
 ): DenseLayer => ({
-  weight: normalSpec(`${key}.weight`, [outputs, inputs], 0.02),
+  weight:
+    weight === "small"
+      ? normalSpec(`${key}.weight`, [outputs, inputs], 0.02)
+      : uniformSpec(`${key}.weight`, [outputs, inputs], inputs),
   bias:
     bias === "zero"
       ? zeroSpec(`${key}.bias`, [outputs])

@@ -12,6 +12,7 @@ import { fromLoraConfig } from "../lora/lora-config.ts";
 import type { LoraOptions } from "../lora/lora-options.ts";
 import type { ModelDescription, ParameterSpec } from "../method.ts";
 import { type LinearModule, patternValue, selectTargets } from "../targets.ts";
+import { withoutStrangeTargets } from "../unmatched-names.ts";
 import { isLoraMoe } from "./moe-lora-options.ts";
 
 /** A LoRA beside one layer. */
@@ -45,7 +46,7 @@ export function xLoraExpert(source: ExpertSource, model: ModelDescription): Expe
   const config = readExpertConfig(folder);
   const where = `method.adapters.${number} (${folder})`;
   if (isLoraMoe(config)) throw unmixable([{ where, seen: "a mixture of experts (LoRAMoE)" }]);
-  const options = fromLoraConfig(config, folder);
+  const options = withoutStrangeTargets(fromLoraConfig(config, folder), model);
   const modules = selectTargets(model, {
     targets: options.targets!,
     exclude: options.exclude,

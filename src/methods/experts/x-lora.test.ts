@@ -167,6 +167,22 @@ it("a LoRA that it mixes with no other is that LoRA, on routers and experts as w
   await mixture.dispose();
 });
 
+it("layers are counted in the order of Transformers' modules, which in Phi-3 begins with o_proj", async () => {
+  const folder = temporaryFolder();
+  const targets = ["qkv_proj", "o_proj", "down_proj"];
+  const lora = await openTiny("phi3", { method: { name: "lora", rank: 1, targets } });
+  await lora.saveAdapter(folder);
+  await lora.dispose();
+  const method: XLoraOptions = { name: "x-lora", adapters: [folder], layerwise: true };
+  const mixture = await openTiny("phi3", { method });
+  expect(mixture.method!.adapted!.map((path) => path.replace(/^.*layers\./, ""))).toEqual(
+    [0, 1].flatMap((layer) =>
+      ["self_attn.o_proj", "self_attn.qkv_proj", "mlp.down_proj"].map((name) => `${layer}.${name}`),
+    ),
+  );
+  await mixture.dispose();
+});
+
 it("a deep classifier is run once in a graph, however many layers it scales", () => {
   const method = bind({ adapters: [FIRST, SECOND], layerwise: true, depth: 3 });
   const states = input("states", [4, 64]);

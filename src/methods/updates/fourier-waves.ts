@@ -90,7 +90,7 @@ export const ofBoth = <T, U>(
 const halfOf = (length: number): number => Math.floor(length / 2) + 1;
 
 /** Where a position of an axis is in its half, and the sign of sines there. */
-export const mirrored = (position: number, length: number): readonly [at: number, sign: 1 | -1] =>
+const mirrored = (position: number, length: number): readonly [at: number, sign: 1 | -1] =>
   position < halfOf(length) ? [position, 1] : [length - position, -1];
 
 /** An index for each position of an axis. */
@@ -152,20 +152,40 @@ export function throughWaves(
   return transpose(unfolded(halves, outputSize), [1, 0]);
 }
 
-/** Rows of waves [2 F, in] from their halves. */
-export function wholeRows(
-  cosines: Float32Array,
-  sines: Float32Array,
-  length: number,
-): Float32Array {
-  const half = halfOf(length);
-  const count = cosines.length / half;
-  const whole = new Float32Array(2 * count * length);
-  for (let k = 0; k < count; k++)
-    for (let j = 0; j < length; j++) {
-      const [at, sign] = mirrored(j, length);
-      whole[k * length + j] = cosines[k * half + at]!;
-      whole[(count + k) * length + j] = sign * sines[k * half + at]!;
+/** Numbers of waves, as `Waves` has them. */
+interface WaveNumbers {
+  readonly cosines: Float32Array;
+  readonly sines: Float32Array;
+}
+
+/** The same added to a weight [out, in], as numbers: sums are made for half of each axis. */
+export function addWaves(
+  weight: Float32Array,
+  coefficients: Float32Array,
+  columns: WaveNumbers,
+  rows: WaveNumbers,
+  { inputSize, outputSize }: LinearModule,
+): void {
+  const [frequencies, half] = [coefficients.length, halfOf(inputSize)];
+  const even = new Float64Array(half);
+  const odd = new Float64Array(half);
+  for (let at = 0; at < halfOf(outputSize); at++) {
+    even.fill(0);
+    odd.fill(0);
+    for (let k = 0; k < frequencies; k++) {
+      const cosine = columns.cosines[at * frequencies + k]! * coefficients[k]!;
+      const sine = columns.sines[at * frequencies + k]! * coefficients[k]!;
+      for (let i = 0; i < half; i++) {
+        even[i]! += cosine * rows.cosines[k * half + i]!;
+        odd[i]! += sine * rows.sines[k * half + i]!;
+      }
     }
-  return whole;
+    for (const out of new Set([at, (outputSize - at) % outputSize])) {
+      const [, ofOut] = mirrored(out, outputSize);
+      for (let column = 0; column < inputSize; column++) {
+        const [i, ofColumn] = mirrored(column, inputSize);
+        weight[out * inputSize + column]! += even[i]! - ofOut * ofColumn * odd[i]!;
+      }
+    }
+  }
 }

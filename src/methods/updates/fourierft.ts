@@ -17,18 +17,16 @@ import type { BoundMethod, MethodDefinition, ModelDescription } from "../method.
 import { completeOptions, count } from "../option-schema.ts";
 import { normalSpec, zeroSpec } from "../parts/initial-values.ts";
 import { linearWith } from "../parts/low-rank.ts";
-import { addLowRank } from "../parts/merge-weights.ts";
 import { fromPeftConfig, PEFT_MODULE_KEYS, type PeftLayout, toPeftConfig } from "../peft-format.ts";
 import { type LinearModule, patternValue } from "../targets.ts";
 import {
-  mirrored,
+  addWaves,
   ofBoth,
   type TensorPair,
   throughWaves,
   type WavePair,
   waves,
   weightOfWaves,
-  wholeRows,
 } from "./fourier-waves.ts";
 
 const fourierSchema = z.strictObject({
@@ -108,20 +106,11 @@ function spectralUpdate(
       return linearWith(module, weightOfWaves(left, right, module), x, scope);
     },
     mergeWeight(weight, values) {
-      const coefficients = values(spectrum);
-      const [cosines, sines] = [values(columns.cosines), values(columns.sines)];
-      addLowRank(
-        weight,
-        { ...module, rank: 2 * frequencies },
-        (out, r) => {
-          const [at, sign] = mirrored(out, outputSize);
-          const k = r % frequencies;
-          const wave = r < frequencies ? cosines : sines;
-          const factor = r < frequencies ? 1 : -sign;
-          return factor * wave[at * frequencies + k]! * coefficients[k]!;
-        },
-        wholeRows(values(rows.cosines), values(rows.sines), inputSize),
-      );
+      const numbers = ({ cosines, sines }: WavePair) => ({
+        cosines: values(cosines),
+        sines: values(sines),
+      });
+      addWaves(weight, values(spectrum), numbers(columns), numbers(rows), module);
     },
   };
 }

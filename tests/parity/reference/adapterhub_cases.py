@@ -17,7 +17,7 @@ from adapters import AdapterConfig, BnConfig, ConfigUnion, LoRAConfig, PrefixTun
 from adapters.composition import Fuse
 from adapters.loading import AdapterLoader
 from safetensors.torch import save_file
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from .evaluate import evaluate, train, trajectory_difference
 from .store import write_case
@@ -118,7 +118,15 @@ CASES = {
         ),
         {},
     ),
+    "invertible-positions": (
+        "GPT-2: the coupling block is behind the positions that are added to tokens",
+        AdapterConfig.load("seq_bn_inv", reduction_factor=8),
+        {"padding": "right"},
+    ),
 }
+
+# Of those that are not on BASE.
+OTHER_BASES = {"invertible-positions": "../../gpt/gpt2/model"}
 
 OPTIMIZER = {"learningRate": 5e-3, "weightDecay": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "maxGradNorm": 1.0}
 STEPS = 10
@@ -142,7 +150,7 @@ def _undo_coupling(model, _, args):
 
 
 def _model(base, inverts_output=False):
-    model = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
     model.config.use_cache = False
     adapters.init(model)
     if inverts_output:
@@ -187,7 +195,8 @@ def _in_pieces(tensors):
 
 
 def _write_config(path, config):
-    path.write_text(json.dumps({**config, "model_name": "tiny-llama"}, indent=2, sort_keys=True))
+    name = f"tiny-{config.get('model_type', 'llama')}"
+    path.write_text(json.dumps({**config, "model_name": name}, indent=2, sort_keys=True))
 
 
 def _save(model, directory, **extra):
@@ -236,12 +245,12 @@ def _with_regularization(model, results):
     return {"methodLoss": loss.item()}
 
 
-def _store(directory, shows, model, batch):
+def _store(directory, shows, model, batch, base=BASE):
     # A fusion's scores gain the same for all adapters by the bias of their keys: it has no gradient.
     results = evaluate(model, batch, zero_below=1e-12)
     facts = _with_regularization(model, results)
     results["gradients"] = _in_pieces(_by_file_key(results["gradients"]))
-    write_case(directory, shows, results, [batch], model=BASE, adapter="adapter", **facts)
+    write_case(directory, shows, results, [batch], model=base, adapter="adapter", **facts)
 
 
 def _write_trajectory(directory, shows, model, batches):
@@ -290,11 +299,12 @@ def write_adapterhub_cases(root):
         directory = root / name
         directory.mkdir(parents=True)
         inverts = name == "invertible-output"
-        model = _fresh(directory / BASE, 3000 + index, config, inverts)
+        base = OTHER_BASES.get(name, BASE)
+        model = _fresh(directory / base, 3000 + index, config, inverts)
         _perturb(model, 3100 + index)
         _save(model, directory / "adapter", **({"inverts_output": True} if inverts else {}))
-        reloaded = _checked(_load(directory / BASE, directory / "adapter", inverts), model)
-        _store(directory, shows, reloaded, make_batch(3200 + index, **batch_settings))
+        reloaded = _checked(_load(directory / base, directory / "adapter", inverts), model)
+        _store(directory, shows, reloaded, make_batch(3200 + index, **batch_settings), base)
 
     for index, (name, (shows, config_of, batch_settings)) in enumerate(TRAJECTORIES.items()):
         directory = root / name
