@@ -10,6 +10,7 @@ import {
   type ModelDescription,
 } from "../../methods/index.ts";
 import type { BoundArchitecture } from "../../models/index.ts";
+import { type Misfit, ranksBesideConfig } from "./config-ranks.ts";
 import { isOfBase } from "./own-tokens.ts";
 
 /**
@@ -52,7 +53,14 @@ export function adapterValues(
 ): Map<string, Float32Array> {
   const values = new Map<string, Float32Array>();
   const faults: Fault[] = [];
+  const misfits: Misfit[] = [];
   const read = method.saved === "checkpoint" ? undefined : method.saved.read;
+  const misshapen = (key: string, shape: readonly number[], seen: string): Fault => ({
+    where: `${folder}: ${key}`,
+    rule: `the base model asks for a tensor of shape [${shape.join(", ")}]`,
+    seen,
+    fix: withOwnBase(adapter),
+  });
   const tensors = read ? read(adapter.tensors, adapter.encoder) : adapter.tensors;
   for (const { key, shape, state, derived } of method.parameters) {
     if (state || derived) continue;
@@ -61,13 +69,14 @@ export function adapterValues(
       values.set(key, tensor.data);
       continue;
     }
-    faults.push({
-      where: `${folder}: ${key}`,
-      rule: `the base model asks for a tensor of shape [${shape.join(", ")}]`,
-      seen: tensor ? `[${tensor.shape.join(", ")}]` : "no such tensor",
-      fix: withOwnBase(adapter),
-    });
+    if (tensor) misfits.push({ key, asked: shape, seen: tensor.shape });
+    else faults.push(misshapen(key, shape, "no such tensor"));
   }
+  const { faults: ofRanks, others } = ranksBesideConfig(misfits, method.ranks ?? [], folder);
+  faults.unshift(
+    ...ofRanks,
+    ...others.map(({ key, asked, seen }) => misshapen(key, asked, `[${seen.join(", ")}]`)),
+  );
   const known = new Set(method.parameters.map((spec) => spec.key));
   // PEFT also saves the frozen embedding beside adapters that touch it; it is the base's own.
   for (const key of tensors.keys())
