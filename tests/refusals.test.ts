@@ -62,6 +62,14 @@ beforeAll(async () => {
   await withFile("cut", ADAPTER, WEIGHTS, weights.subarray(0, weights.length - 700));
   await withFile("other-rank", ADAPTER, "adapter_config.json", config.replace('"r": 4', '"r": 8'));
   await withFile("no-config", ADAPTER, "adapter_config.json", "{");
+  for (const name of ["a", "b"]) {
+    const method = `{ name: adapter, reductionFactor: 4, adapterName: ${name} }`;
+    const recipe = await writeRecipe(`bottleneck-${name}`, method);
+    expect((await sandbox.tunesmith("train", recipe)).code).toBe(0);
+  }
+  const bottleneck = "runs/bottleneck-b/adapter";
+  const own = await readFile(at(bottleneck, "adapter.safetensors"));
+  await withFile("cut-bottleneck", bottleneck, "adapter.safetensors", own.subarray(0, -700));
   await mkdir(at("no-weights"));
   await copyFile(at(ADAPTER, "adapter_config.json"), at("no-weights/adapter_config.json"));
 });
@@ -138,6 +146,29 @@ describe("a recipe", () => {
       "{ name: lora, targets: [k_proj], modulesToSave: [q_proj] }",
       ["--model.quantization", "int8"],
       ["method lora: quantised weights are frozen", "it trains model.layers.0.self_attn.q_proj"],
+    ],
+    [
+      "mixture",
+      `{ name: x-lora, adapters: [${ADAPTER}, other-rank] }`,
+      [],
+      [
+        "other-rank: ",
+        "asks for a tensor of shape [8, 32]",
+        "[4, 32]",
+        "mix adapters of this base",
+      ],
+    ],
+    [
+      "damaged",
+      `{ name: x-lora, adapters: [${ADAPTER}, cut] }`,
+      [],
+      [`cut/${WEIGHTS}`, "truncated", "damaged"],
+    ],
+    [
+      "fusion",
+      "{ name: adapter-fusion, adapters: [runs/bottleneck-a/adapter, cut-bottleneck] }",
+      [],
+      ["cut-bottleneck/adapter.safetensors", "truncated", "damaged"],
     ],
   ])(
     "%s is refused alike by plan and train, before the first step",

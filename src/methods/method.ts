@@ -264,6 +264,11 @@ export interface BoundMethod {
   readonly addTakenPart?: (weight: string, data: Float32Array, values: ParameterValues) => void;
   /** Weights of the checkpoint of which first values are made that quantising takes away. */
   readonly startsFromRounding?: readonly string[];
+  /**
+   * Reads what first values are taken from in the files of other adapters.
+   * @throws TunesmithError (checkpoint) for files that are damaged or do not fit the model
+   */
+  readonly checkFiles?: () => Promise<void>;
   /** How results are saved: a PEFT adapter, or a whole checkpoint. */
   readonly saved: SavedAdapter | "checkpoint";
 }

@@ -8,14 +8,20 @@ import type { RecipeData } from "./data.ts";
 import { bindRecipeMethod, describeRecipeModel, type Prepared } from "./prepare.ts";
 import { trainingSettings } from "./settings.ts";
 
-/** @throws TunesmithError (config) for a method whose own plan does not fit the run's steps */
-export function checkSteps(prepared: Prepared, data: RecipeData): StepPlan {
+/**
+ * The steps of a run.
+ * @throws TunesmithError (config) for a method whose own plan does not fit them; (checkpoint) for adapters
+ *   that it starts from and that do not fit the model
+ */
+export async function checkStart(prepared: Prepared, data: RecipeData): Promise<StepPlan> {
   const settings = completeSettings(
     trainingSettings(prepared.recipe),
     data.evaluation !== undefined,
   );
   const plan = planSteps(settings, data.train.batchesPerEpoch);
-  bindRecipeMethod(prepared).schedule?.check(plan.totalSteps);
+  const method = bindRecipeMethod(prepared);
+  method.schedule?.check(plan.totalSteps);
+  await method.checkFiles?.();
   return plan;
 }
 

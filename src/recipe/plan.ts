@@ -7,7 +7,7 @@ import { countParameters } from "../methods/index.ts";
 import { checkIntegerProducts } from "../runtime/integer-products.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
-import { checkLook, checkSteps } from "./check-start.ts";
+import { checkLook, checkStart } from "./check-start.ts";
 import { type DataPreview, openRecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
 import { valueAt } from "./document.ts";
@@ -91,7 +91,7 @@ async function planPrepared(
   const method = bindRecipeMethod(prepared);
   const data = await openRecipeData(prepared, options);
   checkLook(prepared, data, runtime);
-  const { totalSteps } = checkSteps(prepared, data);
+  const { totalSteps } = await checkStart(prepared, data);
   const { trained: trainable, untrained } = countParameters(method);
   const { report } = data;
   const { train, data: wanted } = recipe;

@@ -12,7 +12,7 @@ import {
   runTraining,
   type TrainEvent,
 } from "../train/index.ts";
-import { checkSteps } from "./check-start.ts";
+import { checkStart } from "./check-start.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
 import {
@@ -58,7 +58,7 @@ export async function* train(
   // What is wrong with the run folder or the data is told before a large model is read.
   await checkRunFolder(recipe.output, folderOptions);
   const data = await openRecipeData(prepared, options);
-  checkSteps(prepared, data);
+  await checkStart(prepared, data);
   const { signal, onProgress } = options;
   const decidedBy = options.resume ? await latestAdapter(recipe.output) : undefined;
   if (options.resume && decidedBy === undefined)

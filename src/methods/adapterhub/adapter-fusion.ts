@@ -46,7 +46,7 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
       model.dimensions.hiddenSize,
       hasValue,
       fused.map((adapter, i) =>
-        frozen[i]!(bottleneck(adapter.settings, model, site, adapter.name)),
+        frozen[i]!.freeze(bottleneck(adapter.settings, model, site, adapter.name)),
       ),
     );
   const sites = new Map(
@@ -72,6 +72,9 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
             if (value) yield distanceFromIdentity(value, values(value), regularization);
         },
       }),
+    async checkFiles() {
+      for (const { checkFile } of frozen) await checkFile();
+    },
     unmergeable: "an attention over adapters, which no weight can stand for",
     saved: {
       config: {
