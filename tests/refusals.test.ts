@@ -5,6 +5,7 @@ import { copyFile, cp, mkdir, readdir, readFile, writeFile } from "node:fs/promi
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AdapterTensor, openSafetensors, writeSafetensors } from "../src/hub/index.ts";
+import { writeTinyModel } from "../src/recipe/testing/tiny-model.ts";
 import { createSandbox, type Result, type Sandbox } from "./testing/sandbox.ts";
 
 let sandbox: Sandbox;
@@ -192,6 +193,18 @@ describe("a recipe", () => {
       expectFault(await sandbox.tunesmith(command, recipe, "--model", "wide"), [
         "mlp.gate_proj.weight: config.json asks for a tensor of shape [40, 32]",
         "[36, 32]",
+      ]);
+  });
+
+  it("that asks a model in nf4 for products in int8 is refused alike as well", async () => {
+    const rounded = join(import.meta.dirname, "parity/cases/qlora/nf4-double/model");
+    await writeTinyModel(at("rounded"), rounded);
+    const recipe = await writeRecipe("rounded-run", "{ name: lora, rank: 4 }");
+    const args = [recipe, "--model", "rounded", "--model.arithmetic", "int8"];
+    for (const command of ["train", "plan"])
+      expectFault(await sandbox.tunesmith(command, ...args), [
+        "products in 8-bit integers read weights that are kept as int8",
+        "a checkpoint quantised to nf4",
       ]);
   });
 

@@ -7,7 +7,10 @@ import { textContext } from "../engine/text-context.ts";
 import { checkpointView } from "../engine/weights/checkpoint-view.ts";
 import { asClassifier } from "../engine/weights/new-head.ts";
 import { asksForTokens, withNewTokens } from "../engine/weights/new-tokens.ts";
-import { checkMethodOverQuantized } from "../engine/weights/quantized-weights.ts";
+import {
+  checkMethodOverQuantized,
+  chooseQuantization,
+} from "../engine/weights/quantized-weights.ts";
 import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
 import {
@@ -118,6 +121,7 @@ export async function prepare(
     const { arithmetic, dtype } = resolved.recipe.model;
     const view = checkpointView(checkpoint, architecture);
     checkTensors(view, specs);
+    chooseQuantization(quantization, view, undefined, arithmetic);
     checkMethodOverQuantized(method, { checkpoint: view, specs, dtype, quantization }, arithmetic);
     return {
       ...resolved,
