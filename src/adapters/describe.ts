@@ -1,18 +1,27 @@
 // What an adapter's folder holds, in numbers: for people who want to know what they were given.
 
-import { type Adapter, type AdapterTensor, adapterLibrary, namedBase } from "../hub/index.ts";
+import {
+  type Adapter,
+  type AdapterTensor,
+  adapterLibrary,
+  expertKey,
+  hasExperts,
+  type JsonObject,
+  namedBase,
+} from "../hub/index.ts";
 import { type MethodOptions, methodDefinition, methodOfAdapter } from "../methods/index.ts";
 import { classifierOf } from "../models/index.ts";
 import { normOf } from "./factors.ts";
-import { readPlainLora } from "./plain-lora.ts";
+import { type LoraModule, readPlainLora } from "./plain-lora.ts";
+import { isOfTriplets, type KeptRanks, keptRanks, tripletModules } from "./triplets.ts";
 
-/** Modules of one name in all layers, or tensors of one kind. */
+/** Modules of one name in all layers, those of one expert of X-LoRA, or tensors of one kind. */
 export interface AdapterPart {
   readonly name: string;
   /** How many there are. */
   readonly count: number;
   readonly parameters: number;
-  /** Of LoRA modules, each that occurs. */
+  /** Of modules that get a product of two matrices, each that occurs. */
   readonly ranks: readonly number[];
   readonly scalings: readonly number[];
   /**
@@ -39,6 +48,8 @@ export interface AdapterDescription {
   readonly parameters: number;
   /** In float32. */
   readonly bytes: number;
+  /** Of an AdaLoRA's. */
+  readonly ranks?: KeptRanks;
   readonly parts: readonly AdapterPart[];
 }
 
@@ -62,7 +73,10 @@ export function describeAdapter(adapter: Adapter, folder: string): AdapterDescri
     tensors: tensors.size,
     parameters,
     bytes: 4 * parameters,
-    parts: partsOf(adapter, folder),
+    ...(options.name === "adalora" && {
+      ranks: keptRanks(tripletModules(adapter, options), options),
+    }),
+    parts: partsOf(adapter, options, folder),
   };
 }
 
@@ -73,17 +87,21 @@ interface Measured {
   readonly scaling?: number;
 }
 
-function partsOf(adapter: Adapter, folder: string): AdapterPart[] {
+function partsOf(adapter: Adapter, options: MethodOptions, folder: string): AdapterPart[] {
   const groups = new Map<string, Measured[]>();
   const count = (name: string, measured: Measured) =>
     groups.set(name, [...(groups.get(name) ?? []), measured]);
-  const { pairs, rest } = productsApart(adapter);
-  if (pairs.size > 0)
-    for (const [path, module] of readPlainLora({ ...adapter, tensors: pairs }, folder).modules) {
-      const { a, b, rank, scaling } = module;
-      const parameters = a.length + b.length;
-      count(lastName(path), { parameters, norm: normOf(module), rank, scaling });
-    }
+  const { experts, own } = expertsApart(adapter);
+  const { modules, rest } = productsOf(own, options, folder);
+  // The numbers between the two matrices of a triplet, one for each rank.
+  const between = options.name === "adalora" ? 1 : 0;
+  for (const [path, module] of modules) {
+    const { parameters, ...rest } = measured(module);
+    count(lastName(path), { ...rest, parameters: parameters + between * module.rank });
+  }
+  for (const [number, expert] of experts.entries())
+    for (const module of readPlainLora(expert, `${folder}: expert ${number}`).modules.values())
+      count(`expert ${number}`, measured(module));
   for (const [key, { data }] of rest)
     count(kindOf(key), { parameters: data.length, norm: norm(data) });
   return [...groups].map(([name, all]) => ({
@@ -97,17 +115,52 @@ function partsOf(adapter: Adapter, folder: string): AdapterPart[] {
   }));
 }
 
+const measured = (module: LoraModule): Measured => ({
+  parameters: module.a.length + module.b.length,
+  norm: normOf(module),
+  rank: module.rank,
+  scaling: module.scaling,
+});
+
 type Tensors = Map<string, AdapterTensor>;
 
-/** Matrices of LoRA, whose product says more than they do; and what else is there. */
-function productsApart({ config, tensors }: Adapter): { pairs: Tensors; rest: Tensors } {
+interface Products {
+  readonly modules: ReadonlyMap<string, LoraModule>;
+  /** What else is there. */
+  readonly rest: Tensors;
+}
+
+/** Matrices whose product says more than they do. */
+function productsOf(adapter: Adapter, options: MethodOptions, folder: string): Products {
+  const { config, tensors } = adapter;
+  if (options.name === "adalora")
+    return {
+      modules: tripletModules(adapter, options),
+      rest: new Map([...tensors].filter(([key]) => !isOfTriplets(key))),
+    };
   const pairs: Tensors = new Map();
   const rest: Tensors = new Map();
   // Matrices that hold a part of the base say nothing about what is added to it.
   const isProduct = config.peft_type === "LORA" && !isPartOfBase(config.init_lora_weights);
   for (const [key, tensor] of tensors)
     (isProduct && /\.lora_[AB]\.weight$/.test(key) ? pairs : rest).set(key, tensor);
-  return { pairs, rest };
+  const products = { ...adapter, tensors: pairs };
+  return { modules: pairs.size > 0 ? readPlainLora(products, folder).modules : new Map(), rest };
+}
+
+/** The LoRAs of a mixture over adapters, and what is its own. */
+function expertsApart(adapter: Adapter): { experts: Adapter[]; own: Adapter } {
+  if (!hasExperts(adapter.config)) return { experts: [], own: adapter };
+  const configs = adapter.config.experts as readonly JsonObject[];
+  const own = new Map(adapter.tensors);
+  const experts = configs.map((config, number): Adapter => {
+    const prefix = expertKey(number, "");
+    const tensors: Tensors = new Map();
+    for (const [key, tensor] of adapter.tensors)
+      if (key.startsWith(prefix) && own.delete(key)) tensors.set(key.slice(prefix.length), tensor);
+    return { config, tensors };
+  });
+  return { experts, own: { ...adapter, tensors: own } };
 }
 
 const isPartOfBase = (init: unknown) => init === "pissa" || init === "olora";

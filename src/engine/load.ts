@@ -14,7 +14,6 @@ import {
 } from "../hub/index.ts";
 import {
   type BoundMethod,
-  bindMethod,
   type MethodOptions,
   methodDefinition,
   methodOfAdapter,
@@ -41,7 +40,7 @@ import {
   type OnnxFolderOptions,
   saveMergedOnnx,
 } from "./onnx-export/write-onnx.ts";
-import { checkDtype, refuseIdleOptions } from "./open-checks.ts";
+import { bindNewMethod, checkDtype } from "./open-checks.ts";
 import { createParameters, firstValues, type ParameterSet } from "./parameters.ts";
 import {
   type FolderOptions,
@@ -162,13 +161,12 @@ async function assemble(
     checkpoint.config.model_type,
     checkpoint.source,
   );
-  if (options.method) refuseIdleOptions(options.method, description);
   const methodOptions = adapter ? methodOfAdapter(adapter, adapterFolder!) : options.method;
   const asked =
     methodOptions &&
     (adapter
       ? bindAdapter(methodOptions, adapter, adapterFolder!, description)
-      : bindMethod(methodOptions, description));
+      : bindNewMethod(methodOptions, description));
   if (asked && checkpoint.newTokens)
     checkNewTokens(asked, checkpoint.newTokens, architecture, options.onWarning);
   checkDtype(dtype, options);

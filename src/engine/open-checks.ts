@@ -2,9 +2,13 @@
 
 import { type Fault, TunesmithError } from "../errors.ts";
 import {
+  type BoundMethod,
+  bindMethod,
+  type IdleFault,
   idleOptions,
   type MethodOptions,
   type ModelDescription,
+  unfittingRanks,
   unmatchedNames,
 } from "../methods/index.ts";
 import type { Arithmetic } from "./weights/integer-operands.ts";
@@ -41,10 +45,19 @@ export function checkDtype(
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }
 
-/** @throws TunesmithError (config) with every option that has no effect, or none on this model */
-export function refuseIdleOptions(method: MethodOptions, model: ModelDescription): void {
-  const faults = [...idleOptions(method), ...unmatchedNames(method, model)].map(
-    ({ option, ...fault }) => ({ where: `method.${option}`, ...fault }),
-  );
+/**
+ * A method that somebody asks for, bound. What is put up with in the files of adapters is refused here.
+ * @throws TunesmithError (config) with every option that has no effect, or none on this model; for what
+ *   does not fit the model; with every rank that a matrix has no room for
+ */
+export function bindNewMethod(options: MethodOptions, model: ModelDescription): BoundMethod {
+  refuse([...idleOptions(options), ...unmatchedNames(options, model)]);
+  const method = bindMethod(options, model);
+  refuse(unfittingRanks(method.ranks ?? []));
+  return method;
+}
+
+function refuse(found: readonly IdleFault[]): void {
+  const faults = found.map(({ option, ...fault }) => ({ where: `method.${option}`, ...fault }));
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }

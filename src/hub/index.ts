@@ -14,6 +14,7 @@ export type { AdapterTensor, AdapterTensors } from "./adapters/adapter-tensors.t
 export {
   expertFolders,
   expertKey,
+  hasExperts,
   readExpertConfig,
 } from "./adapters/expert-folders.ts";
 export { PEFT_VERSION } from "./adapters/peft-config.ts";

@@ -8,6 +8,7 @@ import type {
   MethodScope,
   ParameterSpec,
   ParameterValues,
+  RankUse,
   SavedAdapter,
 } from "./method.ts";
 import type { LinearModule } from "./targets.ts";
@@ -16,6 +17,8 @@ import type { LinearModule } from "./targets.ts";
 export interface ModuleUpdate {
   /** What it computes with; what modules share is in the list of each. */
   readonly parameters: readonly ParameterSpec[];
+  /** As in `BoundMethod`. */
+  readonly ranks?: readonly RankUse[];
   /** The new output [rows, out] of x [rows, in]; `base` is the module as it was, bias included. */
   readonly apply: (x: Tensor, base: (x: Tensor) => Tensor, scope: MethodScope) => Tensor;
   /** The same done to the weight [out, in], in place. */
@@ -40,6 +43,7 @@ export function boundUpdate<Module extends LinearModule>(
   return {
     name,
     adapted: [...updates.keys()],
+    ranks: all.flatMap(({ ranks = [] }) => ranks),
     parameters: [...new Map(parameters.map((spec) => [spec.key, spec])).values()],
     replaces,
     linear: (path, x, base, scope) => updates.get(path)?.apply(x, base, scope) ?? base(x),

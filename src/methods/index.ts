@@ -2,6 +2,8 @@
 
 export { peftPath } from "./adapted-modules.ts";
 export { pathOfImages, withoutTexts } from "./fits-model.ts";
+export { unfittingRanks } from "./fitting-ranks.ts";
+export type { IdleFault } from "./idle-options.ts";
 export { fromLoraConfig, loraConfig } from "./lora/lora-config.ts";
 export type { LoraOptions } from "./lora/lora-options.ts";
 export type {
@@ -13,6 +15,7 @@ export type {
   ParameterSpec,
   ParameterValues,
   PrefixStates,
+  RankUse,
   SavedAdapter,
   TensorLoss,
   Vocabulary,

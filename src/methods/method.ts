@@ -143,10 +143,12 @@ export interface SavedAdapter {
 /** A plan by which a method changes its own tensors while they are trained, such as pruning ranks. */
 export interface MethodSchedule {
   /**
-   * Before a run's first step, and again where a run is resumed.
+   * Before anything is loaded.
    * @param totalSteps optimizer steps of the whole run, where the caller knows
    * @throws TunesmithError (config) where the plan does not fit so many steps
    */
+  check(totalSteps: number | undefined): void;
+  /** Before a run's first step, and again where a run is resumed. @throws as `check` */
   begin(totalSteps: number | undefined, values: ParameterValues): void;
   /**
    * After the update of step `step`, counted from 0, which was made from these gradients.
@@ -160,12 +162,28 @@ export interface MethodSchedule {
   ): void;
 }
 
+/** A number of a method's options that has to fit a matrix: a rank, a group's width, a reduction. */
+export interface RankUse {
+  readonly kind: "rank" | "group" | "reduction";
+  /** The option that says it: its dotted path within the method's options. */
+  readonly option: string;
+  readonly rank: number;
+  /** The module that the matrix belongs to, and the matrix's shape, mostly [out, in]. */
+  readonly path: string;
+  readonly shape: readonly number[];
+  readonly largest: number;
+  /** Whether modules may have other ranks, by `rankPattern`. */
+  readonly hasPattern?: boolean;
+}
+
 /** A method bound to a model. */
 export interface BoundMethod {
   readonly name: string;
   readonly parameters: readonly ParameterSpec[];
   /** Paths of the modules that hooks change. */
   readonly adapted?: readonly string[];
+  /** The ranks that its options give to matrices. A new adapter's have to fit; a file's may be any. */
+  readonly ranks?: readonly RankUse[];
   /** Modules of which rows of single tokens are trained: the tokens, by the module's path. */
   readonly tokenRows?: ReadonlyMap<string, readonly number[]>;
   /** Weights that are trained themselves: `<path>.weight` or `.bias` of the module that uses them. */
@@ -245,6 +263,13 @@ export interface BoundMethod {
   readonly takenFromBase?: ReadonlyMap<string, readonly ParameterSpec[]>;
   /** Adds what is taken from a weight to zeros of its shape. */
   readonly addTakenPart?: (weight: string, data: Float32Array, values: ParameterValues) => void;
+  /** Weights of the checkpoint of which first values are made that quantising takes away. */
+  readonly startsFromRounding?: readonly string[];
+  /**
+   * Reads what first values are taken from in the files of other adapters.
+   * @throws TunesmithError (checkpoint) for files that are damaged or do not fit the model
+   */
+  readonly checkFiles?: () => Promise<void>;
   /** How results are saved: a PEFT adapter, or a whole checkpoint. */
   readonly saved: SavedAdapter | "checkpoint";
 }

@@ -95,6 +95,52 @@ describe("describing", () => {
     const pissa = await describeAdapterFolder(stored("lora/pissa-as-trained"));
     expect(pissa.parts[0]!.ranks).toEqual([]);
   });
+
+  it("tells which ranks an AdaLoRA kept, and what its triplets add", async () => {
+    const folder = stored("adalora/pruned");
+    const { ranks, parts, parameters } = await describeAdapterFolder(folder);
+    expect(ranks).toEqual({ kept: 6, initial: 18, target: 6, smallest: 0, mean: 1, largest: 3 });
+    expect(parts.map(({ name, count, ranks }) => [name, count, ranks])).toEqual([
+      ["up_proj", 2, [0]],
+      ["o_proj", 2, [1, 2]],
+      ["q_proj", 2, [0, 3]],
+    ]);
+    expect(parts.reduce((sum, part) => sum + part.parameters, 0)).toBe(parameters);
+    const { tensors, config } = await readAdapter(folder);
+    const [a, b, e] = ["A", "B", "E"].map(
+      (matrix) =>
+        [...tensors].find(
+          ([key, { data }]) => key.endsWith(`q_proj.lora_${matrix}`) && data.length > 0,
+        )![1],
+    );
+    let square = 0;
+    for (let out = 0; out < b!.shape[0]!; out++)
+      for (let i = 0; i < a!.shape[1]!; i++) {
+        let added = 0;
+        for (let r = 0; r < 3; r++)
+          added += b!.data[out * 3 + r]! * e!.data[r]! * a!.data[r * a!.shape[1]! + i]!;
+        square += added ** 2;
+      }
+    const scaling = (config.lora_alpha as number) / (config.init_r as number);
+    expect(parts[2]!.largestNorm).toBeCloseTo(scaling * Math.sqrt(square), 5);
+    expect((await describeAdapterFolder(QV)).ranks).toBeUndefined();
+  });
+
+  it("has a row for each expert of X-LoRA", async () => {
+    const folder = stored("xlora/trained");
+    const { parts, parameters } = await describeAdapterFolder(folder);
+    expect(parts.map(({ name, count, ranks, scalings }) => [name, count, ranks, scalings])).toEqual(
+      [
+        ["expert 0", 4, [2], [2]],
+        ["expert 1", 2, [1], [3]],
+        ["internal_xlora_classifier.layers.bias", 3, [], []],
+        ["internal_xlora_classifier.layers", 3, [], []],
+      ],
+    );
+    expect(parts.reduce((sum, part) => sum + part.parameters, 0)).toBe(parameters);
+    const alone = await describeAdapterFolder(`${folder}/expert-1`);
+    expect(parts[1]!.largestNorm).toBe(Math.max(...alone.parts.map((part) => part.largestNorm)));
+  });
 });
 
 describe("merging", () => {

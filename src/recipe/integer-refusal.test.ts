@@ -28,6 +28,7 @@ const model = () => join(folder, "model");
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tunesmith-integers-"));
   await writeTinyModel(model());
+  await writeTinyModel(join(folder, "whole"));
   await writeFile(join(folder, "train.jsonl"), tinyChats(4));
   // Reading the weights of such a model ends with an error of its own.
   const file = join(model(), "config.json");
@@ -47,7 +48,7 @@ it("is refused before weights are read", async () => {
 
 it("is refused by a plan", async () => {
   const recipe = {
-    model: { path: model(), arithmetic: "int8" },
+    model: { path: join(folder, "whole"), arithmetic: "int8" },
     data: { train: join(folder, "train.jsonl") },
     method: { name: "lora" },
     compute: { threads: 1 },
@@ -55,7 +56,7 @@ it("is refused by a plan", async () => {
   } as const;
   await expect(planRecipe(recipe)).rejects.toThrow("sums are cut off");
   expect(runtimes.open).toBe(0);
-  const exact = { ...recipe, model: { path: model() } };
+  const exact = { ...recipe, model: { path: recipe.model.path } };
   expect((await planRecipe(exact)).productSpeed).toBeGreaterThan(0);
   expect(runtimes.open).toBe(0);
 });

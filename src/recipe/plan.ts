@@ -8,7 +8,7 @@ import { countParameters } from "../methods/index.ts";
 import { checkIntegerProducts } from "../runtime/integer-products.ts";
 import { createRuntime, type Runtime } from "../runtime/kernel.ts";
 import { sizeOf } from "../tensor/index.ts";
-import { completeSettings, planSteps } from "../train/index.ts";
+import { checkLook, checkStart } from "./check-start.ts";
 import { type DataPreview, openRecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
 import { valueAt } from "./document.ts";
@@ -30,7 +30,6 @@ import {
   prepare,
   type RecipeSource,
 } from "./prepare.ts";
-import { trainingSettings } from "./settings.ts";
 import { storedWeights } from "./stored-weights.ts";
 import { weightBytes } from "./weight-bytes.ts";
 
@@ -92,8 +91,8 @@ async function planPrepared(
   const { recipe, architecture, checkpoint } = prepared;
   const method = bindRecipeMethod(prepared);
   const data = await openRecipeData(prepared, options);
-  const settings = completeSettings(trainingSettings(recipe), data.evaluation !== undefined);
-  const { totalSteps } = planSteps(settings, data.train.batchesPerEpoch);
+  checkLook(prepared, data, runtime);
+  const { totalSteps } = await checkStart(prepared, data);
   const { trained: trainable, untrained } = countParameters(method);
   const { report } = data;
   const { train, data: wanted } = recipe;

@@ -2,11 +2,16 @@
 // architecture and tokenizer read, and every open value of the recipe derived from them.
 
 import { checkNewTokens } from "../engine/adapters/own-tokens.ts";
-import { refuseIdleOptions } from "../engine/open-checks.ts";
+import { bindNewMethod } from "../engine/open-checks.ts";
 import { textContext } from "../engine/text-context.ts";
+import { checkpointView } from "../engine/weights/checkpoint-view.ts";
 import { asClassifier } from "../engine/weights/new-head.ts";
 import { asksForTokens, withNewTokens } from "../engine/weights/new-tokens.ts";
-import { checkMethodOverQuantized } from "../engine/weights/quantized-weights.ts";
+import {
+  checkMethodOverQuantized,
+  chooseQuantization,
+} from "../engine/weights/quantized-weights.ts";
+import { checkTensors } from "../engine/weights/weights.ts";
 import { TunesmithError } from "../errors.ts";
 import {
   type Checkpoint,
@@ -15,7 +20,12 @@ import {
   resolveModel,
   type Tokenizer,
 } from "../hub/index.ts";
-import { type BoundMethod, bindMethod, modelDescription } from "../methods/index.ts";
+import {
+  type BoundMethod,
+  bindMethod,
+  type ModelDescription,
+  modelDescription,
+} from "../methods/index.ts";
 import { architectureFor, type BoundArchitecture, type Classifier } from "../models/index.ts";
 import type { Attention } from "./attention.ts";
 import { classifierFor } from "./classifier.ts";
@@ -83,8 +93,7 @@ export async function prepare(
         ? await chooseRunFolder(loaded.name, { resume: options.resume })
         : { path: output, why: "" };
     const description = modelDescription(architecture, checkpoint.config.model_type, modelPath);
-    refuseIdleOptions(loaded.recipe.method, description);
-    const method = bindMethod(loaded.recipe.method, description);
+    const method = bindNewMethod(loaded.recipe.method, description);
     checkPacking(method, loaded);
     const tokens = textContext({ architecture, method });
     const isLess = tokens < architecture.dimensions.maximumPositions;
@@ -110,7 +119,10 @@ export async function prepare(
     const specs = architecture.weights;
     const quantization = quantizationOf(resolved.recipe);
     const { arithmetic, dtype } = resolved.recipe.model;
-    checkMethodOverQuantized(method, { checkpoint, specs, dtype, quantization }, arithmetic);
+    const view = checkpointView(checkpoint, architecture);
+    checkTensors(view, specs);
+    chooseQuantization(quantization, view, undefined, arithmetic);
+    checkMethodOverQuantized(method, { checkpoint: view, specs, dtype, quantization }, arithmetic);
     return {
       ...resolved,
       modelPath,
@@ -137,12 +149,17 @@ function checkPacking(method: BoundMethod, { recipe }: LoadedRecipe): void {
   });
 }
 
+/** The recipe's model as its method sees it. */
+export const describeRecipeModel = ({
+  architecture,
+  checkpoint,
+  modelPath,
+}: Prepared): ModelDescription =>
+  modelDescription(architecture, checkpoint.config.model_type, modelPath);
+
 /** The recipe's method bound to its model; throws where it does not fit. */
-export function bindRecipeMethod(prepared: Prepared): BoundMethod {
-  const { architecture, checkpoint, modelPath, recipe } = prepared;
-  const model = modelDescription(architecture, checkpoint.config.model_type, modelPath);
-  return bindMethod(recipe.method, model);
-}
+export const bindRecipeMethod = (prepared: Prepared): BoundMethod =>
+  bindMethod(prepared.recipe.method, describeRecipeModel(prepared));
 
 /** What the hub layer takes: a path, or a hub id with its revision. */
 function modelReference({ path, id, revision }: ParsedRecipe["model"]): string {

@@ -1,5 +1,6 @@
 // Runs a recipe's training: everything prepared and opened, then the loop's events as they happen.
 
+import { relative } from "node:path";
 import { stringify } from "yaml";
 import { openModel } from "../engine/load.ts";
 import { adapterKind } from "../hub/index.ts";
@@ -11,6 +12,7 @@ import {
   runTraining,
   type TrainEvent,
 } from "../train/index.ts";
+import { checkStart } from "./check-start.ts";
 import { openRecipeData, type RecipeData } from "./data.ts";
 import { quantizationOf } from "./derive.ts";
 import {
@@ -56,7 +58,13 @@ export async function* train(
   // What is wrong with the run folder or the data is told before a large model is read.
   await checkRunFolder(recipe.output, folderOptions);
   const data = await openRecipeData(prepared, options);
+  await checkStart(prepared, data);
   const { signal, onProgress } = options;
+  const decidedBy = options.resume ? await latestAdapter(recipe.output) : undefined;
+  if (options.resume && decidedBy === undefined)
+    options.onWarning?.(
+      `there is nothing to resume: ${relative(process.cwd(), recipe.output)} has no checkpoint, so a new run begins there`,
+    );
   const model = await openModel(modelPath, {
     tokens: recipe.tokens,
     method: recipe.method,
@@ -72,7 +80,7 @@ export async function* train(
       batches: (pass) => data.train.epoch(pass),
       onProgress: (progress) => onProgress?.({ stage: "look", ...progress }),
     },
-    decidedBy: options.resume ? await latestAdapter(recipe.output) : undefined,
+    decidedBy,
   });
   try {
     yield* runTraining({

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { changedRecipe } from "./changed-recipe.ts";
+import { changedMethod, changedRecipe } from "./changed-recipe.ts";
 
 const before =
   "model: { id: a }\ndata: { train: x }\ntrain: { batchSize: 8, seed: 1 }\noutput: o\n";
@@ -20,4 +20,16 @@ it("names what changes the losses and is no setting of the loop", () => {
   ).toEqual(['model.id: "a" -> "b"', "method.rank: 8 -> 4"]);
   expect(changedRecipe(undefined, now)).toEqual([]);
   expect(changedRecipe("a: [", now)).toEqual(["recipe.yaml: cannot be compared"]);
+});
+
+it("tells what of it is the method's: the name alone where that is another", () => {
+  const told = (was: string, is: string) =>
+    changedMethod(changedRecipe(`data: a\nmethod: { ${was} }`, `data: b\nmethod: { ${is} }`));
+  expect(told("name: lora, rank: 8", "name: ia3")).toBe(
+    'the run has method "lora", the recipe "ia3"',
+  );
+  expect(told("name: lora, rank: 8", "name: lora, rank: 4")).toBe(
+    "the recipe was changed: method.rank: 8 -> 4",
+  );
+  expect(told("name: ia3", "name: ia3")).toBe("");
 });

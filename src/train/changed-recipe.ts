@@ -20,6 +20,18 @@ export function changedRecipe(before: string | undefined, now: string | undefine
     .map((key) => `${key}: ${old.get(key) ?? "none"} -> ${current.get(key) ?? "none"}`);
 }
 
+/**
+ * What of these changes is the method's, in words for whoever finds that tensors do not fit: its name, or
+ * else its options; empty where it is the same.
+ * @param changes as `changedRecipe` tells them
+ */
+export function changedMethod(changes: readonly string[]): string {
+  const ofMethod = changes.filter((change) => change.startsWith("method."));
+  const [, run, recipe] = /^method\.name: (.+) -> (.+)$/m.exec(ofMethod.join("\n")) ?? [];
+  if (run !== undefined) return `the run has method ${run}, the recipe ${recipe}`;
+  return ofMethod.length > 0 ? `the recipe was changed: ${ofMethod.join(", ")}` : "";
+}
+
 function valuesOf(text: string): Map<string, string> | undefined {
   try {
     return new Map(leavesOf(parse(text), ""));

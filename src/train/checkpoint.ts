@@ -107,11 +107,16 @@ export async function pointToLatest(folder: string): Promise<void> {
   await writeFileAtomically(join(folder, LATEST_FILE), `${checkpointName(newest)}\n`);
 }
 
-/** Fills the model and the optimizer from a checkpoint and returns the state of its loop. */
+/**
+ * Fills the model and the optimizer from a checkpoint and returns the state of its loop.
+ * @param changedMethod what the recipe says otherwise of the method than that of the run, in words
+ * @throws TunesmithError (checkpoint, config) for a checkpoint that does not fit
+ */
 export async function loadCheckpoint(
   path: string,
   model: Model,
   optimizer: Optimizer,
+  changedMethod?: string,
 ): Promise<Checkpoint> {
   const content = await readJsonObject(join(path, STATE_FILE));
   const { format, state, settings, optimizerSteps } = (content ?? {}) as unknown as Checkpoint & {
@@ -132,10 +137,11 @@ export async function loadCheckpoint(
       seen: `"${optimizer.name}", and "${settings.optimizer}" in ${path}`,
       fix: `set optimizer: ${settings.optimizer}, or start a new run`,
     });
-  await loadParameters(path, model);
+  await readTensors(join(path, PARAMETERS_FILE), lasting(model), changedMethod);
   await readTensors(
     join(path, OPTIMIZER_FILE),
     [...optimizer.state].map(([name, data]) => ({ name, shape: [data.length], data })),
+    changedMethod,
   );
   optimizer.restoreStepCount(optimizerSteps);
   // A run that began without keepBest has not kept it: there is nothing to go back to.
@@ -176,7 +182,11 @@ async function writeTensors(path: string, tensors: readonly NamedTensor[]): Prom
 }
 
 /** Fills `tensors` from a file that must hold exactly them; nothing is changed otherwise. */
-async function readTensors(path: string, tensors: readonly NamedTensor[]): Promise<void> {
+async function readTensors(
+  path: string,
+  tensors: readonly NamedTensor[],
+  changedMethod?: string,
+): Promise<void> {
   const file = await openSafetensors(path);
   try {
     const seen =
@@ -195,7 +205,7 @@ async function readTensors(path: string, tensors: readonly NamedTensor[]): Promi
       throw new TunesmithError("checkpoint", {
         where: path,
         rule: "a run continues with the model and the method that it began with",
-        seen,
+        seen: changedMethod ? `${changedMethod} (${seen})` : seen,
         fix: "continue with the recipe of that run, or start a new run folder",
       });
     for (const { name, data } of tensors)

@@ -6,4 +6,4 @@ export type { RunFinished, StepFinished, TrainEvent } from "./events.ts";
 export { runTraining } from "./loop.ts";
 export type { CardSubject } from "./model-card.ts";
 export { checkRunFolder, latestAdapter, RUN_FILES } from "./run-folder.ts";
-export { completeSettings, planSteps, type TrainingSettings } from "./settings.ts";
+export { completeSettings, planSteps, type StepPlan, type TrainingSettings } from "./settings.ts";

@@ -344,6 +344,13 @@ describe("resuming", () => {
     const smaller = { ...toy, parameters: toy.parameters.slice(1) };
     const withOther = toyOptions(folder, { settings, model: smaller, resume: true });
     await expect(trainToEnd(withOther)).rejects.toThrow("the model and the method");
+    const recipes = ["method: { name: lora }\n", "method: { name: ia3 }\n"];
+    const named = await makeFolder();
+    await trainToEnd(toyOptions(named, { settings, recipeText: recipes[0]! }));
+    const withIa3 = { settings, model: smaller, resume: true, recipeText: recipes[1]! };
+    await expect(trainToEnd(toyOptions(named, withIa3))).rejects.toThrow(
+      'the run has method "lora", the recipe "ia3" (other tensors besides)',
+    );
     await trainToEnd(toyOptions(folder, { settings, resume: true }));
   });
 

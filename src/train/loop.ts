@@ -6,7 +6,7 @@ import type { Model } from "../engine/model.ts";
 import { createOptimizer } from "../runtime/optimizer.ts";
 import { createSchedule } from "../runtime/schedule.ts";
 import { readGroups } from "./batch-groups.ts";
-import { changedRecipe } from "./changed-recipe.ts";
+import { changedMethod, changedRecipe } from "./changed-recipe.ts";
 import {
   initialLoopState,
   type LoopState,
@@ -84,10 +84,11 @@ async function* train(
   const { model, signal } = options;
   const optimizer = createOptimizer(model.parameters, { ...settings, name: settings.optimizer });
   position.lastCheckpoint = await folder.latestCheckpoint();
+  const changes = changedRecipe(folder.earlierRecipe, options.recipeText);
   const restored =
     position.lastCheckpoint === undefined
       ? undefined
-      : await loadCheckpoint(position.lastCheckpoint, model, optimizer);
+      : await loadCheckpoint(position.lastCheckpoint, model, optimizer, changedMethod(changes));
   model.schedule?.begin(plan.totalSteps);
   await folder.begin();
   const state = restored?.state ?? initialLoopState();
@@ -103,10 +104,7 @@ async function* train(
       runFolder: folder.path,
       ...(restored ? { resumedFromStep: state.step } : {}),
       changedSettings: restored
-        ? [
-            ...changedSettings(restored.settings, settings),
-            ...changedRecipe(folder.earlierRecipe, options.recipeText),
-          ]
+        ? [...changedSettings(restored.settings, settings), ...changes]
         : [],
       ...plan,
       trainableParameters: model.parameters.reduce((sum, { data }) => sum + data.length, 0),

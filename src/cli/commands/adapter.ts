@@ -39,19 +39,28 @@ function showCommand({ console }: Context): Command {
 }
 
 function showAdapter(description: AdapterDescription): string {
-  const { method, library, peftType, base, labels, tensors, parameters, bytes, parts } =
+  const { method, library, peftType, base, labels, tensors, parameters, bytes, ranks, parts } =
     description;
+  const number = (value: number) => Number(value.toPrecision(3)).toString();
   const facts = formatTable([
     ["method", method],
     ["file", [`${library}'s`, peftType].filter(Boolean).join(" ")],
     ["base", base ?? "not named"],
     ...(labels ? [["labels", labels.join(", ")]] : []),
+    ...(ranks
+      ? [
+          [
+            "ranks",
+            `${ranks.kept} kept of ${ranks.initial} (target ${ranks.target}); of a module ` +
+              `${ranks.smallest} to ${ranks.largest}, ${number(ranks.mean)} on average`,
+          ],
+        ]
+      : []),
     [
       "size",
       `${formatCount(parameters)} in ${tensors} ${tensors === 1 ? "tensor" : "tensors"}, ${formatBytes(bytes)} in float32`,
     ],
   ]);
-  const number = (value: number) => Number(value.toPrecision(3)).toString();
   const list = (values: readonly number[]) => values.map(number).join(", ") || "-";
   const table = formatTable([
     ["on", "count", "rank", "scaling", "parameters", "mean norm", "largest"],

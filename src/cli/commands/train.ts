@@ -25,7 +25,10 @@ export function trainCommand(context: Context): Command {
       "tensorboard/, loss.svg. Ctrl-C saves and says how to go on; a second one quits at once.",
     arguments: { recipe: "the recipe's file" },
     options: [
-      ["--resume", "go on where the run folder's last checkpoint stands"],
+      [
+        "--resume",
+        "go on where the run folder's last checkpoint stands, or begin where it has none",
+      ],
       ["--overwrite", "replace the run that is in the folder"],
       ["--json", "one JSON event a line instead of progress"],
     ],

@@ -33,5 +33,5 @@ export function otherBaseWarning(
   const { _name_or_path: ownName } = base.config;
   const names = [base.source, ...(typeof ownName === "string" ? [ownName] : [])];
   if (names.map(comparableName).includes(comparableName(wanted))) return undefined;
-  return `${adapter.folder} was trained on ${wanted} and is put on ${base.source}: if that is another model, expect nonsense`;
+  return `${adapter.folder} was trained on ${wanted} and is put on ${base.source}: if that is another model, expect nonsense, and use the adapter with its own`;
 }

@@ -186,7 +186,8 @@ const notInt4 = ({ source }: Checkpoint) =>
   });
 
 /**
- * Refuses methods that change weights which are kept quantised.
+ * Refuses methods that change weights which are kept quantised, and those that start from what quantising
+ * takes away where it takes nothing.
  * @throws TunesmithError (config) naming what each would change
  */
 export function checkMethodOverQuantized(
@@ -224,6 +225,16 @@ export function checkMethodOverQuantized(
       rule: "an initialisation that takes a part out of the weights needs them unquantised",
       seen: `it would change ${named(taken)}`,
       fix: `use init: true, or ${plain}`,
+    });
+  const isRounded = (name: string) =>
+    quantized.has(name) && source.checkpoint.tensors.get(name)?.quantization === undefined;
+  const unrounded = (method.startsFromRounding ?? []).filter((name) => !isRounded(name));
+  if (unrounded.length > 0)
+    faults.push({
+      where: "method.init",
+      rule: "loftq starts from what quantisation takes from the weights as they were published",
+      seen: `${named(unrounded)}, of which it takes nothing`,
+      fix: "use method qlora on a checkpoint that is not quantised yet, or init: true",
     });
   if (faults.length > 0) throw new TunesmithError("config", faults);
 }

@@ -34,6 +34,9 @@ export function rankSchedule(
     };
   };
   return {
+    check(runSteps) {
+      stepsOfPlan(options, runSteps);
+    },
     begin(runSteps, values) {
       values(PLAN).set(stepsOfPlan(options, runSteps));
     },

@@ -6,6 +6,7 @@ import { TunesmithError } from "../../errors.ts";
 import { add, constant, multiply, reshape } from "../../tensor/index.ts";
 import { adaptedModules, shownTargets } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import { rankUse } from "../fitting-ranks.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, TensorLoss } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { lowRank } from "../parts/low-rank.ts";
@@ -68,6 +69,7 @@ function tripletUpdate(
   const scaling = alpha / (initialRank + 1e-5);
   return {
     parameters: [a, b, e],
+    ranks: [rankUse("initialRank", rank, module)],
     apply(x, base, scope) {
       const [right, left] = [scope.parameter(a), scope.parameter(b)];
       const values = multiply(reshape(scope.parameter(e), [1, rank]), constant(scaling));

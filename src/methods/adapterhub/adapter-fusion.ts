@@ -41,7 +41,7 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
       model.dimensions.hiddenSize,
       hasValue,
       fused.map((adapter, i) =>
-        frozen[i]!(bottleneck(adapter.settings, model, site, adapter.name)),
+        frozen[i]!.freeze(bottleneck(adapter.settings, model, site, adapter.name)),
       ),
     );
   const sites = new Map(
@@ -71,6 +71,9 @@ function bindFusion(given: AdapterFusionOptions, model: ModelDescription): Bound
             }),
           ),
       }),
+    async checkFiles() {
+      for (const { checkFile } of frozen) await checkFile();
+    },
     unmergeable: "an attention over adapters, which no weight can stand for",
     saved: {
       config: {

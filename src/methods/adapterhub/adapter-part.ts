@@ -16,7 +16,10 @@ import { hubEnvelope } from "./adapterhub-config.ts";
 
 /** Hooks answer undefined where a module is not theirs. */
 export interface AdapterPart
-  extends Pick<BoundMethod, "prefix" | "enter" | "output" | "readsWholeRows" | "mixesPositions"> {
+  extends Pick<
+    BoundMethod,
+    "ranks" | "prefix" | "enter" | "output" | "readsWholeRows" | "mixesPositions"
+  > {
   readonly parameters: readonly ParameterSpec[];
   /** Paths of the modules that are changed. */
   readonly adapted: readonly string[];
@@ -56,6 +59,7 @@ export function boundParts(
     name,
     parameters: parts.flatMap(({ parameters }) => parameters),
     adapted: [...new Set(parts.flatMap(({ adapted }) => adapted))],
+    ranks: parts.flatMap(({ ranks = [] }) => ranks),
     replaces: new Map(),
     ...(beside.length > 0 && {
       linear: (path, x, base, scope) =>

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { TunesmithError } from "../../errors.ts";
 import type { JsonObject } from "../../hub/index.ts";
 import { constant, linear, multiply, type Tensor } from "../../tensor/index.ts";
+import { rankUse } from "../fitting-ranks.ts";
 import type { IdleOption } from "../idle-options.ts";
 import type { ModelDescription, ParameterSpec } from "../method.ts";
 import { count } from "../option-schema.ts";
@@ -145,6 +146,7 @@ export function hubLoraPart(
       ...[...gates.values()].flatMap(({ weight, bias }) => [weight, bias]),
     ],
     adapted: [...adapters.keys()],
+    ranks: modules.map((module) => rankUse("rank", rank, module)),
     config: toConfig(options),
     ...(gated && { mixesPositions: true }),
     beside(path, x, scope): Tensor | undefined {

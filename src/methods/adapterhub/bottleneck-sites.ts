@@ -1,6 +1,7 @@
 // Where bottleneck adapters sit in a model, and how wide they are there.
 
-import type { ModelDescription } from "../method.ts";
+import { smallerSide } from "../fitting-ranks.ts";
+import type { ModelDescription, RankUse } from "../method.ts";
 import type { BottleneckSettings } from "./bottleneck-options.ts";
 
 /** Where a half of a block has its adapter. */
@@ -31,6 +32,40 @@ export function bottleneckWidth(
   hiddenSize: number,
   layer: number,
 ): number {
-  const own = typeof factor === "number" ? factor : (factor[layer] ?? factor.default!);
-  return Math.max(1, Math.floor(hiddenSize / own));
+  return Math.max(1, Math.floor(hiddenSize / ownFactor(factor, layer)));
+}
+
+const ownFactor = (factor: BottleneckSettings["reductionFactor"], layer: number): number =>
+  typeof factor === "number" ? factor : (factor[layer] ?? factor.default!);
+
+/** For `BoundMethod.ranks`: factors that divide the hidden size, and the rank of Compacter's weights. */
+export function bottleneckRanks(
+  settings: BottleneckSettings,
+  model: ModelDescription,
+  sites: readonly BottleneckSite[],
+): RankUse[] {
+  const { hiddenSize } = model.dimensions;
+  const { reductionFactor, phm, phmDimension, phmRank, phmFactorizedWeights } = settings;
+  const reduction = (option: string, rank: number, path: string, largest: number): RankUse => ({
+    kind: "reduction",
+    option,
+    rank,
+    path,
+    shape: [largest],
+    largest,
+  });
+  const { invertible, invertibleReductionFactor: inner } = settings;
+  const half = Math.floor(hiddenSize / 2);
+  return [
+    ...sites.map(({ path, layer }) =>
+      reduction("reductionFactor", ownFactor(reductionFactor, layer), path, hiddenSize),
+    ),
+    ...(invertible ? [reduction("invertibleReductionFactor", inner, "the embedding", half)] : []),
+    ...(phm && phmFactorizedWeights ? sites : []).map(({ path, layer }): RankUse => {
+      const width = bottleneckWidth(reductionFactor, hiddenSize, layer);
+      const shape = [hiddenSize / phmDimension, width / phmDimension] as const;
+      const largest = smallerSide(shape);
+      return { kind: "rank", option: "phmRank", rank: phmRank, path, shape, largest };
+    }),
+  ];
 }

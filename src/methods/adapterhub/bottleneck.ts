@@ -18,7 +18,12 @@ import { denseProduct, type Product } from "../parts/product.ts";
 import { type AdapterPart, modelPrefix } from "./adapter-part.ts";
 import { checkBottlenecks } from "./bottleneck-checks.ts";
 import { type BottleneckSettings, toBottleneckConfig } from "./bottleneck-options.ts";
-import { type BottleneckSite, bottleneckSites, bottleneckWidth } from "./bottleneck-sites.ts";
+import {
+  type BottleneckSite,
+  bottleneckRanks,
+  bottleneckSites,
+  bottleneckWidth,
+} from "./bottleneck-sites.ts";
 import { couplingBlock } from "./coupling-block.ts";
 import { phmProduct } from "./phm.ts";
 import { gateLayer, rowGate, scaleRows } from "./row-gate.ts";
@@ -42,11 +47,9 @@ export function bottleneckPart(
 ): AdapterPart {
   checkBottlenecks(settings, model, where);
   const { hiddenSize } = model.dimensions;
+  const sites = bottleneckSites(model, settings);
   const adapters = new Map(
-    bottleneckSites(model, settings).map((site) => [
-      site.path,
-      bottleneck(settings, model, site, adapterName),
-    ]),
+    sites.map((site) => [site.path, bottleneck(settings, model, site, adapterName)]),
   );
   const coupling = settings.invertible
     ? couplingBlock(
@@ -60,6 +63,7 @@ export function bottleneckPart(
   return {
     parameters: [...new Set([...parameters, ...(coupling?.parameters ?? [])])],
     adapted: [...adapters.keys()],
+    ranks: bottleneckRanks(settings, model, sites),
     config: toBottleneckConfig(settings),
     ...(settings.stochasticDepth > 0 && { readsWholeRows: true }),
     ...(settings.gated && { mixesPositions: true }),

@@ -37,40 +37,45 @@ export function readFused(folders: readonly string[]): Fused[] {
   return fused;
 }
 
-/** An adapter's tensors as they are in its folder, not to be trained. */
-export function frozenFrom(
-  folder: string,
-  { phm }: BottleneckSettings,
-): (adapter: Bottleneck) => Bottleneck {
+interface FrozenAdapter {
+  /** One of its bottlenecks with its tensors as they are in the folder, not to be trained. */
+  readonly freeze: (adapter: Bottleneck) => Bottleneck;
+  /** Reads what was frozen. @throws TunesmithError (checkpoint) for tensors that do not fit the model */
+  readonly checkFile: () => Promise<void>;
+}
+
+/** The adapter of a folder. */
+export function frozenFrom(folder: string, { phm }: BottleneckSettings): FrozenAdapter {
   let file: Promise<Adapter> | undefined;
   const known = new Map<string, ParameterSpec>();
-  const spec = ({ key, shape }: ParameterSpec): ParameterSpec => ({
-    key,
-    shape,
-    frozen: true,
-    async initial() {
-      file ??= readAdapter(folder);
-      const tensor = (await file).tensors.get(key);
-      if (tensor?.shape.join() === shape.join()) return tensor!.data;
-      throw new TunesmithError("checkpoint", {
-        where: `${folder}: ${key}`,
-        rule: `the base model asks for a tensor of shape [${shape.join(", ")}]`,
-        seen: tensor ? `[${tensor.shape.join(", ")}]` : "no such tensor",
-        fix: `fuse adapters of this base${phm ? ", trained with the same options" : ""}`,
-      });
-    },
-  });
+  const read = async ({ key, shape }: ParameterSpec): Promise<Float32Array> => {
+    file ??= readAdapter(folder);
+    const tensor = (await file).tensors.get(key);
+    if (tensor?.shape.join() === shape.join()) return tensor!.data;
+    throw new TunesmithError("checkpoint", {
+      where: `${folder}: ${key}`,
+      rule: `the base model asks for a tensor of shape [${shape.join(", ")}]`,
+      seen: tensor ? `[${tensor.shape.join(", ")}]` : "no such tensor",
+      fix: `fuse adapters of this base${phm ? ", trained with the same options" : ""}`,
+    });
+  };
   const asFrozen = (own: ParameterSpec): ParameterSpec => {
-    const found = known.get(own.key) ?? spec(own);
-    known.set(own.key, found);
+    const { key, shape } = own;
+    const found = known.get(key) ?? { key, shape, frozen: true, initial: () => read(own) };
+    known.set(key, found);
     return found;
   };
-  return (adapter: Bottleneck): Bottleneck => ({
-    ...adapter,
-    parameters: adapter.parameters.map(asFrozen),
-    up: (z, scope) =>
-      adapter.up(z, { ...scope, parameter: (own) => scope.parameter(asFrozen(own)) }),
-  });
+  return {
+    freeze: (adapter) => ({
+      ...adapter,
+      parameters: adapter.parameters.map(asFrozen),
+      up: (z, scope) =>
+        adapter.up(z, { ...scope, parameter: (own) => scope.parameter(asFrozen(own)) }),
+    }),
+    async checkFile() {
+      for (const spec of known.values()) await read(spec);
+    },
+  };
 }
 
 /** Settings that decide where adapters sit and what they read: the last one's are those of all. */

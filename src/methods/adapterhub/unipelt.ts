@@ -120,9 +120,11 @@ function bindUnipelt(given: UnipeltOptions, model: ModelDescription): BoundMetho
   const { name, adapterName } = options;
   const union: readonly UnionPart[] = options.union ?? PRESETS[options.preset];
   checkAdapterName(adapterName);
-  const parts = union.map(({ kind, ...options }, i) =>
-    KINDS[kind].bind(options as never, model, adapterName, `method.union.${i}`),
-  );
+  const parts = union.map(({ kind, ...options }, i) => {
+    const part = KINDS[kind].bind(options as never, model, adapterName, `method.union.${i}`);
+    const ranks = part.ranks?.map((use) => ({ ...use, option: `union.${i}.${use.option}` }));
+    return { ...part, ranks: ranks ?? [] };
+  });
   checkDisjoint(union, parts);
   const [first] = parts;
   return {

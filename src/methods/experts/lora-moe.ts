@@ -6,6 +6,7 @@ import { TunesmithError } from "../../errors.ts";
 import { weightedSum } from "../../models/index.ts";
 import { add, linear, multiply, reshape, softmax, sum } from "../../tensor/index.ts";
 import { peftPath } from "../adapted-modules.ts";
+import { rankUse } from "../fitting-ranks.ts";
 import type { BoundMethod, ModelDescription, ParameterSpec } from "../method.ts";
 import { uniformSpec } from "../parts/initial-values.ts";
 import { toPeftConfig } from "../peft-format.ts";
@@ -38,6 +39,7 @@ export function bindLoraMoe(options: MoeLoraSettings, model: ModelDescription): 
   return {
     name: "moe-lora",
     adapted: [...mixtures.keys()],
+    ranks: modules.map((module) => rankUse("rank", options.rank, module)),
     parameters: [...mixtures.values()].flatMap(({ router, bank }) => [
       router,
       ...bank.a,

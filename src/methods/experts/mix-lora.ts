@@ -10,6 +10,7 @@ import { TunesmithError } from "../../errors.ts";
 import type { AdapterTensor } from "../../hub/index.ts";
 import { balancing, reportRouting } from "../../models/index.ts";
 import { add, constant, linear, multiply, softmax, type Tensor } from "../../tensor/index.ts";
+import { rankUse } from "../fitting-ranks.ts";
 import type { BoundMethod, MethodScope, ModelDescription, ParameterSpec } from "../method.ts";
 import { normalSpec, uniformSpec, zeroSpec } from "../parts/initial-values.ts";
 import { toPeftConfig } from "../peft-format.ts";
@@ -147,6 +148,7 @@ export function bindMixLora(options: MoeLoraSettings, model: ModelDescription): 
   return {
     name: "moe-lora",
     adapted: targets.map(({ path }) => path),
+    ranks: targets.map((module) => rankUse("rank", rank, module)),
     parameters: [
       ...[...plain.values()].flatMap(({ a, b }) => [a, b]),
       ...[...mixtures.values()].flatMap(({ gate, banks }) => [

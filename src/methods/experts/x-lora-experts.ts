@@ -32,6 +32,8 @@ export interface Expert {
   /** By the path of the linear module. */
   readonly sites: ReadonlyMap<string, ExpertSite>;
   readonly parameters: readonly ParameterSpec[];
+  /** As in `BoundMethod`. */
+  readonly checkFile: () => Promise<void>;
 }
 
 export interface ExpertSource {
@@ -64,12 +66,16 @@ export function xLoraExpert(source: ExpertSource, model: ModelDescription): Expe
       initial: () => first(spec.key, spec.shape),
     })),
   ]);
+  const parameters = sites.flatMap(([, { a, b }]) => [a, b]);
   return {
     number,
     config,
     dropout: options.dropout ?? 0,
     sites: new Map(sites),
-    parameters: sites.flatMap(([, { a, b }]) => [a, b]),
+    parameters,
+    async checkFile() {
+      for (const { key, shape } of parameters) await first(key, shape);
+    },
   };
 }
 

@@ -62,6 +62,9 @@ function bindXLora(given: XLoraOptions, model: ModelDescription): BoundMethod {
       return mixed(experts, path, x, base(x), shares, options.weight, scope);
     },
     unmergeable: "a mixture of which each token has its own shares",
+    async checkFiles() {
+      for (const { checkFile } of experts) await checkFile();
+    },
     saved: { config: savedConfig(options, experts, model, modules) },
   };
 }

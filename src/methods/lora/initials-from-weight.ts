@@ -49,18 +49,6 @@ export const sampledPart = (site: InitialSite, iterations: number): FactorInitia
     equalShares(await sampledTriplets(weight, site.rank, iterations, random), site.scaling),
   );
 
-/** @throws TunesmithError (config) for a rank that the weight cannot have */
-function checkRank({ path, rank, inputSize, outputSize }: InitialSite): void {
-  const largest = Math.min(inputSize, outputSize);
-  if (rank <= largest) return;
-  throw new TunesmithError("config", {
-    where: "method.init",
-    rule: "an adapter that starts from its weight has at most the weight's own rank",
-    seen: `rank ${rank} at ${path}, a weight of shape [${outputSize}, ${inputSize}]`,
-    fix: `use rank ${largest} or less there (method.rankPattern), or init: true`,
-  });
-}
-
 /** Columns of B and rows of A. */
 interface Factors {
   readonly columns: readonly Float64Array[];
@@ -83,7 +71,6 @@ function fromBase(
   factorize: (weight: DenseMatrix, random: Random) => Factors | Promise<Factors>,
 ): FactorInitials {
   const { path, weight: name, inputSize, outputSize } = site;
-  checkRank(site);
   if (name !== `${path}.weight`)
     throw new TunesmithError("config", {
       where: "method.init",
@@ -98,22 +85,10 @@ function fromBase(
 
 /** The leading part of what quantisation took from W (Li et al. 2023, one iteration). */
 export function residualInitials(site: InitialSite): FactorInitials {
-  const { path, weight: name, rank, scaling, inputSize, outputSize } = site;
-  checkRank(site);
+  const { weight: name, rank, scaling, inputSize, outputSize } = site;
   return fromFactors(site, async (random, base, _, published) => {
     const [data, kept] = [await published(name), await base(name)];
-    let isQuantized = false;
-    for (let i = 0; i < data.length; i++) {
-      data[i]! -= kept[i]!;
-      isQuantized ||= data[i] !== 0;
-    }
-    if (!isQuantized)
-      throw new TunesmithError("config", {
-        where: "method.init",
-        rule: "loftq starts from what quantisation takes from the weights as they were published",
-        seen: `${path}, of which it takes nothing`,
-        fix: "use method qlora on a checkpoint that is not quantised yet, or init: true",
-      });
+    for (let i = 0; i < data.length; i++) data[i]! -= kept[i]!;
     const lost = { data, rows: outputSize, columns: inputSize };
     return equalShares(leadingTriplets(lost, rank, random), scaling);
   });
@@ -162,7 +137,6 @@ function besideOneAnother(columns: readonly Float64Array[], rows: number): Float
 /** A zero, B the left singular vectors of the smallest singular values (MiCA, PEFT's `mica_init`). */
 export function minorInitials(site: InitialSite): FactorInitials {
   const { path, weight, kind, rank, inputSize, outputSize } = site;
-  checkRank(site);
   return {
     a: async () => new Float32Array(rank * inputSize),
     b: async (random, base) => {

@@ -38,6 +38,10 @@ export type LoraInit =
 export const startsAsPartOfBase = (init: LoraInit): boolean =>
   typeof init === "string" && (init === "olora" || init.startsWith("pissa"));
 
+/** Whether first values are parts of a matrix of the weight's shape, which has no more than its rank. */
+export const isMadeOfWeight = (init: LoraInit): boolean =>
+  startsAsPartOfBase(init) || init === "mica" || init === "loftq";
+
 interface Initials extends FactorInitials {
   /** What B adds besides, [out]. */
   readonly bias: Initial;

@@ -1,14 +1,16 @@
 // The modules that a LoRA adapts, and the tensors that it brings to each.
 
-import type { ParameterSpec } from "../method.ts";
+import { patternRankUse } from "../fitting-ranks.ts";
+import type { ParameterSpec, RankUse } from "../method.ts";
 import { type LinearModule, patternValue } from "../targets.ts";
 import { type DoraParts, doraParts } from "./dora-scale.ts";
-import { loraInitials, startsAsPartOfBase } from "./lora-init.ts";
+import { isMadeOfWeight, loraInitials, startsAsPartOfBase } from "./lora-init.ts";
 import type { CompleteLora } from "./lora-options.ts";
 import type { LoraProduct } from "./lora-product.ts";
 
 /** An adapted module. */
 export interface LoraSite extends LoraProduct {
+  readonly rankUse: RankUse;
   /** What B adds besides, [out]. */
   readonly bias?: ParameterSpec;
   readonly dora?: DoraParts;
@@ -18,7 +20,9 @@ export interface LoraSite extends LoraProduct {
 export function loraSite(module: LinearModule, options: CompleteLora): LoraSite {
   const { path, inputSize, outputSize, kind } = module;
   const { init, learningRateRatio } = options;
-  const rank = patternValue(options.rankPattern, path, "method.rankPattern") ?? options.rank;
+  const use = patternRankUse(options, module);
+  const rankUse = isMadeOfWeight(init) ? { ...use, largest: Math.min(inputSize, outputSize) } : use;
+  const { rank } = rankUse;
   const alpha = patternValue(options.alphaPattern, path, "method.alphaPattern") ?? options.alpha;
   const scaling = alpha / (options.rslora ? Math.sqrt(rank) : rank);
   const initial = loraInitials(init, { ...module, rank, scaling });
@@ -39,7 +43,7 @@ export function loraSite(module: LinearModule, options: CompleteLora): LoraSite 
     initial: initial.b,
     ...(init === "mica" ? { frozen: true } : faster),
   };
-  const site = { ...module, rank, scaling, a, b };
+  const site = { ...module, rank, rankUse, scaling, a, b };
   return {
     ...site,
     ...(options.loraBias && {

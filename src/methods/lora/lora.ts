@@ -76,6 +76,7 @@ function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
   return {
     name: "lora",
     adapted: [...new Set([...adapted, ...(tokens?.ids.keys() ?? [])])],
+    ranks: [...sites.values()].map(({ rankUse }) => rankUse),
     ...(tokens && { tokenRows: tokens.ids }),
     parameters: [
       ...[...sites.values()].flatMap(parametersOf),
@@ -114,6 +115,9 @@ function bindLora(given: LoraOptions, model: ModelDescription): BoundMethod {
       addTakenPart(use: string, data: Float32Array, values: ParameterValues) {
         addProduct(sites.get(use.replace(/\.weight$/, ""))!, data, values);
       },
+    }),
+    ...(init === "loftq" && {
+      startsFromRounding: [...sites.values()].filter(isMatrix).map(({ weight }) => weight),
     }),
     saved: {
       config: toPeftConfig(

@@ -24,6 +24,7 @@ import {
   shownTargets,
 } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import { rankUse } from "../fitting-ranks.ts";
 import type { BoundMethod, MethodDefinition, ModelDescription, ParameterSpec } from "../method.ts";
 import { completeOptions, count } from "../option-schema.ts";
 import { kaimingUniform } from "../parts/initial-values.ts";
@@ -57,10 +58,12 @@ function bindHra(given: HraOptions, model: ModelDescription): BoundMethod {
   });
 }
 
-function reflections(rank: number, { path, inputSize }: LinearModule): ModuleUpdate {
+function reflections(rank: number, module: LinearModule): ModuleUpdate {
+  const { path, inputSize } = module;
   const normals = inPairs(kaimingUniform(`${peftPath(path)}.hra_u`, [inputSize, rank]));
   return {
     parameters: [normals],
+    ranks: [rankUse("rank", rank, module)],
     apply: (x, base, scope) => base(reflect(x, scope.parameter(normals))),
     mergeWeight: (weight, values) => reflectRows(weight, values(normals), [inputSize, rank]),
   };

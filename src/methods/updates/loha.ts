@@ -60,7 +60,7 @@ function bindLoha(given: LohaOptions, model: ModelDescription): BoundMethod {
 
 function hadamardUpdate(options: z.output<typeof lohaSchema>, module: LinearModule): ModuleUpdate {
   const { path, inputSize, outputSize } = module;
-  const { rank, scaling } = ownRank(options, path);
+  const { rank, rankUse, scaling } = ownRank(options, module);
   const key = (name: string) => `${peftPath(path)}.hada_${name}`;
   const product = (name: string, isZero: boolean): LowRankProduct => ({
     a: kaimingUniform(key(`${name}_a`), [outputSize, rank]),
@@ -69,6 +69,8 @@ function hadamardUpdate(options: z.output<typeof lohaSchema>, module: LinearModu
   const products = [product("w1", false), product("w2", options.init)] as const;
   return {
     parameters: products.flatMap(({ a, b }) => [a, b]),
+    // Products of rank r have up to r², and yet every matrix there is as one of the two at min(in, out).
+    ranks: [rankUse],
     apply: (x, base, scope) =>
       isCheaperFactored(module, rank, x.shape[0]!, scope.training)
         ? add(factored(products, scaling, x, scope), base(x))

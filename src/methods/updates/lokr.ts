@@ -13,6 +13,7 @@ import {
 } from "../../tensor/index.ts";
 import { adaptedModules, peftPath, shownTargets } from "../adapted-modules.ts";
 import { boundUpdate, type ModuleUpdate } from "../bound-update.ts";
+import { rankUse } from "../fitting-ranks.ts";
 import type {
   BoundMethod,
   MethodDefinition,
@@ -20,6 +21,7 @@ import type {
   ModelDescription,
   ParameterSpec,
   ParameterValues,
+  RankUse,
 } from "../method.ts";
 import { completeOptions } from "../option-schema.ts";
 import { kaimingUniform, zeroSpec } from "../parts/initial-values.ts";
@@ -69,6 +71,7 @@ interface KroneckerProduct {
   readonly small: Factor;
   readonly large: Factor;
   readonly scaling: number;
+  readonly ranks: readonly RankUse[];
   /** [rows, columns] of both. */
   readonly sizes: readonly [small: Size, large: Size];
 }
@@ -89,6 +92,7 @@ function kroneckerUpdate(options: Settings, module: LinearModule): ModuleUpdate 
   const [[, smallColumns], [largeRows, largeColumns]] = product.sizes;
   return {
     parameters: [...product.small, ...product.large],
+    ranks: product.ranks,
     apply: (x, base, scope) => add(multiplied(product, x, scope), base(x)),
     mergeWeight(weight, values) {
       const small = denseValues(product.small, values);
@@ -103,12 +107,10 @@ function kroneckerUpdate(options: Settings, module: LinearModule): ModuleUpdate 
   };
 }
 
-function kroneckerProduct(
-  options: Settings,
-  { path, inputSize, outputSize }: LinearModule,
-): KroneckerProduct {
+function kroneckerProduct(options: Settings, module: LinearModule): KroneckerProduct {
   const { decomposeBoth, decomposeFactor, init } = options;
-  const { rank, scaling } = ownRank(options, path);
+  const { path, inputSize, outputSize } = module;
+  const { rank, rankUse: use, scaling } = ownRank(options, module);
   const rows = nearSquareFactors(outputSize, decomposeFactor);
   const columns = nearSquareFactors(inputSize, decomposeFactor);
   const sizes = [
@@ -130,11 +132,17 @@ function kroneckerProduct(
           matrix(`${name}_b`, [rank, size[1]], zero === "right"),
         ]
       : [matrix(name, size, zero !== undefined)];
+  // As in PEFT: of W₁ the left part is zero, of W₂ the right one.
+  const small = factor("w1", sizes[0], decomposeBoth, init === true ? "left" : undefined);
+  const large = factor("w2", sizes[1], true, init === "lycoris" ? "right" : undefined);
+  const ofFactor = (factor: Factor, [rows, columns]: Size): RankUse[] =>
+    // One that is whole has no rank: half of its larger side is how PEFT's users ask for it.
+    factor.length === 2 ? [{ ...use, ...rankUse(use.option, rank, module, [rows, columns]) }] : [];
   return {
-    // As in PEFT: of W₁ the left part is zero, of W₂ the right one.
-    small: factor("w1", sizes[0], decomposeBoth, init === true ? "left" : undefined),
-    large: factor("w2", sizes[1], true, init === "lycoris" ? "right" : undefined),
+    small,
+    large,
     scaling,
+    ranks: [...ofFactor(small, sizes[0]), ...ofFactor(large, sizes[1])],
     sizes,
   };
 }

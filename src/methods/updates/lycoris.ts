@@ -3,9 +3,11 @@
 
 import { z } from "zod";
 import { adaptedModuleKeys } from "../adapted-modules.ts";
+import { patternRankUse } from "../fitting-ranks.ts";
+import type { RankUse } from "../method.ts";
 import { count } from "../option-schema.ts";
 import { PEFT_MODULE_KEYS } from "../peft-format.ts";
-import { patternValue } from "../targets.ts";
+import { type LinearModule, patternValue } from "../targets.ts";
 
 /** Keys of both schemas. */
 export const lycorisKeys = {
@@ -51,8 +53,12 @@ interface Ranks {
 }
 
 /** The rank and the scaling of one module. */
-export function ownRank(options: Ranks, path: string): { rank: number; scaling: number } {
-  const rank = patternValue(options.rankPattern, path, "method.rankPattern") ?? options.rank;
-  const alpha = patternValue(options.alphaPattern, path, "method.alphaPattern") ?? options.alpha;
-  return { rank, scaling: alpha / rank };
+export function ownRank(
+  options: Ranks,
+  module: LinearModule,
+): { rank: number; rankUse: RankUse; scaling: number } {
+  const rankUse = patternRankUse(options, module);
+  const alpha =
+    patternValue(options.alphaPattern, module.path, "method.alphaPattern") ?? options.alpha;
+  return { rank: rankUse.rank, rankUse, scaling: alpha / rankUse.rank };
 }

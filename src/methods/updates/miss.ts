@@ -65,15 +65,24 @@ function blockUpdate(
   { rank, dropout, variant, miniRank }: z.output<typeof missSchema>,
   { path, inputSize, outputSize }: LinearModule,
 ): ModuleUpdate {
-  if (rank > inputSize)
-    throw notFitting("method.rank", `${rank}, where ${path} has ${inputSize} inputs`);
   if (variant === "mini" && outputSize % miniRank !== 0)
-    throw notFitting("method.miniRank", `${miniRank}, where ${path} has ${outputSize} outputs`);
+    throw notDividing(`${miniRank}, where ${path} has ${outputSize} outputs`);
   // [rank, outputs, or those that are repeated]
   const width = variant === "mini" ? miniRank : outputSize;
   const block = zeroSpec(`${peftPath(path)}.miss_block`, [rank, width]);
   return {
     parameters: [block],
+    // Columns repeat from `rank` on, whatever the outputs: all inputs in one group are a whole matrix.
+    ranks: [
+      {
+        kind: "group",
+        option: "rank",
+        rank,
+        path,
+        shape: [outputSize, inputSize],
+        largest: inputSize,
+      },
+    ],
     apply(x, base, scope) {
       const groups = sumOfGroups(scope.dropout(x, dropout, path), rank);
       return add(repeated(matmul(groups, scope.parameter(block)), outputSize), base(x));
@@ -89,10 +98,10 @@ function blockUpdate(
   };
 }
 
-function notFitting(where: string, seen: string): TunesmithError {
+function notDividing(seen: string): TunesmithError {
   return new TunesmithError("config", {
-    where,
-    rule: "a group is no wider than a layer's inputs, and miniRank divides its outputs",
+    where: "method.miniRank",
+    rule: "miniRank divides a layer's outputs",
     seen,
     fix: "choose a smaller one, or leave the layer out with method.exclude",
   });
