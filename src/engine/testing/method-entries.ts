@@ -345,7 +345,12 @@ export const METHODS: Readonly<Record<MethodOptions["name"], readonly MethodEntr
   loha: [
     {
       name: "LoHa that makes the weight",
-      options: { name: "loha", rank: 6, alpha: 12, rankPattern: { q_proj: 4 } },
+      options: {
+        name: "loha",
+        rank: 6,
+        alpha: 12,
+        rankPattern: { "q_proj|query_key_value|c_attn|qkv_proj": 4 },
+      },
       startsAsBase: true,
       learningRate: 5e-2,
     },
