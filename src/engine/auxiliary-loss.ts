@@ -54,8 +54,8 @@ export function tensorLosses(
     for (const term of method.tensorLosses) {
       const { data, shape } = parameter(term.spec);
       const kernel = await kernelOf(term);
-      const [loss, gradient] = await kernel.run([floats(data, shape), scale]);
-      addGradient(parameter(term.spec), floatData(gradient!));
+      const [loss, ofTensor] = await kernel.run([floats(data, shape), scale]);
+      addGradient(parameter(term.spec), floatData(ofTensor!));
       total += floatData(loss!)[0]!;
     }
     return total;

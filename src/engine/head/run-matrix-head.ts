@@ -66,33 +66,26 @@ export function createMatrixHead(options: ChunkHeadOptions): ChunkHead {
     { feeds }: MatrixStep,
     values: RowValues,
     ofColumns: (feed: Extract<MatrixFeed, { kind: "columns" }>) => Value,
-    seed?: number,
   ) =>
     feeds.map((feed, slot) => {
       if (feed.kind === "value") return values[feed.name]!;
-      return feed.kind === "columns" ? ofColumns(feed) : bind(feed, slot, { seed });
+      return feed.kind === "columns" ? ofColumns(feed) : bind(feed, slot, {});
     });
   const noColumns = ({ of }: { of: MatrixPart }): never => {
     throw new Error(`no slice, whose ${of} could be read`);
   };
 
-  const taken = (shapes: readonly Shape[]) => shapes.map((shape) => pool.take(shape));
-  const given = (values: Iterable<Value | undefined>) => {
-    for (const value of values) if (value) pool.give(value);
+  const takeAll = (shapes: readonly Shape[]): Value[] => shapes.map((shape) => pool.take(shape));
+  const giveBack = (values: Iterable<Value>) => {
+    for (const value of values) pool.give(value);
   };
 
   /** Memory for what is carried on from slice to slice, in the order of a slice's outputs. */
-  const carriedValues = (rows: number, mixes: boolean) => {
-    const [largest, total] = taken([
-      [rows, 1],
-      [rows, 1],
-    ]);
-    return {
-      largest: largest!,
-      total: total!,
-      ...(mixes && { mixed: pool.take([rows, hiddenSize]) }),
-    };
-  };
+  const carriedValues = (rows: number, mixes: boolean) => ({
+    largest: pool.take([rows, 1]),
+    total: pool.take([rows, 1]),
+    ...(mixes && { mixed: pool.take([rows, hiddenSize]) }),
+  });
   /** The same before any slice. */
   const nothingCarried = (rows: number, mixes: boolean) => {
     const carried = carriedValues(rows, mixes);
@@ -120,11 +113,11 @@ export function createMatrixHead(options: ChunkHeadOptions): ChunkHead {
     gradients: { readonly states: boolean; readonly matrix: boolean } | undefined,
     stateGradients?: Value,
   ): Promise<Float32Array> => {
-    const { states, lossWeights, seed } = chunk;
+    const { states, lossWeights } = chunk;
     const rows = states.dims[0]!;
     const head = await headFor(rows, gradients);
-    const [normed] = taken([states.dims]);
-    await head.enter.kernel.run(feedsOf(head.enter, { states }, noColumns, seed), [normed!]);
+    const normed = pool.take(states.dims);
+    await head.enter.kernel.run(feedsOf(head.enter, { states }, noColumns), [normed]);
 
     let carried = nothingCarried(rows, head.mixes);
     const passed: PassedSlice[] = [];
@@ -132,25 +125,25 @@ export function createMatrixHead(options: ChunkHeadOptions): ChunkHead {
       const [first, end] = columns;
       const step = await head.slice(end - first);
       const parts = partOf(columns);
-      const feeds = feedsOf(step, { normed: normed!, ...carried }, ({ of, columns: [a, b] }) =>
+      const feeds = feedsOf(step, { normed, ...carried }, ({ of, columns: [a, b] }) =>
         rowsFrom(parts[of]!, a, b),
       );
       const next = carriedValues(rows, head.mixes);
       const exponentials = gradients?.matrix
-        ? taken(blocksOf(columns).map(([a, b]) => [rows, b - a]))
+        ? takeAll(blocksOf(columns).map(([a, b]) => [rows, b - a]))
         : [];
       await step.kernel.run(feeds, [...Object.values(next), ...exponentials]);
       if (gradients?.matrix)
         passed.push({ columns, largest: floatData(next.largest).slice(), exponentials });
-      given(Object.values(carried));
+      giveBack(Object.values(carried));
       carried = next;
     }
 
     const targetRows = targetRowsOf(chunk);
-    const values = { states, normed: normed!, targetRows, lossWeights, ...carried };
+    const values = { states, normed, targetRows, lossWeights, ...carried };
     const losses = pool.take([rows, 1]);
-    const ofParameters = taken(head.trained.map(({ shape }) => shape));
-    await head.leave.kernel.run(feedsOf(head.leave, values, noColumns, seed), [
+    const ofParameters = takeAll(head.trained.map(({ shape }) => shape));
+    await head.leave.kernel.run(feedsOf(head.leave, values, noColumns), [
       losses,
       ...(stateGradients ? [stateGradients] : []),
       ...ofParameters,
@@ -160,7 +153,7 @@ export function createMatrixHead(options: ChunkHeadOptions): ChunkHead {
     });
     if (gradients?.matrix && output) await addMatrixGradient(head, chunk, values, passed);
     const result = floatData(losses).slice();
-    given([normed, targetRows, losses, ...Object.values(carried), ...ofParameters]);
+    giveBack([normed, targetRows, losses, ...Object.values(carried), ...ofParameters]);
     return result;
   };
 
@@ -188,14 +181,14 @@ export function createMatrixHead(options: ChunkHeadOptions): ChunkHead {
         { normed: values.normed, factors: floats(factors, [factors.length, 1]) },
         ({ columns: [a] }) => exponentials[blocks.findIndex(([start]) => start === a)]!,
       );
-      const gradients = taken(blocks.map(([a, b]) => [b - a, hiddenSize]));
+      const gradients = takeAll(blocks.map(([a, b]) => [b - a, hiddenSize]));
       await step.kernel.run(feeds, gradients);
       gradients.forEach((gradient, i) => {
         const [a, b] = blocks[i]!;
         const own = target.subarray((first + a) * hiddenSize, (first + b) * hiddenSize);
         addInto(own, floatData(gradient));
       });
-      given([...gradients, ...exponentials]);
+      giveBack([...gradients, ...exponentials]);
     }
     scatterAddRows(floatData(values.normed), labels as Int32Array, hiddenSize, target, -factor);
   };
