@@ -27,7 +27,7 @@ describe("ranks that a matrix has no room for", () => {
       "LoRA, two shapes",
       { name: "lora", rank: 65, targets: [...two, "v_proj"] },
       [
-        `rank: 65 at ${q}, of shape [64, 64], and at 2 more of that shape (use 64 or less, or rankPattern: { q_proj: 64 })`,
+        `rank: 65 at ${q}, of shape [64, 64], and at 2 more of that shape (use 32 or less, or rankPattern: { q_proj: 64 })`,
         `rank: 65 at ${k}, of shape [32, 64], and at 5 more of that shape (use 32 or less, or rankPattern: { k_proj: 32, v_proj: 32 })`,
       ],
     ],

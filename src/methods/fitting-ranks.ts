@@ -48,12 +48,15 @@ export function patternRankUse({ rank, rankPattern }: Ranks, module: LinearModul
   return { ...rankUse(option, own ?? rank, module), hasPattern: true };
 }
 
-/** A fault for each option, number and shape that do not go together. */
+/** A fault for each option, number and shape that do not go together; the fix fits all shapes. */
 export function unfittingRanks(uses: readonly RankUse[]): IdleFault[] {
   const groups = new Map<string, RankUse[]>();
+  const most = new Map<string, number>();
   for (const use of uses.filter(({ rank, largest }) => rank > largest)) {
-    const key = [use.option, use.rank, use.shape].join();
+    const { option, rank, shape, largest } = use;
+    const key = [option, rank, shape].join();
     groups.set(key, [...(groups.get(key) ?? []), use]);
+    most.set(option, Math.min(largest, most.get(option) ?? largest));
   }
   return [...groups.values()].map((group) => {
     const [{ kind, option, rank, path, shape }] = group as [RankUse];
@@ -62,16 +65,19 @@ export function unfittingRanks(uses: readonly RankUse[]): IdleFault[] {
       option,
       rule: RULES[kind],
       seen: `${rank} at ${path}, of shape [${shape.join(", ")}]${more}`,
-      fix: fixFor(group as [RankUse]),
+      fix: fixFor(group as [RankUse], most.get(option)!),
     };
   });
 }
 
-function fixFor(group: readonly [RankUse, ...RankUse[]]): string {
+/** @param most fits all shapes that the option is too large for */
+function fixFor(group: readonly [RankUse, ...RankUse[]], most: number): string {
   const [{ option, largest, hasPattern }] = group;
-  const most = `use ${largest} or less`;
-  if (!hasPattern) return most;
+  const advice = `use ${option === "rankPattern" ? largest : most} or less`;
+  if (!hasPattern) return advice;
   const names = [...new Set(group.map(({ path }) => path.split(".").at(-1)!))];
   const pattern = `rankPattern: { ${names.map((name) => `${name}: ${largest}`).join(", ")} }`;
-  return option === "rankPattern" ? `${most} there, such as ${pattern}` : `${most}, or ${pattern}`;
+  return option === "rankPattern"
+    ? `${advice} there, such as ${pattern}`
+    : `${advice}, or ${pattern}`;
 }
